@@ -1,0 +1,118 @@
+/**
+ * Accounting: every message that was received has exactly one outcome, so that at every instant, in each direction,
+ * `received = forwarded + refused + discarded + held`.
+ */
+import type { RouteReason, Side } from './message.ts';
+import type { Reason } from './outcome.ts';
+
+/** The messages of one listener that come from one side. */
+export class Counters {
+  received = 0;
+  /** Handed to the destination's socket. */
+  forwarded = 0;
+  /** Their sender got the protocol's error reply. */
+  refused = 0;
+  discarded = 0;
+  /** Queued for a peer that cannot take them yet. */
+  held = 0;
+  readonly refusedFor = new Map<Reason, number>();
+  readonly discardedFor = new Map<Reason, number>();
+
+  refuse(reason: Reason): void {
+    this.refused++;
+    this.refusedFor.set(reason, (this.refusedFor.get(reason) ?? 0) + 1);
+  }
+
+  discard(reason: Reason, count = 1): void {
+    if (count === 0) return;
+    this.discarded += count;
+    this.discardedFor.set(reason, (this.discardedFor.get(reason) ?? 0) + count);
+  }
+
+  stats(): DirectionStats {
+    return {
+      received: this.received,
+      forwarded: this.forwarded,
+      refused: this.refused,
+      discarded: this.discarded,
+      held: this.held,
+      refusedFor: Object.fromEntries(this.refusedFor),
+      discardedFor: Object.fromEntries(this.discardedFor),
+    };
+  }
+}
+
+/** All that one listener counts. */
+export class Accounting {
+  readonly client = new Counters();
+  readonly backend = new Counters();
+  readonly routes: Record<RouteReason, number> = {
+    identifier: 0,
+    affinity: 0,
+    strategy: 0,
+    rechosen: 0,
+    correlation: 0,
+    link: 0,
+  };
+  /** Clients that connected, and how many of them were turned away. */
+  accepted = 0;
+  turnedAway = 0;
+  /** Messages that went to another backend because the first could not be reached. */
+  redispatched = 0;
+  /** Requests whose backend went away before it answered. */
+  abandoned = 0;
+  /** Bytes that dedicated links relayed unparsed, backend to client. */
+  relayedBytes = 0;
+  /** Messages for each backend, by its index. */
+  readonly toBackend: number[] = [];
+
+  of(side: Side): Counters {
+    return side === 'client' ? this.client : this.backend;
+  }
+}
+
+/** Counts of messages from one side. `received = forwarded + refused + discarded + held`. */
+export interface DirectionStats {
+  readonly received: number;
+  readonly forwarded: number;
+  readonly refused: number;
+  readonly discarded: number;
+  readonly held: number;
+  readonly refusedFor: Readonly<Record<string, number>>;
+  readonly discardedFor: Readonly<Record<string, number>>;
+}
+
+export interface ListenerStats {
+  readonly fromClients: DirectionStats;
+  readonly fromBackends: DirectionStats;
+  /** Messages routed, by why they went where they went. */
+  readonly routes: Readonly<Record<RouteReason, number>>;
+  readonly connections: { readonly open: number; readonly accepted: number; readonly turnedAway: number };
+  /** Requests that wait for their answer, those given up on, and those lost with their backend. */
+  readonly exchanges: { readonly open: number; readonly expired: number; readonly abandoned: number };
+  readonly affinity: { readonly entries: number; readonly evicted: number };
+  readonly redispatched: number;
+  readonly relayedBytes: number;
+  /** Messages in queues, counted in the queues themselves: equals `held` of both directions together. */
+  readonly queued: number;
+  readonly backends: Readonly<Record<string, BackendStats>>;
+}
+
+export interface BackendStats {
+  readonly up: boolean;
+  readonly messages: number;
+  readonly inFlight: number;
+  readonly links: number;
+  readonly latencyMs: number;
+}
+
+/** True if the identity holds in both directions. */
+export function balances(stats: ListenerStats): boolean {
+  const closes = (direction: DirectionStats) =>
+    direction.received === direction.forwarded + direction.refused + direction.discarded + direction.held;
+  return (
+    closes(stats.fromClients) &&
+    closes(stats.fromBackends) &&
+    stats.queued === stats.fromClients.held + stats.fromBackends.held
+  );
+}

@@ -1,0 +1,218 @@
+/**
+ * The affinity table: where messages went whose relatives may carry no identifier (a CANCEL, an ACK, a retry). Of fixed
+ * size: entries lie in a ring in the order they came, so a flood of ids pushes out the oldest and costs no memory. Ids are
+ * kept as 64-bit keyed hashes under a key drawn at start: nobody can aim for a collision, and chance makes one in 2^64.
+ */
+import { KeyedHash } from './hash.ts';
+import type { Message } from './message.ts';
+import type { RelatedIds } from './plugin.ts';
+import type { Backend, Pool } from './pool.ts';
+
+/** What plugins see of the table. */
+export interface AffinityTable {
+  /**
+   * The session behind an id has come to rest (its final answer was seen): from now the entry lives for `seconds`, and no
+   * longer counts as in flight.
+   */
+  settle(message: Message, offset: number, length: number, kind: number, seconds: number): void;
+}
+
+/** The ids of the message at hand, hashed as the protocol plugin names them. */
+class CollectedIds implements RelatedIds {
+  seconds = 32;
+  count = 0;
+  readonly highs: number[] = [];
+  readonly lows: number[] = [];
+  message!: Message;
+  readonly #hash: KeyedHash;
+
+  constructor(hash: KeyedHash) {
+    this.#hash = hash;
+  }
+
+  add(offset: number, length: number, kind = 0): void {
+    const start = this.message.start + offset;
+    this.#hash.hash(this.message.bytes, start, start + length);
+    this.highs[this.count] = this.#hash.high ^ Math.imul(kind, 0x9e3779b1);
+    this.lows[this.count] = this.#hash.low;
+    this.count++;
+  }
+}
+
+const none = -1;
+
+export class Affinity implements AffinityTable {
+  /** Entries pushed out while they were still alive, because the table was full. */
+  evicted = 0;
+  /** Entries in use, expired ones that nothing has touched since included. */
+  size = 0;
+
+  readonly #pool: Pool;
+  readonly #now: () => number;
+  /** Whether unsettled entries count as the backend's requests in flight: where no exchanges do. */
+  readonly #countsInFlight: boolean;
+  readonly #relate: (message: Message, ids: RelatedIds) => void;
+  readonly #hash: KeyedHash;
+  readonly #ids: CollectedIds;
+
+  // The ring: one entry is a hash, a backend's index, an expiry and the next entry of its bucket.
+  readonly #limit: number;
+  #capacity = 0;
+  #next = 0;
+  #high = new Int32Array(0);
+  #low = new Int32Array(0);
+  #backend = new Int32Array(0);
+  #expiry = new Float64Array(0);
+  #unsettled = new Uint8Array(0);
+  #chain = new Int32Array(0);
+  #buckets = new Int32Array(0);
+
+  constructor(options: {
+    pool: Pool;
+    entries: number;
+    countsInFlight: boolean;
+    relate: (message: Message, ids: RelatedIds) => void;
+    now: () => number;
+    key: Uint8Array;
+  }) {
+    this.#pool = options.pool;
+    this.#limit = Math.max(1, options.entries);
+    this.#countsInFlight = options.countsInFlight;
+    this.#relate = options.relate;
+    this.#now = options.now;
+    this.#hash = new KeyedHash(options.key);
+    this.#ids = new CollectedIds(this.#hash);
+  }
+
+  /** The backend that a relative of `message` went to, whatever its health; undefined if none is remembered. */
+  find(message: Message): Backend | undefined {
+    const ids = this.#collect(message);
+    for (let i = 0; i < ids.count; i++) {
+      const entry = this.#lookUp(ids.highs[i]!, ids.lows[i]!);
+      if (entry !== none) return this.#pool.backends[this.#backend[entry]!];
+    }
+    return undefined;
+  }
+
+  /** Remembers that `message` goes to `backend`. */
+  remember(message: Message, backend: Backend): void {
+    const ids = this.#collect(message);
+    const expiry = this.#now() + ids.seconds * 1000;
+    // The most specific id comes last, so that it is the newest, and the one whose backend counts.
+    for (let i = ids.count - 1; i >= 0; i--) {
+      let entry = this.#lookUp(ids.highs[i]!, ids.lows[i]!);
+      if (entry === none) entry = this.#insert(ids.highs[i]!, ids.lows[i]!);
+      else this.#release(entry);
+      this.#backend[entry] = backend.index;
+      if (this.#expiry[entry]! < expiry) this.#expiry[entry] = expiry;
+      // One id stands for the whole message: the others must not count it again.
+      if (this.#countsInFlight && i === 0) {
+        this.#unsettled[entry] = 1;
+        backend.inFlight++;
+      }
+    }
+  }
+
+  settle(message: Message, offset: number, length: number, kind: number, seconds: number): void {
+    const ids = this.#ids;
+    ids.message = message;
+    ids.count = 0;
+    ids.add(offset, length, kind);
+    const entry = this.#lookUp(ids.highs[0]!, ids.lows[0]!);
+    if (entry === none) return;
+    this.#release(entry);
+    this.#expiry[entry] = this.#now() + seconds * 1000;
+  }
+
+  /** Settles what has expired, so that it no longer counts as in flight. The core calls it about once a second. */
+  expire(): void {
+    if (!this.#countsInFlight) return;
+    const now = this.#now();
+    for (let entry = 0; entry < this.size; entry++) {
+      if (this.#unsettled[entry] === 1 && this.#expiry[entry]! <= now) this.#release(entry);
+    }
+  }
+
+  #collect(message: Message): CollectedIds {
+    const ids = this.#ids;
+    ids.message = message;
+    ids.count = 0;
+    ids.seconds = 32;
+    this.#relate(message, ids);
+    return ids;
+  }
+
+  #release(entry: number): void {
+    if (this.#unsettled[entry] === 1) {
+      this.#unsettled[entry] = 0;
+      const backend = this.#pool.backends[this.#backend[entry]!];
+      if (backend !== undefined) backend.inFlight--;
+    }
+  }
+
+  #lookUp(high: number, low: number): number {
+    if (this.#capacity === 0) return none;
+    let entry = this.#buckets[low & (this.#buckets.length - 1)]!;
+    while (entry !== none) {
+      if (this.#low[entry] === low && this.#high[entry] === high) {
+        return this.#expiry[entry]! > this.#now() ? entry : none;
+      }
+      entry = this.#chain[entry]!;
+    }
+    return none;
+  }
+
+  #insert(high: number, low: number): number {
+    if (this.size === this.#capacity && this.#capacity < this.#limit) this.#grow();
+    const entry = this.#next;
+    this.#next = entry + 1 === this.#capacity && this.#capacity === this.#limit ? 0 : entry + 1;
+    if (entry < this.size) {
+      if (this.#expiry[entry]! > this.#now()) this.evicted++;
+      this.#release(entry);
+      this.#unlink(entry);
+    } else {
+      this.size++;
+    }
+    this.#high[entry] = high;
+    this.#low[entry] = low;
+    this.#expiry[entry] = 0;
+    this.#unsettled[entry] = 0;
+    this.#link(entry);
+    return entry;
+  }
+
+  #link(entry: number): void {
+    const bucket = this.#low[entry]! & (this.#buckets.length - 1);
+    this.#chain[entry] = this.#buckets[bucket]!;
+    this.#buckets[bucket] = entry;
+  }
+
+  #unlink(entry: number): void {
+    const bucket = this.#low[entry]! & (this.#buckets.length - 1);
+    if (this.#buckets[bucket] === entry) {
+      this.#buckets[bucket] = this.#chain[entry]!;
+      return;
+    }
+    let before = this.#buckets[bucket]!;
+    while (this.#chain[before] !== entry) before = this.#chain[before]!;
+    this.#chain[before] = this.#chain[entry]!;
+  }
+
+  /** Doubles the table up to its limit, so that a quiet listener stays small. */
+  #grow(): void {
+    const capacity = Math.min(this.#limit, Math.max(256, this.#capacity * 2));
+    const widen = <T extends Int32Array | Float64Array | Uint8Array>(from: T, to: T): T => {
+      to.set(from as never);
+      return to;
+    };
+    this.#high = widen(this.#high, new Int32Array(capacity));
+    this.#low = widen(this.#low, new Int32Array(capacity));
+    this.#backend = widen(this.#backend, new Int32Array(capacity));
+    this.#expiry = widen(this.#expiry, new Float64Array(capacity));
+    this.#unsettled = widen(this.#unsettled, new Uint8Array(capacity));
+    this.#chain = new Int32Array(capacity);
+    this.#capacity = capacity;
+    this.#buckets = new Int32Array(2 ** Math.ceil(Math.log2(capacity))).fill(none);
+    for (let entry = 0; entry < this.size; entry++) this.#link(entry);
+  }
+}

@@ -1,0 +1,87 @@
+/** A client connection. */
+import type { Link } from './link.ts';
+import { Outbox, type Turn } from './outbox.ts';
+import { Peer } from './peer.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { Token } from './plugin.ts';
+import type { Backend } from './pool.ts';
+import type { Socket } from './runtime/runtime.ts';
+
+export class Client extends Peer {
+  /** Its IP address; empty for unix sockets. */
+  readonly address: string;
+  readonly port: number;
+  /** Its place among the client connections of the process, and which of those that had it. */
+  slot = 0;
+  generation = 0;
+  /** Its token, made when first asked for. */
+  token: Token | undefined;
+  /** Its requests that wait for an answer. */
+  outstanding = 0;
+  /** Its dedicated links. */
+  readonly links = new Map<Backend, Link>();
+  /** What plugins keep for it, by plugin; dropped when it closes. */
+  readonly states: unknown[] = [];
+  /** The connection is closed. */
+  closed = false;
+  #onClosed: ((client: Client) => void) | undefined;
+
+  constructor(pipeline: Pipeline, turn: Turn, socket: Socket, onClosed: (client: Client) => void) {
+    super('client', pipeline, new Outbox(turn, pipeline.limits.queueBytes));
+    this.socket = socket;
+    this.address = socket.remoteAddress;
+    this.port = socket.remotePort;
+    this.#onClosed = onClosed;
+    this.outbox.open(socket);
+  }
+
+  /** For `onConnect` taps that wait: nothing is read until they have answered. */
+  pauseReading(): void {
+    this.socket?.pause();
+  }
+
+  resumeReading(): void {
+    if (!this.closed && !this.stalled) this.socket?.resume();
+  }
+
+  /** An answer, the last it waited for, has been forwarded. */
+  onSettled(): void {
+    this.#finishIfDone();
+  }
+
+  onLinkClosed(link: Link): void {
+    if (this.links.get(link.backend) === link) this.links.delete(link.backend);
+    this.#finishIfDone();
+  }
+
+  /** It will send no more; what it is owed is still delivered. */
+  protected override afterEnd(): void {
+    if (this.heldBytes > 0) this.pipeline.cutShort(this, 'cut-short');
+    for (const link of this.links.values()) link.endAfterQueue();
+    this.#finishIfDone();
+  }
+
+  /** Closes a half-closed connection when nothing is owed to it: at the end of the turn, as a request may just be on its way to another backend. */
+  #finishIfDone(): void {
+    if (!this.ended || !this.pipeline.answersAreKnown) return;
+    this.pipeline.atTurnEnd(() => {
+      if (this.links.size === 0 && this.outstanding === 0) this.closeGently();
+    });
+  }
+
+  override onClose(error: Error | undefined): void {
+    this.closed = true;
+    if (this.heldBytes > 0) this.pipeline.cutShort(this, 'cut-short');
+    this.closing = true;
+    this.dropHeld();
+    this.socket = undefined;
+    this.outbox.close();
+    this.outbox.discard('client-gone');
+    for (const link of [...this.links.values()]) link.onClientGone();
+    this.links.clear();
+    this.#onClosed?.(this);
+    this.#onClosed = undefined;
+    if (error !== undefined)
+      this.pipeline.log.debug({ client: this.address, error: error.message }, 'client connection failed');
+  }
+}

@@ -1,0 +1,37 @@
+/** All client connections of the process, by slot and generation: what a token for a client connection is looked up in. */
+import type { Client } from './client.ts';
+import type { Clock } from './plugin.ts';
+
+export class Clients {
+  /** 8 random bytes that tell this process from its replicas and from its earlier runs. */
+  readonly instance: Buffer;
+  /** Signs the tokens of client connections where the config has no keys. */
+  readonly processSecret: Buffer;
+  readonly #slots: (Client | undefined)[] = [];
+  readonly #generations: number[] = [];
+  readonly #free: number[] = [];
+
+  constructor(clock: Pick<Clock, 'randomBytes'>) {
+    this.instance = clock.randomBytes(8);
+    this.processSecret = clock.randomBytes(32);
+  }
+
+  /** Gives the client its slot and generation. */
+  add(client: Client): void {
+    const slot = this.#free.pop() ?? this.#slots.length;
+    this.#slots[slot] = client;
+    client.slot = slot;
+    client.generation = this.#generations[slot] = ((this.#generations[slot] ?? 0) + 1) >>> 0;
+  }
+
+  remove(client: Client): void {
+    if (this.#slots[client.slot] !== client) return;
+    this.#slots[client.slot] = undefined;
+    this.#free.push(client.slot);
+  }
+
+  at(slot: number, generation: number): Client | undefined {
+    const client = this.#slots[slot];
+    return client !== undefined && client.generation === generation ? client : undefined;
+  }
+}

@@ -1,0 +1,209 @@
+/** Composes a pipeline: applies the plugins of a listener to fresh hooks. Opens nothing, so a config can be checked with it. */
+import { createHmac } from 'node:crypto';
+import { Accounting } from './accounting.ts';
+import { Affinity } from './affinity.ts';
+import type { Client } from './client.ts';
+import { Clients } from './clients.ts';
+import { PluginError } from './errors.ts';
+import { Exchanges } from './exchanges.ts';
+import { type HookName, PipelineHooks } from './hooks.ts';
+import { Identifiers } from './identifiers.ts';
+import type { Message, Span } from './message.ts';
+import { Pipeline } from './pipeline.ts';
+import type { ListenerFacts, Logger, PluginDefinition, ProtocolFacts, RelatedIds, Scope } from './plugin.ts';
+import type { Pool } from './pool.ts';
+import { formatAddress } from './runtime/address.ts';
+import type { Runtime } from './runtime/runtime.ts';
+import { VirtualRuntime } from './runtime/virtual.ts';
+import type { KeySettings, ListenerSettings } from './settings.ts';
+
+export interface Services {
+  readonly runtime: Runtime;
+  readonly keys: readonly KeySettings[];
+  readonly clients: Clients;
+  readonly log: Logger & { child?(fields: object): Logger };
+}
+
+/** A pipeline and all that belongs to it. */
+export interface Composed {
+  readonly hooks: PipelineHooks;
+  readonly facts: ProtocolFacts;
+  readonly pipeline: Pipeline;
+  readonly identifiers: Identifiers;
+  readonly affinity: Affinity | undefined;
+  readonly exchanges: Exchanges | undefined;
+  readonly accounting: Accounting;
+  readonly log: Logger;
+  /** How links to the pool are kept: as its config says, else as the protocol allows. */
+  readonly links: 'shared' | 'dedicated';
+  /** The keys that strategies have asked for with `scope.messageKey`. */
+  readonly messageKeys: readonly { readonly plugin: string; readonly key: string }[];
+  readonly starts: readonly (() => void | Promise<void>)[];
+  readonly stops: readonly (() => void | Promise<void>)[];
+}
+
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Services that touch nothing: for validating a config. */
+export function dryServices(keys: readonly KeySettings[]): Services {
+  const runtime = new VirtualRuntime();
+  return { runtime, keys, clients: new Clients(runtime), log: silent };
+}
+
+/** The names of the plugins that tap a hook. */
+export function tapping(hooks: PipelineHooks, hook: HookName): string[] {
+  return hooks.taps.filter((tap) => tap.hook === hook).map((tap) => tap.plugin);
+}
+
+/** How the links to the pool are kept. */
+export function linkMode(pool: Pool, facts: ProtocolFacts): 'shared' | 'dedicated' {
+  return pool.settings.links ?? (facts.correlates ? 'shared' : 'dedicated');
+}
+
+/**
+ * @throws PluginError if a plugin's `apply` throws, or declares what it must not
+ */
+export function composePipeline(settings: ListenerSettings, pool: Pool, services: Services): Composed {
+  const { runtime, keys, clients } = services;
+  const log = services.log.child?.({ listener: settings.name }) ?? services.log;
+  const hooks = new PipelineHooks();
+  const accounting = new Accounting();
+  const identifiers = new Identifiers({ keys, mode: settings.identifiers.mode, pool, clients });
+  const starts: (() => void | Promise<void>)[] = [];
+  const stops: (() => void | Promise<void>)[] = [];
+  const messageKeys: { plugin: string; key: string }[] = [];
+  let declared: ProtocolFacts | undefined;
+  let states = 0;
+
+  // The tables depend on what the protocol declares, so plugins see them through these.
+  const later = () => new Error('there are no messages yet: use it in a hook');
+  let exchanges: Exchanges | undefined;
+  let affinity: Affinity | undefined;
+  const listener: ListenerFacts = {
+    name: settings.name,
+    limits: settings.limits,
+    advertise: settings.advertise ?? formatAddress(settings.listen).replace(/^[a-z]+:(\/\/)?/, ''),
+    transport: settings.listen.transport,
+  };
+
+  const scopeFor = (plugin: PluginDefinition): Scope => ({
+    listener,
+    pool,
+    log: services.log.child?.({ listener: settings.name, plugin: plugin.name }) ?? services.log,
+    clock: runtime,
+    identifiers,
+    exchanges: {
+      open(message, offset, length) {
+        if (exchanges === undefined) throw new Error('the protocol has not declared correlationBits');
+        return exchanges.open(message, offset, length);
+      },
+      find: (message, id) => exchanges?.find(message, id),
+    },
+    affinity: {
+      settle: (message, offset, length, kind, seconds) => affinity?.settle(message, offset, length, kind, seconds),
+    },
+    get links() {
+      if (declared === undefined && pool.settings.links === undefined) throw later();
+      return linkMode(pool, declared ?? { identifiers: 'text' });
+    },
+    secret(label) {
+      const key = keys[0]?.secret ?? clients.processSecret;
+      return createHmac('sha256', key).update(`pointsman 1 plugin ${plugin.name} ${label}`).digest().subarray(0, 8);
+    },
+    messageKey(key) {
+      messageKeys.push({ plugin: plugin.name, key });
+      return (message) => keyOf(key, message);
+    },
+    protocol(facts) {
+      if (declared !== undefined) throw new Error('a pipeline has one protocol, and another plugin has declared it');
+      declared = facts;
+    },
+    perClient<State>(create: (client: Client) => State) {
+      const index = states++;
+      return (client: Client) => {
+        if (client.states[index] === undefined) client.states[index] = create(client);
+        return client.states[index] as State;
+      };
+    },
+    onStart: (start) => void starts.push(start),
+    onStop: (stop) => void stops.push(stop),
+  });
+
+  const lastId = new LastId();
+  const whole: Span = { offset: 0, length: 0 };
+  const keyOf = (key: string, message: Message): Span => {
+    const field = declared?.keys?.[key]?.(message);
+    if (field !== undefined) return field;
+    lastId.length = 0;
+    if (key === 'message') declared?.relatedIds?.(message, lastId);
+    if (lastId.length > 0) return lastId;
+    whole.length = message.length;
+    return whole;
+  };
+
+  for (const { plugin, options } of settings.pipeline) {
+    try {
+      plugin.apply(hooks.forPlugin(plugin.name), options as never, scopeFor(plugin));
+    } catch (cause) {
+      throw PluginError.threw(plugin.name, 'apply', cause);
+    }
+  }
+
+  const facts: ProtocolFacts = declared ?? { identifiers: 'text' };
+  identifiers.configure(facts.identifiers, facts.foldCase ?? false);
+  const { limits } = settings;
+  if (facts.correlationBits !== undefined) {
+    exchanges = new Exchanges(limits.inFlight, facts.correlationBits, limits.replySeconds, runtime.now);
+  }
+  if (facts.relatedIds !== undefined) {
+    affinity = new Affinity({
+      pool,
+      entries: limits.affinityEntries,
+      countsInFlight: exchanges === undefined,
+      relate: facts.relatedIds.bind(facts),
+      now: runtime.now,
+      key: runtime.randomBytes(8),
+    });
+  }
+  const { whenDown } = settings.identifiers;
+  const pipeline = new Pipeline({
+    runtime,
+    hooks,
+    facts,
+    pool,
+    limits,
+    identifiers,
+    whenDown: whenDown ?? 'refuse',
+    whenGone: whenDown ?? facts.whenGone ?? 'refuse',
+    affinity,
+    exchanges,
+    accounting,
+    log,
+  });
+  const links = linkMode(pool, facts);
+  return {
+    hooks,
+    facts,
+    pipeline,
+    identifiers,
+    affinity,
+    exchanges,
+    accounting,
+    log,
+    links,
+    messageKeys,
+    starts,
+    stops,
+  };
+}
+
+/** Keeps the place of the last id it is given. */
+class LastId implements RelatedIds, Span {
+  seconds = 32;
+  offset = 0;
+  length = 0;
+  add(offset: number, length: number): void {
+    this.offset = offset;
+    this.length = length;
+  }
+}

@@ -1,0 +1,45 @@
+/** Errors that the balancer throws or logs, each with a stable code and whose fault it is. */
+
+export type Fault = 'client' | 'backend' | 'config' | 'plugin' | 'internal';
+
+export interface ErrorFacts {
+  readonly fault: Fault;
+  readonly summary: string;
+}
+
+/** All error codes. Messages vary, codes stay. */
+export const errorCodes = {
+  POINTSMAN_PLUGIN: { fault: 'plugin', summary: 'A plugin threw, or answered what the hook does not allow.' },
+  POINTSMAN_CONFIG: { fault: 'config', summary: 'The config has errors; nothing was started.' },
+  POINTSMAN_LISTEN: { fault: 'config', summary: 'A listener could not open its address.' },
+} as const satisfies Record<string, ErrorFacts>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export class PointsmanError extends Error {
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'PointsmanError';
+    this.code = code;
+  }
+  get fault(): Fault {
+    return errorCodes[this.code].fault;
+  }
+}
+
+/** A plugin did wrong; the message begins with `[plugin] hook:`. */
+export class PluginError extends PointsmanError {
+  readonly plugin: string;
+  readonly hook: string;
+  constructor(plugin: string, hook: string, text: string, options?: ErrorOptions) {
+    super('POINTSMAN_PLUGIN', `[${plugin}] ${hook}: ${text}`, options);
+    this.name = 'PluginError';
+    this.plugin = plugin;
+    this.hook = hook;
+  }
+  static threw(plugin: string, hook: string, cause: unknown): PluginError {
+    if (cause instanceof PluginError) return cause;
+    return new PluginError(plugin, hook, cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * Outstanding requests, for protocols that correlate: the balancer writes an id of its own into a request that leaves on
+ * a shared link, and the answer brings it back. An exchange remembers what stood there before, and whose request it is.
+ * Bounded and expiring: ids count up, so an id is not used again soon; a list keeps the exchanges in the order they opened.
+ */
+import type { Client } from './client.ts';
+import type { Link } from './link.ts';
+import type { Message } from './message.ts';
+import type { Backend } from './pool.ts';
+
+/** One outstanding request. Valid from `open` until its answer has been forwarded. */
+export class Exchange {
+  /** What the balancer writes into the request: an integer from 1, unique among the outstanding ones. */
+  id = 0;
+  client!: Client;
+  backend!: Backend;
+  /** The link that carried the request, the only one that its answer may come on; undefined until forwarded. */
+  link: Link | undefined;
+  /** When it was opened, in milliseconds of the runtime's monotonic clock. */
+  openedAt = 0;
+  /** The bytes that stood in the request where the id is now. */
+  original: Uint8Array = new Uint8Array(0);
+
+  // For the table: its neighbours in the order of opening.
+  older: Exchange | undefined;
+  newer: Exchange | undefined;
+
+  #store = Buffer.allocUnsafeSlow(32);
+
+  /** Keeps a copy of `bytes[start, end)` in memory that the next user of this object takes over. */
+  keep(bytes: Buffer, start: number, end: number): void {
+    const length = end - start;
+    if (length > this.#store.length) this.#store = Buffer.allocUnsafeSlow(length);
+    if (length !== this.original.length || this.original.buffer !== this.#store.buffer) {
+      this.original = this.#store.subarray(0, length);
+    }
+    bytes.copy(this.#store, 0, start, end);
+  }
+}
+
+/** What plugins see of the table. */
+export interface ExchangeTable {
+  /**
+   * Opens an exchange for the request at hand, remembering `length` bytes of it from `offset`.
+   * Call it in `insertId`; undefined if too many requests are outstanding (the core then refuses the message).
+   */
+  open(message: Message, offset: number, length: number): Exchange | undefined;
+  /** The outstanding request with that id if `message` came on the link that carried it. */
+  find(message: Message, id: number): Exchange | undefined;
+}
+
+/** How many bytes of requests are remembered at once, so that long ids cannot fill the memory. */
+const originalBytesLimit = 16_777_216;
+/** Objects kept for reuse, and how many bytes of memory one may hold; the rest is left to the garbage collector. */
+const sparesKept = 4096;
+const spareBytesKept = 256;
+
+export class Exchanges implements ExchangeTable {
+  /** Outstanding requests by id modulo the number of slots, at least twice as many as requests where the ids suffice. */
+  readonly #slots: (Exchange | undefined)[];
+  readonly #spares: Exchange[] = [];
+  readonly #limit: number;
+  readonly #lastId: number;
+  readonly #expiryMs: number;
+  readonly #now: () => number;
+  #next = 1;
+  #oldest: Exchange | undefined;
+  #newest: Exchange | undefined;
+  #originalBytes = 0;
+  /** How many requests are outstanding. */
+  size = 0;
+  /** How many have expired without an answer. */
+  expired = 0;
+
+  /**
+   * @param limit how many requests may be outstanding at once
+   * @param bits how wide the protocol's field is: ids stay below 2^bits
+   */
+  constructor(limit: number, bits: number, expirySeconds: number, now: () => number) {
+    this.#lastId = 2 ** Math.min(bits, 48) - 1;
+    this.#limit = Math.min(limit, this.#lastId);
+    this.#slots = new Array<Exchange | undefined>(Math.min(2 * this.#limit, this.#lastId)).fill(undefined);
+    this.#expiryMs = expirySeconds * 1000;
+    this.#now = now;
+  }
+
+  open(message: Message, offset: number, length: number): Exchange | undefined {
+    const { client, backend } = message;
+    if (client === undefined || backend === undefined) return undefined;
+    if (this.size >= this.#limit || this.#originalBytes + length > originalBytesLimit) return undefined;
+    const exchange = this.#spares.pop() ?? new Exchange();
+    exchange.id = this.#freeId();
+    this.#slots[exchange.id % this.#slots.length] = exchange;
+    exchange.client = client;
+    exchange.backend = backend;
+    exchange.openedAt = this.#now();
+    exchange.keep(message.bytes, message.start + offset, message.start + offset + length);
+    exchange.older = this.#newest;
+    if (this.#newest === undefined) this.#oldest = exchange;
+    else this.#newest.newer = exchange;
+    this.#newest = exchange;
+    this.#originalBytes += length;
+    this.size++;
+    client.outstanding++;
+    backend.inFlight++;
+    message.exchange = exchange;
+    return exchange;
+  }
+
+  find(message: Message, id: number): Exchange | undefined {
+    const exchange = this.#slots[id % this.#slots.length];
+    return exchange !== undefined && exchange.id === id && exchange.link === message.source ? exchange : undefined;
+  }
+
+  /** Its answer has been forwarded, or it will never come. */
+  close(exchange: Exchange): void {
+    const slot = exchange.id % this.#slots.length;
+    if (this.#slots[slot] !== exchange) return;
+    const { client, older, newer } = exchange;
+    this.#slots[slot] = undefined;
+    if (older === undefined) this.#oldest = newer;
+    else older.newer = newer;
+    if (newer === undefined) this.#newest = older;
+    else newer.older = older;
+    this.#originalBytes -= exchange.original.length;
+    this.size--;
+    client.outstanding--;
+    exchange.backend.inFlight--;
+
+    exchange.id = 0;
+    exchange.link = undefined;
+    exchange.older = undefined;
+    exchange.newer = undefined;
+    // A spare keeps no closed connection alive, nor much memory.
+    exchange.client = undefined as never;
+    if (this.#spares.length < sparesKept && exchange.original.length <= spareBytesKept) this.#spares.push(exchange);
+    if (client.outstanding === 0) client.onSettled();
+  }
+
+  /** Gives up on requests whose answer is overdue. The core calls it about once a second. */
+  expire(): void {
+    const before = this.#now() - this.#expiryMs;
+    while (this.#oldest !== undefined && this.#oldest.openedAt <= before) {
+      this.expired++;
+      this.close(this.#oldest);
+    }
+  }
+
+  /** Gives up on all requests that `link` carried; answers how many. */
+  abandon(link: Link): number {
+    const carried: Exchange[] = [];
+    for (let at = this.#oldest; at !== undefined; at = at.newer) if (at.link === link) carried.push(at);
+    let count = 0;
+    for (const exchange of carried) {
+      // Closing one may have ended its client, and with it the next one.
+      if (exchange.link !== link) continue;
+      this.close(exchange);
+      count++;
+    }
+    return count;
+  }
+
+  /**
+   * The next id whose slot is free. There is one, as fewer requests are outstanding than there are slots; a full round
+   * over the slots passes each occupied one once, so where half of them are free an id costs two steps on average.
+   */
+  #freeId(): number {
+    for (;;) {
+      const id = this.#next;
+      this.#next = id === this.#lastId ? 1 : id + 1;
+      if (this.#slots[id % this.#slots.length] === undefined) return id;
+    }
+  }
+}

@@ -1,0 +1,262 @@
+/**
+ * Identifiers on the wire. A token names a backend (by its name) or a client connection (by instance, slot and
+ * generation). Plain, it is the backend's bare name. Signed or sealed, it is an envelope:
+ *
+ *     1 byte   version (1) in the high four bits; 0x04 sealed; 0x01 client connection, else backend
+ *     1 byte   length of the key id, then the key id
+ *     n bytes  the backend's name, or 16 bytes for a client connection; encrypted if sealed
+ *     12 bytes MAC: HMAC-SHA-256 cut to 96 bits, under a key derived for this pool (or for client connections)
+ *
+ * Text protocols carry it in lower-case base32 (RFC 4648, no padding). Tokens of backends are constant, so they are made
+ * once and recognised by comparing bytes; a MAC is computed only for a token nobody here has made.
+ */
+import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from 'node:crypto';
+import type { Client } from './client.ts';
+import type { Clients } from './clients.ts';
+import type { Destination, Token, TokenBook, TokenFault, TokenForm } from './plugin.ts';
+import type { Backend, Pool } from './pool.ts';
+import type { IdentifierMode, KeySettings } from './settings.ts';
+
+const macBytes = 12;
+const version = 0x10;
+const clientKind = 0x01;
+const sealedFlag = 0x04;
+const clientBodyBytes = 16;
+const longestNameBytes = 63;
+
+/** A key with what is derived from it for one use. */
+class EnvelopeKey {
+  readonly id: Buffer;
+  readonly #mac: Buffer;
+  readonly #cipher: Buffer;
+
+  constructor(key: KeySettings, use: string) {
+    this.id = Buffer.from(key.id, 'latin1');
+    this.#mac = createHmac('sha256', key.secret).update(`pointsman 1 mac ${use}`).digest();
+    this.#cipher = createHmac('sha256', key.secret).update(`pointsman 1 seal ${use}`).digest();
+  }
+
+  seal(kind: number, body: Uint8Array, sealed: boolean): Buffer {
+    const header = Buffer.from([version | kind | (sealed ? sealedFlag : 0), this.id.length, ...this.id]);
+    const mac = this.mac(header, body);
+    return Buffer.concat([header, sealed ? this.#encrypt(body, mac) : body, mac]);
+  }
+
+  mac(header: Uint8Array, body: Uint8Array): Buffer {
+    return createHmac('sha256', this.#mac).update(header).update(body).digest().subarray(0, macBytes);
+  }
+
+  /** A synthetic initialisation vector (the MAC of the plain body, RFC 5297's idea): equal bodies give equal tokens. */
+  #encrypt(body: Uint8Array, mac: Uint8Array): Buffer {
+    return createCipheriv('aes-256-ctr', this.#cipher, Buffer.concat([mac, Buffer.alloc(4)])).update(body);
+  }
+
+  decrypt(body: Uint8Array, mac: Uint8Array): Buffer {
+    return createDecipheriv('aes-256-ctr', this.#cipher, Buffer.concat([mac, Buffer.alloc(4)])).update(body);
+  }
+}
+
+/** Finds a known token by its bytes: no string, no allocation. */
+class TokenIndex<Value> {
+  readonly #buckets = new Map<number, { bytes: Buffer; value: Value }[]>();
+  readonly #foldCase: boolean;
+
+  constructor(foldCase: boolean) {
+    this.#foldCase = foldCase;
+  }
+
+  add(bytes: Buffer, value: Value): void {
+    const hash = this.#hash(bytes, 0, bytes.length);
+    const bucket = this.#buckets.get(hash);
+    if (bucket === undefined) this.#buckets.set(hash, [{ bytes, value }]);
+    else bucket.push({ bytes, value });
+  }
+
+  get(bytes: Buffer, start: number, end: number): Value | undefined {
+    const bucket = this.#buckets.get(this.#hash(bytes, start, end));
+    if (bucket === undefined) return undefined;
+    for (const known of bucket) {
+      if (known.bytes.length === end - start && this.#equal(known.bytes, bytes, start)) return known.value;
+    }
+    return undefined;
+  }
+
+  /** FNV-1a. Tokens come from the config, so nobody outside can fill a bucket. */
+  #hash(bytes: Buffer, start: number, end: number): number {
+    let hash = 0x811c9dc5;
+    for (let i = start; i < end; i++) hash = Math.imul(hash ^ this.#fold(bytes[i]!), 0x01000193);
+    return hash;
+  }
+
+  #equal(known: Buffer, bytes: Buffer, start: number): boolean {
+    let difference = 0; // every byte is looked at, so that time tells nothing about how many fit
+    for (let i = 0; i < known.length; i++) difference |= this.#fold(known[i]!) ^ this.#fold(bytes[start + i]!);
+    return difference === 0;
+  }
+
+  #fold(byte: number): number {
+    return this.#foldCase && byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte;
+  }
+}
+
+export interface IdentifierOptions {
+  readonly keys: readonly KeySettings[];
+  readonly mode: IdentifierMode | undefined;
+  readonly pool: Pool;
+  readonly clients: Clients;
+}
+
+export class Identifiers implements TokenBook {
+  readonly mode: IdentifierMode;
+  readonly longest: { readonly text: number; readonly raw: number };
+
+  readonly #pool: Pool;
+  readonly #clients: Clients;
+  /** By place: the first signs. */
+  readonly #backendKeys: readonly EnvelopeKey[];
+  readonly #clientKeys: readonly EnvelopeKey[];
+  readonly #tokens: readonly Token[];
+  #form: TokenForm = 'text';
+  #foldCase = false;
+  #index = new TokenIndex<Backend>(false);
+
+  constructor(options: IdentifierOptions) {
+    const { keys, pool, clients } = options;
+    this.#pool = pool;
+    this.#clients = clients;
+    this.mode = options.mode ?? (keys.length > 0 ? 'signed' : 'plain');
+    this.#backendKeys = this.mode === 'plain' ? [] : keys.map((key) => new EnvelopeKey(key, `backend ${pool.name}`));
+    // A client connection is named by a token nobody can make up even where backends go by their names.
+    const clientKeys = keys.length > 0 ? keys : [{ id: 'p', secret: clients.processSecret }];
+    this.#clientKeys = clientKeys.map((key) => new EnvelopeKey(key, 'client'));
+    this.#tokens = pool.backends.map((backend) => this.#makeBackendToken(backend, this.#backendKeys[0]));
+    const clientRaw = 2 + this.#clientKeys[0]!.id.length + clientBodyBytes + macBytes;
+    const raw = Math.max(0, ...this.#tokens.map((token) => token.raw.length));
+    this.longest = { raw, text: Math.max(base32Length(clientRaw), ...this.#tokens.map((token) => token.text.length)) };
+  }
+
+  /** Says how the protocol writes tokens. For the core, once the plugins have been applied. */
+  configure(form: TokenForm, foldCase: boolean): void {
+    this.#form = form;
+    this.#foldCase = foldCase;
+    this.#index = new TokenIndex(foldCase);
+    for (const backend of this.#pool.backends) {
+      if (this.mode === 'plain') this.#index.add(this.#tokens[backend.index]!.raw, backend);
+      for (const key of this.#backendKeys) {
+        const token = this.#makeBackendToken(backend, key);
+        this.#index.add(form === 'text' ? token.text : token.raw, backend);
+      }
+    }
+  }
+
+  ofBackend(backend: Backend): Token {
+    return this.#tokens[backend.index]!;
+  }
+
+  ofClient(client: Client): Token {
+    return (client.token ??= this.#makeToken(
+      this.#clientKeys[0]!.seal(clientKind, this.#clientBody(client), false),
+      0,
+    ));
+  }
+
+  read(bytes: Buffer, start: number, end: number): Destination | TokenFault {
+    return this.#index.get(bytes, start, end) ?? this.#open(bytes, start, end);
+  }
+
+  #makeBackendToken(backend: Backend, key: EnvelopeKey | undefined): Token {
+    const name = Buffer.from(backend.name, 'latin1');
+    const number = backend.number ?? 0;
+    if (key === undefined) return { text: name, raw: name, number };
+    return this.#makeToken(key.seal(0, name, this.mode === 'sealed'), number);
+  }
+
+  #makeToken(raw: Buffer, number: number): Token {
+    return { raw, text: encodeBase32(raw), number };
+  }
+
+  #clientBody(client: Client): Buffer {
+    const body = Buffer.alloc(clientBodyBytes);
+    this.#clients.instance.copy(body);
+    body.writeUInt32BE(client.slot, 8);
+    body.writeUInt32BE(client.generation, 12);
+    return body;
+  }
+
+  /** Reads a token that is none of our backends': a client's, one of a backend that is gone, or a forged one. */
+  #open(bytes: Buffer, start: number, end: number): Destination | TokenFault {
+    // Where backends go by their names any other name is that of a backend we do not have.
+    const otherwise: TokenFault = this.mode === 'plain' ? 'unknown' : 'forged';
+    const raw = this.#form === 'text' ? decodeBase32(bytes, start, end, this.#foldCase) : bytes.subarray(start, end);
+    if (raw === undefined || raw.length < 2 + macBytes) return otherwise;
+    const flags = raw[0]!;
+    const isClient = flags === (version | clientKind);
+    const sealed = (flags & sealedFlag) !== 0;
+    if (!isClient && flags !== (sealed ? version | sealedFlag : version)) return otherwise;
+    const bodyStart = 2 + raw[1]!;
+    const bodyEnd = raw.length - macBytes;
+    if (bodyStart >= bodyEnd || bodyEnd - bodyStart > longestNameBytes) return otherwise;
+    const header = raw.subarray(0, bodyStart);
+    const mac = raw.subarray(bodyEnd);
+    for (const key of isClient ? this.#clientKeys : this.#backendKeys) {
+      if (!key.id.equals(raw.subarray(2, bodyStart))) continue;
+      const found = raw.subarray(bodyStart, bodyEnd);
+      const body = sealed ? key.decrypt(found, mac) : found;
+      if (!timingSafeEqual(key.mac(header, body), mac)) continue;
+      if (isClient) return this.#clientAt(body);
+      // A verified name that the index does not know: signed in another mode, or the backend is gone.
+      return this.#pool.byName(body.toString('latin1')) ?? 'unknown';
+    }
+    return otherwise;
+  }
+
+  #clientAt(body: Buffer): Client | TokenFault {
+    if (body.length !== clientBodyBytes) return 'forged';
+    if (!body.subarray(0, 8).equals(this.#clients.instance)) return 'gone';
+    return this.#clients.at(body.readUInt32BE(8), body.readUInt32BE(12)) ?? 'gone';
+  }
+}
+
+const alphabet = Buffer.from('abcdefghijklmnopqrstuvwxyz234567', 'latin1');
+
+function base32Length(bytes: number): number {
+  return Math.ceil((bytes * 8) / 5);
+}
+
+/** Lower-case base32 without padding (RFC 4648 section 6). */
+export function encodeBase32(bytes: Uint8Array): Buffer {
+  const text = Buffer.alloc(base32Length(bytes.length));
+  let bits = 0;
+  let count = 0;
+  let at = 0;
+  for (const byte of bytes) {
+    bits = ((bits << 8) | byte) & 0xfff;
+    for (count += 8; count >= 5; count -= 5) text[at++] = alphabet[(bits >>> (count - 5)) & 31]!;
+  }
+  if (count > 0) text[at] = alphabet[(bits << (5 - count)) & 31]!;
+  return text;
+}
+
+/** The inverse. Undefined for anything `encodeBase32` cannot have written, but for letter case where that is folded. */
+export function decodeBase32(bytes: Uint8Array, start: number, end: number, foldCase: boolean): Buffer | undefined {
+  const decoded = Buffer.allocUnsafe(Math.floor(((end - start) * 5) / 8));
+  let bits = 0;
+  let count = 0;
+  let at = 0;
+  for (let i = start; i < end; i++) {
+    let byte = bytes[i]!;
+    if (foldCase && byte >= 0x41 && byte <= 0x5a) byte |= 0x20;
+    let value: number;
+    if (byte >= 0x61 && byte <= 0x7a) value = byte - 0x61;
+    else if (byte >= 0x32 && byte <= 0x37) value = byte - 0x32 + 26;
+    else return undefined;
+    bits = ((bits << 5) | value) & 0xfff;
+    count += 5;
+    if (count >= 8) {
+      count -= 8;
+      decoded[at++] = bits >>> count;
+    }
+  }
+  const strayBits = bits & ((1 << count) - 1);
+  return count < 5 && strayBits === 0 ? decoded : undefined;
+}

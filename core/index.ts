@@ -1,0 +1,31 @@
+/** The public API of pointsman: what plugins import. Everything else in core/ may change without notice. */
+export { default as Type, type Static } from 'typebox';
+export type { AffinityTable } from './affinity.ts';
+export type { Client } from './client.ts';
+export { type ErrorCode, errorCodes, PluginError, PointsmanError } from './errors.ts';
+export type { Exchange, ExchangeTable } from './exchanges.ts';
+export { KeyedHash } from './hash.ts';
+export type { Detected, Framed, HookName, Hooks } from './hooks.ts';
+export type { Link } from './link.ts';
+export type { Message, RouteReason, Side, Span } from './message.ts';
+export { Discard, discard, type Reason, Refusal, refusal } from './outcome.ts';
+export {
+  apiVersion,
+  type Clock,
+  type Destination,
+  definePlugin,
+  type ListenerFacts,
+  type Logger,
+  type PluginDefinition,
+  type ProtocolFacts,
+  type RelatedIds,
+  type Sample,
+  type Scope,
+  type Token,
+  type TokenBook,
+  type TokenFault,
+  type TokenForm,
+} from './plugin.ts';
+export type { Backend, Pool } from './pool.ts';
+export type { Scan } from './scan.ts';
+export type { Limits } from './settings.ts';

@@ -1,0 +1,190 @@
+/**
+ * The links of one listener: opens them, keeps shared ones open, and takes care of what was queued for a backend that
+ * turns out to be unreachable.
+ */
+import type { Client } from './client.ts';
+import { Link } from './link.ts';
+import type { TakenBack, Turn } from './outbox.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { Backend, Pool } from './pool.ts';
+import type { Runtime, SocketHandler } from './runtime/runtime.ts';
+
+/** The first wait after a failed connect; each further one is twice as long, up to the last. */
+const firstBackoffMs = 200;
+const lastBackoffMs = 10_000;
+/** A shared link that broke sooner after it opened counts as a failure: the next connect waits. */
+const steadyMs = 1000;
+
+export class Links {
+  readonly runtime: Runtime;
+  readonly mode: 'shared' | 'dedicated';
+  readonly #pool: Pool;
+  readonly #pipeline: Pipeline;
+  readonly #turn: Turn;
+  /** Shared links by the backend's index. */
+  readonly #shared: Link[][] = [];
+  readonly #dedicated = new Set<Link>();
+  /** How to cancel the timers that are set. */
+  readonly #waits = new Set<() => void>();
+  /** Backends that are probed until they can be reached again, with how to stop that. */
+  readonly #probes = new Map<Backend, () => void>();
+  #stopped = false;
+
+  constructor(runtime: Runtime, turn: Turn, pool: Pool, pipeline: Pipeline, mode: 'shared' | 'dedicated') {
+    this.runtime = runtime;
+    this.mode = mode;
+    this.#turn = turn;
+    this.#pool = pool;
+    this.#pipeline = pipeline;
+    if (mode === 'shared') {
+      for (const backend of pool.backends) {
+        this.#shared.push(
+          Array.from(
+            { length: pool.settings.linksPerBackend },
+            () => new Link(this, pipeline, turn, backend, undefined),
+          ),
+        );
+      }
+    }
+  }
+
+  /** Shared links are opened ahead of the first message, so that a backend that is down is known to be. */
+  start(): void {
+    for (const link of this.#shared.flat()) link.connect();
+  }
+
+  /** All links, for statistics. */
+  *all(): Iterable<Link> {
+    for (const links of this.#shared) yield* links;
+    yield* this.#dedicated;
+  }
+
+  /** The link that messages from `source` to `backend` take: always the same one, which keeps them in order. */
+  for(source: Client | Link, backend: Backend): Link | undefined {
+    if (this.mode === 'shared') {
+      const links = this.#shared[backend.index]!;
+      const link =
+        links[links.length === 1 ? 0 : ('slot' in source ? source.slot : source.backend.index) % links.length]!;
+      if (link.state === 'closed') link.connect(); // another listener has found the backend up again
+      return link;
+    }
+    const client = 'slot' in source ? source : source.client;
+    if (client === undefined || client.closed) return undefined;
+    let link = client.links.get(backend);
+    if (link === undefined || link.state === 'closed' || link.closing || link.ended) {
+      link = new Link(this, this.#pipeline, this.#turn, backend, client);
+      client.links.set(backend, link);
+      this.#dedicated.add(link);
+      link.connect();
+    }
+    return link;
+  }
+
+  onOpened(link: Link): void {
+    this.#probes.get(link.backend)?.();
+    this.#probes.delete(link.backend);
+    this.#setUp(link.backend, true);
+  }
+
+  /**
+   * What had not been handed to the socket is sent through the pipeline again, as it was received: to another backend if
+   * this one could not be reached, in its old order either way.
+   * @param reached the link had been open, so the backend could be reached
+   */
+  onClosed(link: Link, reached: boolean, error: Error | undefined): void {
+    const waiting = link.outbox.takeBack();
+    this.#pipeline.abandon(link, waiting);
+    if (!reached && !link.closing) this.#unreachable(link.backend, error);
+    if (link.client === undefined) this.#reopen(link, reached);
+    else {
+      this.#dedicated.delete(link);
+      link.client.onLinkClosed(link);
+    }
+    this.#redispatch(link, waiting);
+  }
+
+  /** The backend takes nothing more on this link; what waits leaves on its successor. */
+  onEnding(link: Link): void {
+    const waiting = link.outbox.takeBack();
+    this.#pipeline.release(waiting);
+    this.#redispatch(link, waiting);
+  }
+
+  #redispatch(link: Link, waiting: readonly TakenBack[]): void {
+    for (const message of waiting) this.#pipeline.redispatch(message, this.#stopped);
+    link.outbox.settle();
+  }
+
+  #reopen(link: Link, reached: boolean): void {
+    if (this.#stopped) return;
+    const steady = reached && this.runtime.now() - link.openedAtMs >= steadyMs;
+    if (steady) link.connect();
+    else this.#later(link.failures++, () => void (link.state === 'closed' && link.connect()));
+  }
+
+  #unreachable(backend: Backend, error: Error | undefined): void {
+    if (this.#stopped) return;
+    this.#setUp(backend, false, error);
+    if (this.mode === 'dedicated' && !this.#probes.has(backend)) this.#probe(backend, 0);
+  }
+
+  #setUp(backend: Backend, up: boolean, error?: Error): void {
+    if (!this.#pool.setUp(backend, up)) return;
+    if (up) this.#pipeline.log.info({ backend: backend.name }, 'backend is up');
+    else this.#pipeline.log.warn({ backend: backend.name, error: error?.message }, 'backend is down');
+  }
+
+  /** Without shared links nothing else would notice that a backend is back. */
+  #probe(backend: Backend, failures: number): void {
+    const { settings } = this.#pool;
+    const connect = () => {
+      const handler: SocketHandler = {
+        onOpen: () => {
+          this.#probes.delete(backend);
+          this.#setUp(backend, true);
+          socket.destroy();
+        },
+        onBytes: () => {},
+        onEnd: () => socket.destroy(),
+        onWritten: () => {},
+        onClose: () => {
+          cancelTimeout();
+          if (this.#probes.has(backend) && !this.#stopped) this.#probe(backend, failures + 1);
+        },
+      };
+      const cancelTimeout = this.runtime.after(settings.connectSeconds * 1000, () => socket.destroy());
+      const socket = this.runtime.connect(
+        { address: backend.address, tls: settings.tls, keepaliveSeconds: 0 },
+        handler,
+      );
+      this.#probes.set(backend, () => socket.destroy());
+    };
+    this.#probes.set(backend, this.#later(failures, connect));
+  }
+
+  /** Exponential back-off with jitter, so that many balancers do not come back at once. */
+  #later(failures: number, callback: () => void): () => void {
+    const backoffMs = Math.min(lastBackoffMs, firstBackoffMs * 2 ** Math.min(failures, 16));
+    const cancelTimer = this.runtime.after(backoffMs * (0.5 + this.runtime.random() / 2), () => {
+      this.#waits.delete(cancel);
+      callback();
+    });
+    const cancel = () => {
+      this.#waits.delete(cancel);
+      cancelTimer();
+    };
+    this.#waits.add(cancel);
+    return cancel;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const cancel of this.#waits) cancel();
+    for (const cancel of this.#probes.values()) cancel();
+    this.#probes.clear();
+    for (const link of this.all()) {
+      link.destroy();
+      link.outbox.discard('stopping');
+    }
+  }
+}

@@ -1,0 +1,209 @@
+/** A listener: an address where clients connect, a pipeline, and the links to the pool it feeds. */
+import type { ListenerStats } from './accounting.ts';
+import { Client } from './client.ts';
+import type { Clients } from './clients.ts';
+import { type Composed, composePipeline, type Services } from './compose.ts';
+import { PointsmanError } from './errors.ts';
+import { Links } from './links.ts';
+import { Turn } from './outbox.ts';
+import { Refusal } from './outcome.ts';
+import type { Pool } from './pool.ts';
+import { type Address, formatAddress } from './runtime/address.ts';
+import type { ListeningSocket, Runtime, Socket, SocketHandler } from './runtime/runtime.ts';
+import type { ListenerSettings } from './settings.ts';
+
+/** How often deadlines are looked after. */
+const sweepMs = 1000;
+/** How long a connection that we have ended may stay half-open. */
+const lingerMs = 5000;
+
+export class Listener {
+  readonly settings: ListenerSettings;
+  readonly composed: Composed;
+  readonly #runtime: Runtime;
+  readonly #registry: Clients;
+  readonly #pool: Pool;
+  readonly #turn: Turn;
+  readonly #links: Links;
+  readonly #clients = new Set<Client>();
+  readonly #perAddress = new Map<string, number>();
+  #socket: ListeningSocket | undefined;
+  #cancelSweep: (() => void) | undefined;
+  #stopping = false;
+
+  constructor(settings: ListenerSettings, pool: Pool, services: Services) {
+    this.settings = settings;
+    this.#runtime = services.runtime;
+    this.#registry = services.clients;
+    this.#pool = pool;
+    this.composed = composePipeline(settings, pool, services);
+    this.#turn = new Turn(services.runtime);
+    this.#links = new Links(services.runtime, this.#turn, pool, this.composed.pipeline, this.composed.links);
+    this.composed.pipeline.links = this.#links;
+  }
+
+  /** Where it listens; undefined before `start`. */
+  get address(): Address | undefined {
+    return this.#socket?.address;
+  }
+
+  /** @throws PointsmanError (rejects with) if the address cannot be opened */
+  async start(): Promise<void> {
+    const { settings, composed } = this;
+    for (const start of composed.starts) await start();
+    try {
+      this.#socket = await this.#runtime.listen(
+        {
+          address: settings.listen,
+          tls: settings.tls,
+          onError: (error) => composed.log.warn({ error: error.message }, 'a connection failed before it was accepted'),
+        },
+        (socket) => this.#accept(socket),
+      );
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new PointsmanError(
+        'POINTSMAN_LISTEN',
+        `listener ${settings.name} cannot listen on ${formatAddress(settings.listen)}: ${reason}`,
+        { cause },
+      );
+    }
+    this.#links.start();
+    this.#sweepLater();
+    composed.log.info({ address: formatAddress(this.#socket.address), pool: this.#pool.name }, 'listening');
+  }
+
+  #accept(socket: Socket): SocketHandler {
+    const { accounting, hooks, pipeline } = this.composed;
+    const { connections, connectionsPerAddress } = this.settings.limits;
+    accounting.accepted++;
+    const fromAddress = (this.#perAddress.get(socket.remoteAddress) ?? 0) + 1;
+    const client = new Client(pipeline, this.#turn, socket, (closed) => this.#forget(closed));
+    this.#registry.add(client);
+    this.#clients.add(client);
+    this.#perAddress.set(client.address, fromAddress);
+    if (this.#clients.size > connections || (connectionsPerAddress > 0 && fromAddress > connectionsPerAddress)) {
+      this.#turnAway(client, 'too many connections');
+    } else if (hooks.isTapped('onConnect')) {
+      client.pauseReading();
+      hooks.onConnect.promise(client).then(
+        (refusal) => {
+          if (refusal instanceof Refusal) this.#turnAway(client, refusal.reason);
+          else client.resumeReading();
+        },
+        (error: Error) => {
+          this.composed.log.error({ err: error }, error.message);
+          this.#turnAway(client, 'plugin-error');
+        },
+      );
+    }
+    return client;
+  }
+
+  #turnAway(client: Client, reason: string): void {
+    this.composed.accounting.turnedAway++;
+    this.composed.log.warn({ client: client.address, reason }, 'client turned away');
+    client.destroy();
+  }
+
+  #forget(client: Client): void {
+    this.#registry.remove(client);
+    this.#clients.delete(client);
+    const left = (this.#perAddress.get(client.address) ?? 1) - 1;
+    if (left > 0) this.#perAddress.set(client.address, left);
+    else this.#perAddress.delete(client.address);
+    try {
+      this.composed.hooks.onDisconnect.call(client);
+    } catch (error) {
+      this.composed.log.error({ err: error }, (error as Error).message);
+    }
+    client.states.length = 0;
+  }
+
+  #sweepLater(): void {
+    this.#cancelSweep = this.#runtime.after(sweepMs, () => {
+      this.#sweep();
+      this.#sweepLater();
+    });
+  }
+
+  /** One timer for all deadlines instead of some for each connection. */
+  #sweep(): void {
+    const { headerSeconds, idleSeconds, replySeconds } = this.settings.limits;
+    const { pipeline, exchanges, affinity } = this.composed;
+    const now = this.#runtime.now();
+    for (const client of this.#clients) {
+      const idleMs = now - client.lastActivityMs;
+      if (client.closing) {
+        if (now - client.closingSinceMs >= lingerMs) client.destroy();
+      } else if (headerSeconds > 0 && client.headerSinceMs > 0 && now - client.headerSinceMs >= headerSeconds * 1000) {
+        this.composed.log.info({ client: client.address }, 'header took too long: closed');
+        pipeline.cutShort(client, 'header-timeout');
+        client.closeGently();
+      } else if (idleSeconds > 0 && idleMs >= idleSeconds * 1000 && client.outstanding === 0) {
+        this.composed.log.debug({ client: client.address }, 'idle for too long: closed');
+        client.closeGently();
+      } else if (client.ended && idleMs >= replySeconds * 1000) {
+        client.closeGently();
+      }
+    }
+    exchanges?.expire();
+    affinity?.expire();
+  }
+
+  /**
+   * Stops accepting, waits until what is outstanding has been answered and queues are empty, then closes everything.
+   * @param deadlineSeconds how long to wait for that
+   */
+  async stop(deadlineSeconds: number): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    const closed = this.#socket?.close();
+    const deadline = this.#runtime.now() + deadlineSeconds * 1000;
+    while (!this.#isIdle() && this.#runtime.now() < deadline) {
+      await new Promise<void>((resolve) => void this.#runtime.after(20, resolve));
+    }
+    this.#cancelSweep?.();
+    this.#links.stop();
+    for (const client of this.#clients) client.destroy();
+    await closed;
+    for (const stop of this.composed.stops) await stop();
+  }
+
+  #isIdle(): boolean {
+    if ((this.composed.exchanges?.size ?? 0) > 0) return false;
+    for (const client of this.#clients) if (client.outbox.waitingBytes > 0) return false;
+    for (const link of this.#links.all()) if (link.backend.up && link.outbox.waitingBytes > 0) return false;
+    return true;
+  }
+
+  stats(): ListenerStats {
+    const { accounting, exchanges, affinity } = this.composed;
+    let queued = 0;
+    for (const client of this.#clients) queued += client.outbox.queuedMessages;
+    for (const link of this.#links.all()) queued += link.outbox.queuedMessages;
+    return {
+      fromClients: accounting.client.stats(),
+      fromBackends: accounting.backend.stats(),
+      routes: { ...accounting.routes },
+      connections: { open: this.#clients.size, accepted: accounting.accepted, turnedAway: accounting.turnedAway },
+      exchanges: { open: exchanges?.size ?? 0, expired: exchanges?.expired ?? 0, abandoned: accounting.abandoned },
+      affinity: { entries: affinity?.size ?? 0, evicted: affinity?.evicted ?? 0 },
+      redispatched: accounting.redispatched,
+      relayedBytes: accounting.relayedBytes,
+      queued,
+      backends: Object.fromEntries(
+        this.#pool.backends.map((backend) => [
+          backend.name,
+          {
+            up: backend.up,
+            messages: accounting.toBackend[backend.index] ?? 0,
+            inFlight: backend.inFlight,
+            links: backend.connections,
+            latencyMs: backend.latencyMs,
+          },
+        ]),
+      ),
+    };
+  }
+}

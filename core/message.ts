@@ -1,0 +1,158 @@
+/**
+ * A message: a window on the bytes that were received, plus edits. Nothing is copied until the message is appended to
+ * an outbox. One `Message` object serves every message of a pipeline in turn, so a plugin must not keep it (nor its
+ * `bytes`) beyond the hook call that handed it over.
+ */
+
+import type { Client } from './client.ts';
+import type { Exchange } from './exchanges.ts';
+import type { Link } from './link.ts';
+import type { Backend } from './pool.ts';
+
+/** Why a message goes where it goes. */
+export type RouteReason =
+  /** Its identifier names the destination. */
+  | 'identifier'
+  /** A related message went there. */
+  | 'affinity'
+  /** The strategy chose. */
+  | 'strategy'
+  /** Its identifier names a backend that is down or gone, so the strategy chose anew. */
+  | 'rechosen'
+  /** It answers a request of that client. */
+  | 'correlation'
+  /** It came on a dedicated link, which has one client only. */
+  | 'link';
+
+/** Part of a message: `length` bytes from `offset`, which counts from the message's first byte. */
+export interface Span {
+  offset: number;
+  length: number;
+}
+
+/** Who sent a message. */
+export type Side = 'client' | 'backend';
+
+const noBytes = new Uint8Array(0);
+
+export class Message {
+  /** The buffer the message lies in: its bytes are `bytes[start]` to `bytes[end - 1]`, and what is around them is not its. */
+  bytes: Buffer = Buffer.alloc(0);
+  start = 0;
+  end = 0;
+  /** Who sent it. */
+  from: Side = 'client';
+  /** The connection or link it arrived on. */
+  source!: Client | Link;
+  /** The client it comes from or goes to; undefined until a backend's message has named one. */
+  client: Client | undefined;
+  /** The backend it comes from or goes to; undefined until chosen, and for client-to-client messages. */
+  backend: Backend | undefined;
+  /** Why it goes there; undefined until that is known. */
+  reason: RouteReason | undefined;
+  /** Where `detectId` found the token, so that `insertId` can replace or strip it; length 0 if it found none. */
+  readonly identifier: Span = { offset: 0, length: 0 };
+  /** The exchange that this request opened or this answer completes. */
+  exchange: Exchange | undefined;
+
+  readonly #found: Span = { offset: 0, length: 0 };
+
+  // Edits, sorted by offset, in parallel arrays that are reused: a splice allocates nothing.
+  editCount = 0;
+  readonly editOffsets: number[] = [];
+  readonly editRemoves: number[] = [];
+  readonly editBytes: Uint8Array[] = [];
+  /** How many bytes longer the message leaves than it came. */
+  growth = 0;
+
+  /** Points this object at the next message. For the core. */
+  open(bytes: Buffer, start: number, end: number, from: Side, source: Client | Link): void {
+    this.bytes = bytes;
+    this.start = start;
+    this.end = end;
+    this.from = from;
+    this.source = source;
+    this.client = undefined;
+    this.backend = undefined;
+    this.reason = undefined;
+    this.exchange = undefined;
+    this.identifier.length = 0;
+    this.editCount = 0;
+    this.growth = 0;
+  }
+
+  /** Its length in bytes as received. */
+  get length(): number {
+    return this.end - this.start;
+  }
+
+  /** The answer of a `detectId` tap that found a token at `offset`, `length` bytes long. */
+  span(offset: number, length: number): Span {
+    this.#found.offset = offset;
+    this.#found.length = length;
+    return this.#found;
+  }
+
+  /** A view (no copy) of part of the message, valid as long as the message is. */
+  view(offset = 0, length: number = this.length - offset): Buffer {
+    return this.bytes.subarray(this.start + offset, this.start + offset + length);
+  }
+
+  /**
+   * Replaces `remove` bytes at `offset` (from the message's first byte as received) by `bytes`, which must stay as they
+   * are until the message has been forwarded. Edits may come in any order; those at one offset keep the order they were made in.
+   * @throws RangeError if the edit reaches beyond the message or overlaps another one.
+   */
+  splice(offset: number, remove: number, bytes: Uint8Array = noBytes): void {
+    if (!(offset >= 0 && remove >= 0 && offset + remove <= this.end - this.start)) {
+      throw new RangeError(`splice(${offset}, ${remove}) reaches beyond the message, which has ${this.length} bytes`);
+    }
+    let at = this.editCount;
+    while (at > 0 && this.editOffsets[at - 1]! > offset) at--;
+    const before = at - 1;
+    if (
+      (before >= 0 && this.editOffsets[before]! + this.editRemoves[before]! > offset) ||
+      (at < this.editCount && offset + remove > this.editOffsets[at]!)
+    ) {
+      throw new RangeError(`splice(${offset}, ${remove}) overlaps an earlier edit of the message`);
+    }
+    for (let i = this.editCount; i > at; i--) {
+      this.editOffsets[i] = this.editOffsets[i - 1]!;
+      this.editRemoves[i] = this.editRemoves[i - 1]!;
+      this.editBytes[i] = this.editBytes[i - 1]!;
+    }
+    this.editOffsets[at] = offset;
+    this.editRemoves[at] = remove;
+    this.editBytes[at] = bytes;
+    this.editCount++;
+    this.growth += bytes.length - remove;
+  }
+
+  /** The message as it would leave now, as a new buffer. For tests, logs and replies; forwarding does without. */
+  edited(): Buffer {
+    const target = Buffer.allocUnsafe(this.length + this.growth);
+    this.copyTo(target, 0);
+    return target;
+  }
+
+  /** Copies the message with its edits to `target` from `at`; answers where it ends there. */
+  copyTo(target: Buffer, at: number): number {
+    let from = this.start;
+    for (let i = 0; i < this.editCount; i++) {
+      const until = this.start + this.editOffsets[i]!;
+      if (until > from) {
+        this.bytes.copy(target, at, from, until);
+        at += until - from;
+      }
+      const bytes = this.editBytes[i]!;
+      target.set(bytes, at);
+      at += bytes.length;
+      from = until + this.editRemoves[i]!;
+    }
+    if (this.end > from) {
+      this.bytes.copy(target, at, from, this.end);
+      at += this.end - from;
+    }
+    return at;
+  }
+}

@@ -1,0 +1,352 @@
+/**
+ * Outboxes: what waits to be written to one peer. Messages are copied, edits applied, into one chunk of memory; all that is
+ * due for a peer in one turn of the event loop leaves in one write. The outbox of a link also keeps a journal of what it
+ * holds, so that messages can be taken back as they came when the backend turns out to be unreachable.
+ */
+import type { Counters } from './accounting.ts';
+import type { Client } from './client.ts';
+import type { Exchange } from './exchanges.ts';
+import type { Link } from './link.ts';
+import type { Message } from './message.ts';
+import type { Reason } from './outcome.ts';
+import type { Runtime, Socket } from './runtime/runtime.ts';
+
+/** Memory for chunks, in sizes of powers of four so that whatever was given back fits the next taker. */
+class Slabs {
+  static readonly #sizes = [4096, 16_384, 65_536, 262_144];
+  /** Bytes kept of each size. */
+  static readonly #keptBytes = 4 * 1024 * 1024;
+  readonly #spares: Buffer[][] = Slabs.#sizes.map(() => []);
+
+  take(bytes: number): Buffer {
+    for (let i = 0; i < Slabs.#sizes.length; i++) {
+      if (bytes <= Slabs.#sizes[i]!) return this.#spares[i]!.pop() ?? Buffer.allocUnsafeSlow(Slabs.#sizes[i]!);
+    }
+    return Buffer.allocUnsafeSlow(2 ** Math.ceil(Math.log2(bytes)));
+  }
+
+  give(slab: Buffer): void {
+    const spares = this.#spares[Slabs.#sizes.indexOf(slab.length)];
+    if (spares !== undefined && spares.length * slab.length < Slabs.#keptBytes) spares.push(slab);
+  }
+}
+
+const slabs = new Slabs();
+const noSlab = Buffer.alloc(0);
+
+/** Collects the outboxes that have something to write, and flushes each once at the end of the turn. */
+export class Turn {
+  readonly #runtime: Runtime;
+  #due: Outbox[] = [];
+  #spare: Outbox[] = [];
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  add(outbox: Outbox): void {
+    if (this.#due.push(outbox) === 1) this.#runtime.atTurnEnd(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    const due = this.#due;
+    this.#due = this.#spare;
+    for (const outbox of due) outbox.flush();
+    due.length = 0;
+    this.#spare = due;
+  };
+}
+
+export class Outbox {
+  /** Bytes that wait here. */
+  queuedBytes = 0;
+  /** Messages among them. */
+  queuedMessages = 0;
+  /** Bytes that the socket has but could not write yet. */
+  pendingBytes = 0;
+  /** Called when all that waited has been taken by the socket. */
+  onEmpty: (() => void) | undefined;
+
+  protected chunk: Buffer = noSlab;
+  readonly #turn: Turn;
+  readonly #limitBytes: number;
+  #socket: Socket | undefined;
+  #writing: Buffer = noSlab;
+  #scheduled = false;
+  #wasFull = false;
+  #waiters: { resume(): void }[] = [];
+  // Who the queued messages are counted by: runs of one counter each, nearly always a single one.
+  #runCounters: Counters[] = [];
+  #runMessages: number[] = [];
+
+  /** @param limitBytes above which `full` is true */
+  constructor(turn: Turn, limitBytes: number) {
+    this.#turn = turn;
+    this.#limitBytes = limitBytes;
+  }
+
+  get waitingBytes(): number {
+    return this.queuedBytes + this.pendingBytes;
+  }
+
+  /** True from when more waits than the limit allows until half of that is left. */
+  get full(): boolean {
+    if (this.waitingBytes > this.#limitBytes) this.#wasFull = true;
+    return this.#wasFull;
+  }
+
+  /** Opens the way: from now on what is queued gets written. */
+  open(socket: Socket): void {
+    this.#socket = socket;
+    this.flush();
+  }
+
+  /** Writes bytes ahead of all that waits, through a socket that `open` has not been given yet. */
+  writeAhead(socket: Socket, bytes: Buffer): void {
+    if (!socket.write(bytes)) this.pendingBytes = bytes.length;
+  }
+
+  /** Stops writing; what waits stays. */
+  close(): void {
+    this.#socket = undefined;
+    this.pendingBytes = 0;
+    this.#writing = noSlab; // the dying socket may still read it
+  }
+
+  /** Copies a message, edits applied, to the end of the queue. */
+  append(message: Message, counters: Counters): void {
+    const length = message.length + message.growth;
+    const at = this.reserve(length);
+    message.copyTo(this.chunk, at);
+    this.#count(counters);
+    this.#schedule();
+  }
+
+  /** Queues bytes that are no message of anybody: a reply of our own, a relayed piece. */
+  appendBytes(bytes: Uint8Array, start = 0, end: number = bytes.length): void {
+    const at = this.reserve(end - start);
+    this.chunk.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), at);
+    this.#schedule();
+  }
+
+  /** Hands everything that waits to the socket in one write, if it can take it. */
+  flush(): void {
+    this.#scheduled = false;
+    const socket = this.#socket;
+    if (socket === undefined || !socket.writable || this.pendingBytes > 0) return;
+    if (this.queuedBytes > 0) {
+      const { chunk, queuedBytes } = this;
+      this.chunk = noSlab;
+      this.queuedBytes = 0;
+      this.forgetQueued();
+      for (let i = 0; i < this.#runCounters.length; i++) {
+        const counters = this.#runCounters[i]!;
+        const messages = this.#runMessages[i]!;
+        counters.held -= messages;
+        counters.forwarded += messages;
+      }
+      this.#clearRuns();
+      if (socket.write(queuedBytes === chunk.length ? chunk : chunk.subarray(0, queuedBytes))) {
+        slabs.give(chunk);
+      } else {
+        this.#writing = chunk;
+        this.pendingBytes = queuedBytes;
+        return;
+      }
+    }
+    this.settle();
+  }
+
+  /** The socket has written what it kept. */
+  written(): void {
+    slabs.give(this.#writing);
+    this.#writing = noSlab;
+    this.pendingBytes = 0;
+    this.flush();
+  }
+
+  /** Resumes `waiter` when this outbox is no longer full. */
+  waitForRoom(waiter: { resume(): void }): void {
+    this.#waiters.push(waiter);
+  }
+
+  /** Tells whoever waits for room or for the end of the queue. */
+  settle(): void {
+    if (this.#wasFull && this.waitingBytes <= this.#limitBytes / 2) {
+      this.#wasFull = false;
+      const waiters = this.#waiters;
+      this.#waiters = [];
+      for (const waiter of waiters) waiter.resume();
+    }
+    if (this.waitingBytes === 0) this.onEmpty?.();
+  }
+
+  /** Drops everything that waits; its messages are discarded for that reason. */
+  discard(reason: Reason): void {
+    for (let i = 0; i < this.#runCounters.length; i++) {
+      const counters = this.#runCounters[i]!;
+      counters.held -= this.#runMessages[i]!;
+      counters.discard(reason, this.#runMessages[i]!);
+    }
+    this.clear();
+    this.settle();
+  }
+
+  /** Empties the queue without counting. */
+  protected clear(): void {
+    slabs.give(this.chunk);
+    this.chunk = noSlab;
+    this.queuedBytes = 0;
+    this.forgetQueued();
+    this.#clearRuns();
+  }
+
+  /** The queued messages have left, or were dropped. */
+  protected forgetQueued(): void {
+    this.queuedMessages = 0;
+  }
+
+  /** Makes room for `length` bytes more at the end of the chunk; answers where they go. */
+  protected reserve(length: number): number {
+    const at = this.queuedBytes;
+    const needed = at + length;
+    if (needed > this.chunk.length) {
+      const larger = slabs.take(needed);
+      if (at > 0) this.chunk.copy(larger, 0, 0, at);
+      slabs.give(this.chunk);
+      this.chunk = larger;
+    }
+    this.queuedBytes = needed;
+    return at;
+  }
+
+  #schedule(): void {
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      this.#turn.add(this);
+    }
+  }
+
+  #count(counters: Counters): void {
+    counters.held++;
+    this.queuedMessages++;
+    const last = this.#runCounters.length - 1;
+    if (last >= 0 && this.#runCounters[last] === counters) this.#runMessages[last]!++;
+    else {
+      this.#runCounters.push(counters);
+      this.#runMessages.push(1);
+    }
+  }
+
+  #clearRuns(): void {
+    this.#runCounters.length = 0;
+    this.#runMessages.length = 0;
+  }
+}
+
+/** A message taken back from a link's outbox, as it was received. It still counts as held. */
+export interface TakenBack {
+  readonly bytes: Buffer;
+  readonly source: Client | Link;
+  readonly counters: Counters;
+  /** The exchange it opened, and its id then: the object may serve another request by now. */
+  readonly exchange: Exchange | undefined;
+  readonly exchangeId: number;
+}
+
+/**
+ * The outbox of a link. Its journal says of each queued message where it lies and how to undo its edits, so that it can be
+ * taken back as it was received. Parallel arrays that are reused: a message costs no allocation.
+ */
+export class LinkOutbox extends Outbox {
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
+  readonly #firstEdits: number[] = [];
+  readonly #sources: (Client | Link | undefined)[] = [];
+  readonly #counters: (Counters | undefined)[] = [];
+  readonly #exchanges: (Exchange | undefined)[] = [];
+  readonly #exchangeIds: number[] = [];
+  #entries = 0;
+  // An edit is three numbers: where it stands in the chunk, how many bytes it inserted there, how many it removed.
+  readonly #edits: number[] = [];
+  #editNumbers = 0;
+  /** The bytes that edits removed, one after the other. */
+  #removed: Buffer = noSlab;
+  #removedBytes = 0;
+
+  override append(message: Message, counters: Counters): void {
+    const start = this.queuedBytes;
+    super.append(message, counters);
+    const entry = this.#entries++;
+    this.#starts[entry] = start;
+    this.#ends[entry] = this.queuedBytes;
+    this.#firstEdits[entry] = this.#editNumbers;
+    this.#sources[entry] = message.source;
+    this.#counters[entry] = counters;
+    this.#exchanges[entry] = message.exchange;
+    this.#exchangeIds[entry] = message.exchange?.id ?? 0;
+    let growth = 0;
+    for (let i = 0; i < message.editCount; i++) {
+      const removes = message.editRemoves[i]!;
+      const inserts = message.editBytes[i]!.length;
+      const offset = message.editOffsets[i]!;
+      this.#edits[this.#editNumbers++] = start + offset + growth;
+      this.#edits[this.#editNumbers++] = inserts;
+      this.#edits[this.#editNumbers++] = removes;
+      growth += inserts - removes;
+      if (removes > 0) this.#keepRemoved(message.bytes, message.start + offset, removes);
+    }
+  }
+
+  /** Empties the queue and answers its messages as they were received, oldest first. The caller calls `settle` when it has dealt with them. */
+  takeBack(): TakenBack[] {
+    const taken: TakenBack[] = [];
+    let removedAt = 0;
+    for (let entry = 0; entry < this.#entries; entry++) {
+      const editsEnd = entry + 1 < this.#entries ? this.#firstEdits[entry + 1]! : this.#editNumbers;
+      const pieces: Buffer[] = [];
+      let from = this.#starts[entry]!;
+      for (let edit = this.#firstEdits[entry]!; edit < editsEnd; edit += 3) {
+        const removes = this.#edits[edit + 2]!;
+        pieces.push(
+          this.chunk.subarray(from, this.#edits[edit]!),
+          this.#removed.subarray(removedAt, removedAt + removes),
+        );
+        removedAt += removes;
+        from = this.#edits[edit]! + this.#edits[edit + 1]!;
+      }
+      pieces.push(this.chunk.subarray(from, this.#ends[entry]!));
+      taken.push({
+        bytes: Buffer.concat(pieces),
+        source: this.#sources[entry]!,
+        counters: this.#counters[entry]!,
+        exchange: this.#exchanges[entry],
+        exchangeId: this.#exchangeIds[entry]!,
+      });
+    }
+    this.clear();
+    return taken;
+  }
+
+  protected override forgetQueued(): void {
+    super.forgetQueued();
+    // Let go of what the entries point at; the arrays stay.
+    this.#sources.fill(undefined, 0, this.#entries);
+    this.#counters.fill(undefined, 0, this.#entries);
+    this.#exchanges.fill(undefined, 0, this.#entries);
+    this.#entries = 0;
+    this.#editNumbers = 0;
+    this.#removedBytes = 0;
+  }
+
+  #keepRemoved(bytes: Buffer, start: number, length: number): void {
+    const needed = this.#removedBytes + length;
+    if (needed > this.#removed.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(1024, 2 * needed));
+      this.#removed.copy(larger, 0, 0, this.#removedBytes);
+      this.#removed = larger;
+    }
+    bytes.copy(this.#removed, this.#removedBytes, start, start + length);
+    this.#removedBytes = needed;
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * What can become of a message other than being forwarded. Every message has exactly one outcome: forwarded, refused
+ * (its sender gets the protocol's own error reply) or discarded (nobody gets anything), the last two with a reason.
+ */
+
+/** The reasons the core itself gives. A plugin may give others of its own, in the same kebab-case. */
+export type CoreReason =
+  /** The framer cannot tell where the message ends; the connection is closed. */
+  | 'broken-frame'
+  /** The message, or its header, is longer than the listener's limits allow; the connection is closed. */
+  | 'too-large'
+  /** The header of the message did not arrive in time; the connection is closed. */
+  | 'header-timeout'
+  /** The sender closed or reset its connection in the middle of a message. */
+  | 'cut-short'
+  /** The identifier does not verify: forged, damaged, or of a kind that does not belong there. */
+  | 'forged-identifier'
+  /** The identifier names a backend that the pool does not have. */
+  | 'unknown-backend'
+  /** The identifier names a backend that is down. */
+  | 'backend-down'
+  /** No backend of the pool is up. */
+  | 'no-backend'
+  /** The client connection that the message names is closed. */
+  | 'client-gone'
+  /** A message on a shared link names no client connection. */
+  | 'no-destination'
+  /** A queue or table that the message needs is full. */
+  | 'overloaded'
+  /** The client did not read what was sent to it; its connection is closed. */
+  | 'slow-client'
+  /** A plugin threw or answered what it must not. */
+  | 'plugin-error'
+  /** The balancer is stopping. */
+  | 'stopping';
+
+export type Reason = CoreReason | (string & {});
+
+/** A message is refused: the `refuse` hook turns this into the protocol's error reply. Build them once, in `apply`. */
+export class Refusal {
+  readonly reason: Reason;
+  /** Whatever the protocol's `refuse` tap wants to know: a status, a field name. */
+  readonly detail: unknown;
+  constructor(reason: Reason, detail?: unknown) {
+    this.reason = reason;
+    this.detail = detail;
+  }
+}
+
+/** A message is dropped, with `reply` (if any) going back to its sender. Build them once, in `apply`. */
+export class Discard {
+  readonly reason: Reason;
+  readonly reply: Uint8Array | undefined;
+  constructor(reason: Reason, reply?: Uint8Array) {
+    this.reason = reason;
+    this.reply = reply;
+  }
+}
+
+export const refusal = (reason: Reason, detail?: unknown): Refusal => new Refusal(reason, detail);
+export const discard = (reason: Reason, reply?: Uint8Array): Discard => new Discard(reason, reply);

@@ -1,0 +1,147 @@
+/** What clients and links have in common: bytes that arrive and are framed, and an outbox for what leaves. */
+import type { Side } from './message.ts';
+import type { Outbox } from './outbox.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { Socket, SocketHandler } from './runtime/runtime.ts';
+import { Scan } from './scan.ts';
+
+const nothing = Buffer.alloc(0);
+
+export abstract class Peer implements SocketHandler {
+  readonly scan: Scan;
+  readonly outbox: Outbox;
+  /** When bytes last arrived, in milliseconds of the runtime's clock. */
+  lastActivityMs: number;
+  /** When the message began whose header is still incomplete; 0 if there is none. */
+  headerSinceMs = 0;
+  /** The socket is gone, or about to be: what still arrives is not looked at. */
+  closing = false;
+  /** When `closeGently` was called. */
+  closingSinceMs = 0;
+  /** The peer has half-closed. */
+  ended = false;
+  /** Not read from: an outbox it feeds is full. */
+  stalled = false;
+
+  protected socket: Socket | undefined;
+  protected readonly pipeline: Pipeline;
+  // The beginning of a message whose end is still to come, or whole ones that arrived before a stall.
+  #held: Buffer = nothing;
+  #heldStart = 0;
+  #heldEnd = 0;
+
+  constructor(side: Side, pipeline: Pipeline, outbox: Outbox) {
+    this.pipeline = pipeline;
+    this.outbox = outbox;
+    // A peer is a client or a link and nothing else; the base class cannot say so.
+    this.scan = new Scan(side, this as never, pipeline.limits);
+    this.lastActivityMs = pipeline.now();
+  }
+
+  /** Bytes of an unfinished message that are kept. */
+  get heldBytes(): number {
+    return this.#heldEnd - this.#heldStart;
+  }
+
+  onBytes(bytes: Buffer, start: number, end: number): void {
+    this.lastActivityMs = this.pipeline.now();
+    if (this.closing) return;
+    if (this.heldBytes === 0) {
+      const at = this.pipeline.consume(this, bytes, start, end);
+      if (at < end && !this.closing) this.#hold(bytes, at, end);
+    } else {
+      this.#hold(bytes, start, end);
+      if (!this.stalled) this.#consumeHeld();
+    }
+  }
+
+  #consumeHeld(): void {
+    this.#heldStart = this.pipeline.consume(this, this.#held, this.#heldStart, this.#heldEnd);
+    if (this.heldBytes === 0 || this.closing) this.dropHeld();
+  }
+
+  /** Keeps what has arrived, in memory that doubles: nothing is allocated because a length field promised it. */
+  #hold(bytes: Buffer, start: number, end: number): void {
+    const length = this.heldBytes;
+    const needed = length + end - start;
+    if (this.#heldEnd + end - start > this.#held.length) {
+      const larger =
+        needed > this.#held.length
+          ? Buffer.allocUnsafeSlow(Math.max(512, 2 ** Math.ceil(Math.log2(needed))))
+          : this.#held;
+      this.#held.copy(larger, 0, this.#heldStart, this.#heldEnd);
+      this.#held = larger;
+      this.#heldStart = 0;
+      this.#heldEnd = length;
+    }
+    bytes.copy(this.#held, this.#heldEnd, start, end);
+    this.#heldEnd += end - start;
+  }
+
+  protected dropHeld(): void {
+    this.#held = nothing;
+    this.#heldStart = 0;
+    this.#heldEnd = 0;
+  }
+
+  /** Stops reading until `outbox` has room. */
+  stallOn(outbox: Outbox): void {
+    if (this.stalled) return;
+    this.stalled = true;
+    this.socket?.pause();
+    outbox.waitForRoom(this);
+  }
+
+  /** Goes on reading, first what had arrived before. */
+  resume(): void {
+    this.stalled = false;
+    if (this.closing) return;
+    if (this.heldBytes > 0) this.#consumeHeld();
+    if (this.stalled || this.closing) return;
+    this.socket?.resume();
+    if (this.ended) this.afterEnd();
+  }
+
+  /** Queues bytes that are no message: an error reply, a pong. */
+  send(bytes: Uint8Array): void {
+    this.outbox.appendBytes(bytes);
+  }
+
+  onWritten(): void {
+    this.outbox.written();
+  }
+
+  onEnd(): void {
+    this.ended = true;
+    if (!this.stalled) this.afterEnd();
+  }
+
+  /** Half-closes once everything queued has left, and reads no more. */
+  closeGently(): void {
+    if (this.closing) return;
+    this.closing = true;
+    this.closingSinceMs = this.pipeline.now();
+    this.dropHeld();
+    this.endWhenEmpty();
+  }
+
+  protected endWhenEmpty(): void {
+    const end = () => this.socket?.end();
+    if (this.outbox.waitingBytes === 0) end();
+    else this.outbox.onEmpty = end;
+  }
+
+  /** Closes at once. */
+  destroy(): void {
+    this.closing = true;
+    this.dropHeld();
+    this.socket?.destroy();
+  }
+
+  onOpen(): void {}
+
+  /** The peer has half-closed and all it sent before has been dealt with. */
+  protected abstract afterEnd(): void;
+
+  abstract onClose(error: Error | undefined): void;
+}

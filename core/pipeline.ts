@@ -1,0 +1,389 @@
+/**
+ * The pipeline: one message through the hooks. The same for messages from clients and from backends; what differs is
+ * whom a message may name.
+ *
+ *     frame → detectId → (chooseBackend) → insertId → forward
+ */
+import type { Accounting, Counters } from './accounting.ts';
+import type { Affinity } from './affinity.ts';
+import { Client } from './client.ts';
+import { PluginError } from './errors.ts';
+import { Exchange, type Exchanges } from './exchanges.ts';
+import type { Detected, Framed, PipelineHooks } from './hooks.ts';
+import type { Identifiers } from './identifiers.ts';
+import type { Link } from './link.ts';
+import type { Links } from './links.ts';
+import { Message } from './message.ts';
+import type { TakenBack } from './outbox.ts';
+import { Discard, type Reason, Refusal } from './outcome.ts';
+import type { Peer } from './peer.ts';
+import type { Destination, Logger, ProtocolFacts, TokenFault } from './plugin.ts';
+import { Backend, type Pool } from './pool.ts';
+import type { Runtime } from './runtime/runtime.ts';
+import { Scan } from './scan.ts';
+import type { Limits } from './settings.ts';
+
+const brokenFrame = new Refusal('broken-frame');
+const tooLarge = new Refusal('too-large');
+const forgedIdentifier = new Refusal('forged-identifier');
+const unknownBackend = new Refusal('unknown-backend');
+const backendDown = new Refusal('backend-down');
+const noBackend = new Refusal('no-backend');
+const noDestination = new Refusal('no-destination');
+const clientGone = new Refusal('client-gone');
+const overloaded = new Refusal('overloaded');
+const slowClient = new Discard('slow-client');
+
+/** Where a message goes, or why it goes nowhere. */
+type Route = Destination | Refusal | Discard;
+
+export interface PipelineOptions {
+  readonly runtime: Runtime;
+  readonly hooks: PipelineHooks;
+  readonly facts: ProtocolFacts;
+  readonly pool: Pool;
+  readonly limits: Limits;
+  readonly identifiers: Identifiers;
+  readonly whenDown: 'refuse' | 'rechoose';
+  readonly whenGone: 'refuse' | 'rechoose';
+  readonly affinity: Affinity | undefined;
+  readonly exchanges: Exchanges | undefined;
+  readonly accounting: Accounting;
+  readonly log: Logger;
+}
+
+export class Pipeline {
+  readonly limits: Limits;
+  readonly log: Logger;
+  readonly now: () => number;
+  readonly atTurnEnd: (callback: () => void) => void;
+  /** What backends send on dedicated links is passed on unparsed. */
+  readonly relaysAnswers: boolean;
+  /** Set once, before the first message: links need the pipeline, and the pipeline links. */
+  links!: Links;
+
+  readonly #options: PipelineOptions;
+  readonly #hooks: PipelineHooks;
+  readonly #forwardIsTapped: boolean;
+  readonly #accounting: Accounting;
+  readonly #message = new Message();
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+    this.limits = options.limits;
+    this.log = options.log;
+    this.now = options.runtime.now;
+    this.atTurnEnd = options.runtime.atTurnEnd;
+    this.relaysAnswers = options.facts.relaysAnswers ?? false;
+    this.#hooks = options.hooks;
+    this.#forwardIsTapped = options.hooks.isTapped('forward');
+    this.#accounting = options.accounting;
+  }
+
+  /** Whether it can be told when a client has all its answers: by exchanges, or by the end of its dedicated links. */
+  get answersAreKnown(): boolean {
+    return this.#options.exchanges !== undefined || this.links.mode === 'dedicated';
+  }
+
+  /** Takes the messages out of `bytes[start, end)` one by one; answers how far it came. What is left, the peer keeps. */
+  consume(peer: Peer, bytes: Buffer, start: number, end: number): number {
+    const { scan } = peer;
+    let at = start;
+    while (at < end && !peer.stalled) {
+      if (scan.neededBytes > end - at) return at;
+      const length = this.#frame(peer, bytes, at, end);
+      if (length <= 0) return length < 0 ? end : at;
+      if (scan.skipped > 0) scan.skipped = 0;
+      else {
+        this.#message.open(bytes, at, at + length, scan.from, scan.source);
+        this.#counters(scan.from).received++;
+        this.#dispatch(this.#message);
+      }
+      scan.resume = 0;
+      at += length;
+      if (peer.closing) return end;
+    }
+    return at;
+  }
+
+  /** How many bytes from `at` make a whole message (or none at all, and are skipped); 0: more must come; -1: it is closing. */
+  #frame(peer: Peer, bytes: Buffer, at: number, end: number): number {
+    const { scan } = peer;
+    const { messageBytes } = this.limits;
+    let framed: Framed | undefined;
+    try {
+      framed = this.#hooks.frame.call(bytes, at, end, scan);
+    } catch (error) {
+      return this.#lost(peer, bytes, at, end, pluginFault(error, this.log));
+    }
+    scan.neededBytes = 0;
+    if (typeof framed === 'number') {
+      if (framed > messageBytes) return this.#lost(peer, bytes, at, end, tooLarge);
+      peer.headerSinceMs = 0;
+      if (framed <= end - at) return framed;
+      scan.neededBytes = framed;
+      return 0;
+    }
+    if (framed === 'more') {
+      if (end - at >= messageBytes) return this.#lost(peer, bytes, at, end, tooLarge);
+      if (peer.headerSinceMs === 0) peer.headerSinceMs = this.now();
+      return 0;
+    }
+    if (framed === 'skip') {
+      if (scan.reply !== undefined) peer.send(scan.reply);
+      return scan.skipped;
+    }
+    return this.#lost(peer, bytes, at, end, framed instanceof Refusal ? framed : brokenFrame);
+  }
+
+  /** The end of the message at `at` cannot be told, so neither can the beginning of the next one. */
+  #lost(peer: Peer, bytes: Buffer, at: number, end: number, refusal: Refusal): -1 {
+    const { scan } = peer;
+    this.#message.open(bytes, at, end, scan.from, scan.source);
+    this.#counters(scan.from).received++;
+    this.#end(this.#message, refusal);
+    peer.closeGently();
+    return -1;
+  }
+
+  /** One message, framed and counted, to its outcome. */
+  #dispatch(message: Message): void {
+    let route: Route;
+    try {
+      route = this.#route(message);
+      if (!(route instanceof Refusal || route instanceof Discard)) {
+        const { backend } = message;
+        const token = backend === undefined ? undefined : this.#options.identifiers.ofBackend(backend);
+        route = this.#hooks.insertId.call(message, token) ?? this.#forward(message, route) ?? route;
+      }
+    } catch (error) {
+      route = pluginFault(error, this.log);
+    }
+    if (route instanceof Refusal || route instanceof Discard) this.#end(message, route);
+  }
+
+  /** Where to? The message's identifier first, then what related messages did, then the strategy. */
+  #route(message: Message): Route {
+    const source = message.source;
+    if (source instanceof Client) message.client = source;
+    else {
+      message.backend = source.backend;
+      message.client = source.client;
+    }
+
+    const detected = this.#hooks.detectId.call(message);
+    const named = detected === undefined ? undefined : this.#resolve(message, detected);
+    if (named instanceof Client) {
+      message.client = named;
+      message.reason ??= 'identifier';
+      return named;
+    }
+    if (named instanceof Backend) {
+      message.backend = named;
+      message.reason = 'identifier';
+      return named.up ? named : this.#instead(message, this.#options.whenDown, backendDown);
+    }
+    if (named === 'unknown') return this.#instead(message, this.#options.whenGone, unknownBackend);
+    if (named !== undefined) return named;
+
+    if (message.from === 'backend') {
+      if (message.client === undefined) return noDestination;
+      message.reason = 'link';
+      return message.client;
+    }
+    return this.#choose(message, 'strategy');
+  }
+
+  /** Whom a `detectId` tap's answer means. */
+  #resolve(message: Message, detected: Detected): Route | 'unknown' | undefined {
+    if (typeof detected === 'number') {
+      return detected === 0 ? undefined : (this.#options.pool.byNumber(detected) ?? 'unknown');
+    }
+    if (detected instanceof Exchange) {
+      message.exchange = detected;
+      message.reason = 'correlation';
+      return detected.client;
+    }
+    if ('offset' in detected) {
+      message.identifier.offset = detected.offset;
+      message.identifier.length = detected.length;
+      const start = message.start + detected.offset;
+      const named = this.#options.identifiers.read(message.bytes, start, start + detected.length);
+      return typeof named === 'string' ? faultOf(named) : named;
+    }
+    return detected;
+  }
+
+  /** The message names a backend that cannot have it. */
+  #instead(message: Message, policy: 'refuse' | 'rechoose', refusal: Refusal): Route {
+    return policy === 'rechoose' && message.from === 'client' ? this.#choose(message, 'rechosen') : refusal;
+  }
+
+  #choose(message: Message, reason: 'strategy' | 'rechosen'): Route {
+    const { affinity, pool } = this.#options;
+    const related = affinity?.find(message);
+    if (related?.up) {
+      message.reason = 'affinity';
+      message.backend = related;
+      return related;
+    }
+    const chosen = this.#hooks.chooseBackend.call(message, pool);
+    if (chosen === undefined) return noBackend;
+    message.reason = reason;
+    message.backend = chosen;
+    affinity?.remember(message, chosen);
+    return chosen;
+  }
+
+  /** Copies the message to its destination's outbox. Answers why not, if it cannot. */
+  #forward(message: Message, destination: Destination): Refusal | Discard | undefined {
+    const counters = this.#counters(message.from);
+    if (destination instanceof Client) {
+      if (destination.closed || destination.closing) return clientGone;
+      if (this.#forwardIsTapped) this.#hooks.forward.call(message, destination);
+      if (!this.#hasRoom(message, destination)) return slowClient;
+      destination.outbox.append(message, counters);
+      if (message.exchange !== undefined) this.#answered(message.exchange);
+    } else {
+      const link = this.links.for(message.source, destination);
+      if (link === undefined) return noDestination;
+      const { outbox } = link;
+      if (outbox.waitingBytes > 2 * destination.pool.settings.queueBytes) return overloaded;
+      if (this.#forwardIsTapped) this.#hooks.forward.call(message, link);
+      if (message.exchange !== undefined) message.exchange.link = link;
+      outbox.append(message, counters);
+      if (outbox.full) outbox.flush();
+      if (outbox.full && (message.source instanceof Client || message.source.client !== undefined)) {
+        message.source.stallOn(outbox);
+      }
+      this.#accounting.toBackend[destination.index] = (this.#accounting.toBackend[destination.index] ?? 0) + 1;
+    }
+    if (message.reason !== undefined) this.#accounting.routes[message.reason]++;
+    return undefined;
+  }
+
+  /** A client that does not read must not make a link wait that others share: it is closed. */
+  #hasRoom(message: Message, client: Client): boolean {
+    const { outbox } = client;
+    if (outbox.waitingBytes === 0 || outbox.waitingBytes + message.length <= this.limits.queueBytes) return true;
+    outbox.flush();
+    if (outbox.waitingBytes === 0 || outbox.waitingBytes + message.length <= this.limits.queueBytes) return true;
+    if (!(message.source instanceof Client) && message.source.client === client) {
+      if (outbox.full) message.source.stallOn(outbox);
+      return true;
+    }
+    this.log.info({ client: client.address, queuedBytes: outbox.waitingBytes }, 'client reads too slowly: closed');
+    client.destroy();
+    return false;
+  }
+
+  /** The message is refused or discarded. */
+  #end(message: Message, outcome: Refusal | Discard): void {
+    const counters = this.#counters(message.from);
+    if (message.from === 'client' && message.exchange !== undefined) this.#options.exchanges?.close(message.exchange);
+    const reply = outcome instanceof Discard ? outcome.reply : this.#refuse(message, outcome);
+    if (reply !== undefined && !message.source.closing) message.source.send(reply);
+    if (outcome instanceof Refusal && reply !== undefined) counters.refuse(outcome.reason);
+    else counters.discard(outcome.reason);
+    if (outcome instanceof Refusal) {
+      this.log.warn(
+        { reason: outcome.reason, from: message.from, peer: nameOf(message.source), bytes: message.length },
+        reply === undefined ? 'message discarded' : 'message refused',
+      );
+    }
+    if (message.from === 'backend' && message.exchange !== undefined) this.#options.exchanges?.close(message.exchange);
+  }
+
+  #refuse(message: Message, refusal: Refusal): Uint8Array | undefined {
+    try {
+      return this.#hooks.refuse.call(message, refusal);
+    } catch (error) {
+      pluginFault(error, this.log);
+      return undefined;
+    }
+  }
+
+  #answered(exchange: Exchange): void {
+    exchange.backend.observeLatency(this.now() - exchange.openedAt);
+    this.#options.exchanges?.close(exchange);
+  }
+
+  #counters(side: 'client' | 'backend'): Counters {
+    return this.#accounting.of(side);
+  }
+
+  /** A dedicated link's bytes, passed on as they came. */
+  relay(link: Link, client: Client, bytes: Buffer, start: number, end: number): void {
+    if (client.closing) return;
+    this.#accounting.relayedBytes += end - start;
+    client.outbox.appendBytes(bytes, start, end);
+    if (client.outbox.full) client.outbox.flush();
+    if (client.outbox.full) link.stallOn(client.outbox);
+  }
+
+  /** A link has connected. */
+  greet(link: Link): void {
+    try {
+      this.#hooks.onLink.call(link);
+    } catch (error) {
+      pluginFault(error, this.log);
+    }
+  }
+
+  /** The peer has closed, or took too long, before its message was whole. */
+  cutShort(peer: Peer, reason: Reason): void {
+    const counters = this.#counters(peer.scan.from);
+    counters.received++;
+    counters.discard(reason);
+  }
+
+  /** The link is closed: requests it carried will not be answered. Those in `waiting` never left and are sent again. */
+  abandon(link: Link, waiting: readonly TakenBack[]): void {
+    this.release(waiting);
+    this.#accounting.abandoned += this.#options.exchanges?.abandon(link) ?? 0;
+  }
+
+  /** Ends the exchanges of messages that were taken back. */
+  release(waiting: readonly TakenBack[]): void {
+    for (const { exchange, exchangeId } of waiting) {
+      if (exchange !== undefined && exchange.id === exchangeId) this.#options.exchanges?.close(exchange);
+    }
+  }
+
+  /** A message that never left, through the hooks again as it was received. */
+  redispatch(taken: TakenBack, stopping: boolean): void {
+    const { source, bytes, counters } = taken;
+    counters.held--;
+    const gone = source instanceof Client ? source.closed : source.state !== 'open';
+    if (gone || stopping) {
+      counters.discard(stopping ? 'stopping' : 'client-gone');
+      return;
+    }
+    const message = this.#message;
+    message.open(bytes, 0, bytes.length, source instanceof Client ? 'client' : 'backend', source);
+    try {
+      // The plugin parses the message again: what it keeps between hooks is of another one by now.
+      this.#hooks.frame.call(bytes, 0, bytes.length, new Scan(message.from, source, this.limits));
+    } catch (error) {
+      this.#end(message, pluginFault(error, this.log));
+      return;
+    }
+    this.#accounting.redispatched++;
+    this.#dispatch(message);
+  }
+}
+
+function faultOf(fault: TokenFault): Refusal | 'unknown' {
+  return fault === 'forged' ? forgedIdentifier : fault === 'gone' ? clientGone : 'unknown';
+}
+
+function nameOf(source: Client | Link): string {
+  return source instanceof Client ? source.address : source.backend.name;
+}
+
+/** What a plugin threw costs its message, never the others. */
+function pluginFault(error: unknown, log: Logger): Refusal {
+  const fault = error instanceof PluginError ? error : PluginError.threw('core', 'pipeline', error);
+  log.error({ plugin: fault.plugin, hook: fault.hook, err: fault }, fault.message);
+  return new Refusal('plugin-error', fault);
+}

@@ -1,0 +1,176 @@
+/** What a plugin is, and what it gets. This file and hooks.ts are the whole plugin API; built-in plugins have no other. */
+import type { Static, TObject, TProperties } from 'typebox';
+import type { AffinityTable } from './affinity.ts';
+import type { Client } from './client.ts';
+import type { ExchangeTable } from './exchanges.ts';
+import type { Hooks } from './hooks.ts';
+import type { Message, Side, Span } from './message.ts';
+import type { Backend, Pool } from './pool.ts';
+import type { Limits } from './settings.ts';
+
+/** The version of the plugin API: what `pointsman: '^1'` in a definition is held against. */
+export const apiVersion = '1.0.0';
+
+export interface PluginDefinition<Options extends TProperties = TProperties> {
+  /** How configs name it: lower-case words joined by `-`. */
+  readonly name: string;
+  /** One sentence for listings and docs. */
+  readonly summary: string;
+  /** The range of plugin API versions it works with, as npm's semver writes it. */
+  readonly pointsman: string;
+  /** JSON Schema of its options (build it with `Type`): every one described, with its default where it has one. */
+  readonly options: TObject<Options>;
+  /** Example messages, for the conformance kit, the docs and `explain`. */
+  readonly samples?: readonly Sample[];
+  /**
+   * Taps the hooks. Runs once for each pipeline that uses the plugin, and opens nothing: no socket, no timer, no file
+   * (that is for `scope.onStart`), so that a config can be validated without side effects.
+   */
+  apply(hooks: Hooks, options: Static<TObject<Options>>, scope: Scope): void;
+}
+
+/** An example of a message. */
+export interface Sample {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  /** Who sends it; undefined: a client. */
+  readonly from?: Side;
+  /** Options under which it is one whole message; undefined: the defaults. */
+  readonly options?: unknown;
+}
+
+/** Declares a plugin: checks its types, and lets `apply` see its options typed by their schema. */
+export function definePlugin<Options extends TProperties>(
+  definition: PluginDefinition<Options>,
+): PluginDefinition<Options> {
+  return definition;
+}
+
+/** What a plugin gets besides the hooks. */
+export interface Scope {
+  readonly listener: ListenerFacts;
+  readonly pool: Pool;
+  /** How the links to the pool are kept; known once the protocol has been declared. */
+  readonly links: 'shared' | 'dedicated';
+  /** A child logger that names the listener and the plugin. Never log payload. */
+  readonly log: Logger;
+  /** Time and randomness. Take none from elsewhere: tests and simulations run on virtual ones. */
+  readonly clock: Clock;
+  /** Outstanding requests, for protocols that declare `correlationBits`. */
+  readonly exchanges: ExchangeTable;
+  /** Where related messages went. */
+  readonly affinity: AffinityTable;
+  /** How the listener writes identifiers. */
+  readonly identifiers: TokenBook;
+  /**
+   * 8 secret bytes for a `KeyedHash`, the same in all replicas that share the first of the config's keys; without keys
+   * they are drawn when the process starts.
+   * @param label tells the plugin's uses apart
+   */
+  secret(label: string): Uint8Array;
+  /**
+   * For strategies: answers the bytes of a message that stand for `key` in hashing. `message` is the last of its related
+   * ids, or the whole message where it has none; any other key must be one that the protocol declares in `keys`.
+   */
+  messageKey(key: string): (message: Message) => Span;
+  /** Declares what the protocol can do; for the one plugin of a pipeline that taps `frame`. */
+  protocol(facts: ProtocolFacts): void;
+  /** State of this plugin for each client connection: made when first asked for, dropped when the connection closes. */
+  perClient<State>(create: (client: Client) => State): (client: Client) => State;
+  /** Runs before the listener opens. Open sockets and timers here. */
+  onStart(start: () => void | Promise<void>): void;
+  /** Runs after the listener has closed. */
+  onStop(stop: () => void | Promise<void>): void;
+}
+
+export interface ListenerFacts {
+  readonly name: string;
+  readonly limits: Limits;
+  /** `host:port` that peers can reach it at: the config's `advertise`, else the address it listens on. */
+  readonly advertise: string;
+  /** What it speaks: `tcp`, `tls`, `unix`. */
+  readonly transport: string;
+}
+
+/** The part of a pino logger that plugins use. */
+export interface Logger {
+  debug(fields: object, text?: string): void;
+  info(fields: object, text?: string): void;
+  warn(fields: object, text?: string): void;
+  error(fields: object, text?: string): void;
+}
+
+export interface Clock {
+  /** Monotonic time in milliseconds. */
+  now(): number;
+  /** A random number from 0 up to 1. */
+  random(): number;
+  /** `size` random bytes fit for keys. */
+  randomBytes(size: number): Buffer;
+  /** Calls back once after so many milliseconds; answers how to cancel it. */
+  after(milliseconds: number, callback: () => void): () => void;
+}
+
+/** How an identifier goes over the wire. */
+export interface Token {
+  /** For text protocols: ASCII; lower-case base32 unless identifiers are plain. */
+  readonly text: Buffer;
+  /** For byte-string fields: what `text` encodes; the bare name if identifiers are plain. */
+  readonly raw: Buffer;
+  /** For fixed-width binary fields: the backend's `number`; 0 if it has none. */
+  readonly number: number;
+}
+
+export interface TokenBook {
+  readonly mode: 'plain' | 'signed' | 'sealed';
+  /** The token of a backend, the same bytes as long as the config stays. */
+  ofBackend(backend: Backend): Token;
+  /** The token of a client connection; always signed, whatever the mode. */
+  ofClient(client: Client): Token;
+  /** The length in bytes of the longest token this listener may write: `text` and `raw`. */
+  readonly longest: { readonly text: number; readonly raw: number };
+  /**
+   * Who a token is for, if it verifies: for what must be known before `detectId` answers (is this route one of ours?).
+   * @returns the destination, or why there is none
+   */
+  read(bytes: Buffer, start: number, end: number): Destination | TokenFault;
+}
+
+export type Destination = Backend | Client;
+
+/** `forged`: does not verify. `unknown`: verifies (or is plain) but the pool has no such backend. `gone`: that client connection is closed. */
+export type TokenFault = 'forged' | 'unknown' | 'gone';
+
+/** How a plugin writes its identifiers: `text` where bytes are characters, `raw` where they are bytes, `number` in fixed-width fields. */
+export type TokenForm = 'text' | 'raw' | 'number';
+
+export interface ProtocolFacts {
+  /** Which form of tokens it reads and writes. */
+  readonly identifiers: TokenForm;
+  /** Letter case in tokens does not matter in this protocol (peers may change it). */
+  readonly foldCase?: boolean;
+  /** The answer to a request finds its way back over a link that many clients share. Undefined: false. */
+  readonly correlates?: boolean;
+  /** If it uses `scope.exchanges`: the width in bits of the field that carries the id. */
+  readonly correlationBits?: number;
+  /** On dedicated links it need not see what backends send: bytes are relayed as they come. Undefined: false. */
+  readonly relaysAnswers?: boolean;
+  /** What becomes of a message that names a backend which is gone from the config, unless the listener's `whenDown` says. Undefined: refuse. */
+  readonly whenGone?: 'refuse' | 'rechoose';
+  /**
+   * Names the ids that related messages share (a call id, a session id), most specific first: `ids.add(offset, length)`.
+   * The last one is what `hashing` takes with `key: message`.
+   * Asked only for messages that carry no identifier.
+   */
+  relatedIds?(message: Message, ids: RelatedIds): void;
+  /** Message fields that `hashing` can use as its key, by name. Undefined answer: the message has none. */
+  readonly keys?: Readonly<Record<string, (message: Message) => Span | undefined>>;
+}
+
+/** Collects the affinity ids of one message. */
+export interface RelatedIds {
+  /** How long the ids stay related; 32 seconds unless set. */
+  seconds: number;
+  /** @param kind tells ids of different kinds apart (0 to 255), so that equal bytes of two kinds do not meet */
+  add(offset: number, length: number, kind?: number): void;
+}

@@ -1,0 +1,82 @@
+/** Pools: named sets of backends with their health, weights and loads. Strategies choose among `available`. */
+import type { Address } from './runtime/address.ts';
+import type { BackendSettings, PoolSettings } from './settings.ts';
+
+export class Backend {
+  /** Its identity on the wire; unique in its pool. */
+  readonly name: string;
+  readonly address: Address;
+  /** Its share of new work relative to the others; 0: none. */
+  readonly weight: number;
+  /** Its identifier in fixed-width binary fields, from 1; undefined if the config gives none. */
+  readonly number: number | undefined;
+  /** Its place in `pool.backends`: a dense index for arrays that a plugin keeps per backend. */
+  readonly index: number;
+  readonly pool: Pool;
+
+  /** False from a failed connect until the next successful one. */
+  up = true;
+  /** Requests outstanding there; where the protocol cannot correlate, sessions that have not settled. */
+  inFlight = 0;
+  /** Links open to it. */
+  connections = 0;
+  /** Peak-sensitive moving average of the time to answer, in milliseconds; 0 until the first answer. */
+  latencyMs = 0;
+
+  constructor(pool: Pool, settings: BackendSettings, index: number) {
+    this.pool = pool;
+    this.name = settings.name;
+    this.address = settings.address;
+    this.weight = settings.weight;
+    this.number = settings.number;
+    this.index = index;
+  }
+
+  /** Takes one measured time to answer into `latencyMs`: rises at once, decays over about ten answers. */
+  observeLatency(milliseconds: number): void {
+    this.latencyMs =
+      milliseconds > this.latencyMs ? milliseconds : this.latencyMs + (milliseconds - this.latencyMs) / 10;
+  }
+}
+
+export class Pool {
+  readonly name: string;
+  readonly settings: PoolSettings;
+  readonly backends: readonly Backend[];
+  readonly #byName = new Map<string, Backend>();
+  readonly #byNumber = new Map<number, Backend>();
+
+  /** The backends that new work may go to: up, and of a weight above 0. A new array whenever that changes. */
+  available: readonly Backend[] = [];
+
+  constructor(settings: PoolSettings) {
+    this.name = settings.name;
+    this.settings = settings;
+    this.backends = settings.backends.map((backend, index) => new Backend(this, backend, index));
+    for (const backend of this.backends) {
+      this.#byName.set(backend.name, backend);
+      if (backend.number !== undefined) this.#byNumber.set(backend.number, backend);
+    }
+    this.#refresh();
+  }
+
+  byName(name: string): Backend | undefined {
+    return this.#byName.get(name);
+  }
+
+  byNumber(number: number): Backend | undefined {
+    return this.#byNumber.get(number);
+  }
+
+  /** Marks a backend up or down; answers whether that was news. */
+  setUp(backend: Backend, up: boolean): boolean {
+    if (backend.up === up) return false;
+    backend.up = up;
+    this.#refresh();
+    return true;
+  }
+
+  #refresh(): void {
+    this.available = this.backends.filter((backend) => backend.up && backend.weight > 0);
+  }
+}

@@ -1,0 +1,180 @@
+/** The seam on Node.js: real time, the system's randomness, TCP, TLS and unix sockets. */
+import { randomBytes } from 'node:crypto';
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import net from 'node:net';
+import tls from 'node:tls';
+import type { LinkTlsSettings, ListenerTlsSettings } from '../settings.ts';
+import type { Address } from './address.ts';
+import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
+
+export function nodeRuntime(): Runtime {
+  return {
+    now: () => performance.now(),
+    random: Math.random,
+    randomBytes,
+    after(milliseconds, callback) {
+      const timer = setTimeout(callback, milliseconds);
+      return () => clearTimeout(timer);
+    },
+    atTurnEnd: (callback) => setImmediate(callback),
+    listen,
+    connect,
+  };
+}
+
+async function listen(options: ListenOptions, accept: (socket: Socket) => SocketHandler): Promise<ListeningSocket> {
+  const { address } = options;
+  const onConnection = (stream: net.Socket) => {
+    const socket = new NodeSocket(stream);
+    socket.attach(accept(socket));
+  };
+  const netOptions = { allowHalfOpen: true, noDelay: true };
+  let server: net.Server;
+  if (address.transport === 'tls') {
+    if (options.tls === undefined) throw new Error('a tls:// listener needs a certificate and a key');
+    server = tls.createServer({ ...netOptions, ...serverTls(options.tls) }, onConnection);
+    server.on('tlsClientError', (error: Error) => options.onError(error));
+  } else {
+    server = net.createServer(netOptions, onConnection);
+  }
+  if (address.transport === 'unix') await removeStaleSocket(address.path);
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    const onListening = () => {
+      server.off('error', reject);
+      resolve();
+    };
+    if (address.transport === 'unix') server.listen(address.path, onListening);
+    else server.listen({ port: address.port, host: address.host, backlog: 4096 }, onListening);
+  });
+  server.on('error', (error) => options.onError(error));
+
+  if (address.transport === 'unix') chmodSync(address.path, 0o660);
+  const bound = server.address();
+  const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
+  return {
+    address: { ...address, port },
+    close: () => new Promise((resolve) => void server.close(() => resolve())),
+  };
+}
+
+/** A unix socket's file outlives its process: where nobody answers any more, it is removed before listening. */
+async function removeStaleSocket(path: string): Promise<void> {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return;
+  const stale = await new Promise<boolean>((resolve) => {
+    const probe = net.connect({ path });
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(false);
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
+  });
+  if (stale) unlinkSync(path);
+}
+
+function connect(options: ConnectOptions, handler: SocketHandler): Socket {
+  const { address } = options;
+  const stream =
+    address.transport === 'tls'
+      ? tls.connect({ ...clientTls(address, options.tls), host: address.host, port: address.port })
+      : address.transport === 'unix'
+        ? net.connect({ path: address.path, allowHalfOpen: true })
+        : net.connect({ host: address.host, port: address.port, allowHalfOpen: true, noDelay: true });
+  const socket = new NodeSocket(stream);
+  stream.once(address.transport === 'tls' ? 'secureConnect' : 'connect', () => {
+    if (options.keepaliveSeconds > 0) stream.setKeepAlive(true, options.keepaliveSeconds * 1000);
+    stream.setNoDelay(true);
+    handler.onOpen();
+  });
+  socket.attach(handler);
+  return socket;
+}
+
+function serverTls(settings: ListenerTlsSettings): tls.TlsOptions {
+  return {
+    cert: settings.certificate,
+    key: settings.key,
+    ...(settings.ca === undefined ? {} : { ca: settings.ca }),
+    requestCert: settings.clientCertificate !== 'none',
+    rejectUnauthorized: settings.clientCertificate === 'required',
+    minVersion: 'TLSv1.2',
+  };
+}
+
+function clientTls(address: Address, settings: LinkTlsSettings | undefined): tls.ConnectionOptions {
+  const serverName = settings?.serverName ?? (net.isIP(address.host) === 0 ? address.host : undefined);
+  return {
+    ...{ allowHalfOpen: true }, // documented, but missing from the types
+    minVersion: 'TLSv1.2',
+    rejectUnauthorized: settings?.verify ?? true,
+    ...(serverName === undefined
+      ? {}
+      : {
+          servername: serverName,
+          checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(serverName, certificate),
+        }),
+    ...(settings?.ca === undefined ? {} : { ca: settings.ca }),
+    ...(settings?.certificate === undefined ? {} : { cert: settings.certificate, key: settings.key }),
+  };
+}
+
+class NodeSocket implements Socket {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly #stream: net.Socket;
+  #handler!: SocketHandler;
+  #error: Error | undefined;
+  /** `write` has answered false and `onWritten` is due. */
+  #owesWritten = false;
+  readonly #onWrite: () => void;
+
+  constructor(stream: net.Socket) {
+    this.#stream = stream;
+    this.remoteAddress = stream.remoteAddress ?? '';
+    this.remotePort = stream.remotePort ?? 0;
+    this.#onWrite = () => {
+      if (this.#owesWritten && this.#stream.writableLength === 0 && !this.#stream.destroyed) {
+        this.#owesWritten = false;
+        this.#handler.onWritten();
+      }
+    };
+  }
+
+  attach(handler: SocketHandler): void {
+    this.#handler = handler;
+    const stream = this.#stream;
+    stream.on('data', (bytes: Buffer) => handler.onBytes(bytes, 0, bytes.length));
+    stream.on('end', () => handler.onEnd());
+    stream.on('error', (error) => {
+      this.#error = error;
+    });
+    stream.on('close', () => handler.onClose(this.#error));
+  }
+
+  get writable(): boolean {
+    return this.#stream.writable;
+  }
+
+  write(bytes: Buffer): boolean {
+    this.#stream.write(bytes, this.#onWrite);
+    this.#owesWritten = this.#stream.writableLength > 0;
+    return !this.#owesWritten;
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  end(): void {
+    this.#stream.end();
+  }
+
+  destroy(): void {
+    this.#stream.destroy();
+  }
+}

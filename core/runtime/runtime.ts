@@ -1,0 +1,74 @@
+/**
+ * The seam between the core and the world: time, randomness and sockets. node.ts implements it on Node.js, virtual.ts in
+ * memory on a clock of its own, so that tests, dry runs and simulations run the same core.
+ */
+import type { Clock } from '../plugin.ts';
+import type { LinkTlsSettings, ListenerTlsSettings } from '../settings.ts';
+import type { Address } from './address.ts';
+
+export interface Runtime extends Clock {
+  /** Calls back when everything that arrived in this turn of the event loop has been handled. */
+  atTurnEnd(callback: () => void): void;
+  /**
+   * Opens a listening socket.
+   * @param accept is called for each connection and answers who handles it
+   * @throws (rejects with) the system's error if the address cannot be opened
+   */
+  listen(options: ListenOptions, accept: (socket: Socket) => SocketHandler): Promise<ListeningSocket>;
+  /** Begins to connect; the handler hears how it went, never before this has returned. */
+  connect(options: ConnectOptions, handler: SocketHandler): Socket;
+}
+
+export interface ListenOptions {
+  readonly address: Address;
+  readonly tls?: ListenerTlsSettings | undefined;
+  /** Told what went wrong without a connection to blame: a TLS handshake that failed, no more file descriptors. */
+  onError(error: Error): void;
+}
+
+export interface ListeningSocket {
+  /** Where it listens, with the port that was free if it asked for port 0. */
+  readonly address: Address;
+  /** Stops accepting. Connections go on. */
+  close(): Promise<void>;
+}
+
+export interface ConnectOptions {
+  readonly address: Address;
+  readonly tls?: LinkTlsSettings | undefined;
+  readonly keepaliveSeconds: number;
+}
+
+/** An ordered, reliable byte stream in both directions. */
+export interface Socket {
+  /** The peer's IP address; empty for unix sockets. */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  /** False once it is closed or closing: what is written then goes nowhere. */
+  readonly writable: boolean;
+  /**
+   * Hands bytes over. True: they have been taken and the memory may be reused at once. False: it belongs to the socket
+   * until `onWritten`, and nothing more may be written before that.
+   */
+  write(bytes: Buffer): boolean;
+  /** Stops `onBytes`; what the network delivers meanwhile stays with the system, which slows the peer down. */
+  pause(): void;
+  resume(): void;
+  /** Half-closes once everything written has left. */
+  end(): void;
+  /** Closes both directions now. */
+  destroy(): void;
+}
+
+export interface SocketHandler {
+  /** A connect has succeeded, TLS handshake included. Not called for accepted sockets. */
+  onOpen(): void;
+  /** `bytes[start, end)` arrived. The memory is the socket's again when this returns. */
+  onBytes(bytes: Buffer, start: number, end: number): void;
+  /** The peer has half-closed. */
+  onEnd(): void;
+  /** What `write` kept has been written. */
+  onWritten(): void;
+  /** The socket is closed, for that reason if it was not in order. Called once; nothing comes after it. */
+  onClose(error: Error | undefined): void;
+}

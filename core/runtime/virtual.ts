@@ -1,0 +1,301 @@
+/**
+ * The seam in memory: a clock that moves only when told to, a seeded random source, and sockets that are pairs of
+ * queues. Nothing happens by itself: `settle()` runs everything that is due now, `advance()` moves the clock.
+ */
+import { type Address, formatAddress } from './address.ts';
+import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
+
+interface Timer {
+  at: number;
+  order: number;
+  callback: () => void;
+}
+
+/** The far end of a virtual connection: the client that a test plays, or the backend. */
+export class VirtualPeer {
+  readonly #runtime: VirtualRuntime;
+  /** Set when the connection is open. */
+  socket!: VirtualSocket;
+  chunks: Buffer[] = [];
+  ended = false;
+  closed = false;
+  /** While true the peer reads nothing; the balancer's writes stay pending. */
+  paused = false;
+  /** Called for each chunk that arrives, after it was added to `chunks`. */
+  onBytes: ((bytes: Buffer) => void) | undefined;
+
+  constructor(runtime: VirtualRuntime) {
+    this.#runtime = runtime;
+  }
+
+  send(bytes: Uint8Array): void {
+    const copy = Buffer.from(bytes);
+    this.#runtime.enqueue(() => this.socket.receive(copy));
+  }
+
+  end(): void {
+    this.#runtime.enqueue(() => this.socket.receiveEnd());
+  }
+
+  reset(): void {
+    this.#runtime.enqueue(() => this.socket.fail(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })));
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.#runtime.enqueue(() => this.socket.drain());
+  }
+}
+
+export class VirtualSocket implements Socket {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly #runtime: VirtualRuntime;
+  readonly #peer: VirtualPeer;
+  #handler!: SocketHandler;
+  #paused = false;
+  #arrived: Buffer[] = [];
+  #endArrived = false;
+  #endDelivered = false;
+  #closed = false;
+  /** What was written while the peer does not read. */
+  #pending: Buffer[] = [];
+  #ending = false;
+
+  constructor(runtime: VirtualRuntime, peer: VirtualPeer, remoteAddress: string, remotePort: number) {
+    this.#runtime = runtime;
+    this.#peer = peer;
+    this.remoteAddress = remoteAddress;
+    this.remotePort = remotePort;
+    peer.socket = this;
+  }
+
+  attach(handler: SocketHandler): void {
+    this.#handler = handler;
+  }
+
+  get handler(): SocketHandler {
+    return this.#handler;
+  }
+
+  receive(bytes: Buffer): void {
+    if (this.#closed) return;
+    this.#arrived.push(bytes);
+    this.#deliver();
+  }
+
+  receiveEnd(): void {
+    this.#endArrived = true;
+    this.#deliver();
+  }
+
+  #deliver(): void {
+    while (!this.#paused && !this.#closed && this.#arrived.length > 0) {
+      const bytes = this.#arrived.shift()!;
+      // Surrounded by other bytes, and wiped after use: whoever reads beyond `end`, or keeps the memory, is found out.
+      const memory = Buffer.alloc(bytes.length + 16, '\n');
+      bytes.copy(memory, 8);
+      this.#handler.onBytes(memory, 8, 8 + bytes.length);
+      memory.fill(0xee);
+    }
+    if (this.#endArrived && !this.#endDelivered && !this.#paused && !this.#closed) {
+      this.#endDelivered = true;
+      this.#handler.onEnd();
+      this.#closeIfDone();
+    }
+  }
+
+  get writable(): boolean {
+    return !this.#closed && !this.#ending;
+  }
+
+  write(bytes: Buffer): boolean {
+    if (this.#peer.paused) {
+      this.#pending.push(bytes);
+      return false;
+    }
+    this.#hand(Buffer.from(bytes));
+    return true;
+  }
+
+  #hand(bytes: Buffer): void {
+    this.#peer.chunks.push(bytes);
+    if (this.#peer.onBytes !== undefined) this.#runtime.enqueue(() => this.#peer.onBytes?.(bytes));
+  }
+
+  /** The peer reads again. */
+  drain(): void {
+    if (this.#closed || this.#pending.length === 0) return;
+    const pending = this.#pending;
+    this.#pending = [];
+    for (const bytes of pending) this.#hand(Buffer.from(bytes));
+    this.#handler.onWritten();
+    this.#endIfWritten();
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#runtime.enqueue(() => this.#deliver());
+  }
+
+  end(): void {
+    this.#ending = true;
+    this.#endIfWritten();
+  }
+
+  #endIfWritten(): void {
+    if (this.#ending && this.#pending.length === 0 && !this.#peer.ended) {
+      this.#peer.ended = true;
+      this.#closeIfDone();
+    }
+  }
+
+  #closeIfDone(): void {
+    if (this.#peer.ended && this.#endDelivered) this.fail(undefined);
+  }
+
+  destroy(): void {
+    this.#peer.ended = true;
+    this.fail(undefined);
+  }
+
+  /** Closes the connection, in order if there is no error. */
+  fail(error: Error | undefined): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#peer.closed = true;
+    this.#runtime.enqueue(() => this.#handler.onClose(error));
+  }
+}
+
+export class VirtualRuntime implements Runtime {
+  #now = 0;
+  #order = 0;
+  #timers: Timer[] = [];
+  #events: (() => void)[] = [];
+  #turnEnd: (() => void)[] = [];
+  #seed: number;
+  readonly #listeners = new Map<string, { accept: (socket: Socket) => SocketHandler }>();
+  /** Who answers connects, by address: gets the far end of the new connection, or says why there is none. */
+  readonly servers = new Map<string, (peer: VirtualPeer) => 'accept' | 'refuse' | 'hang'>();
+
+  constructor(seed = 1) {
+    this.#seed = seed;
+  }
+
+  now = (): number => this.#now;
+
+  /** mulberry32: small, fast, and the same everywhere. */
+  random = (): number => {
+    this.#seed = (this.#seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(this.#seed ^ (this.#seed >>> 15), 1 | this.#seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+
+  randomBytes = (size: number): Buffer => {
+    const bytes = Buffer.alloc(size);
+    for (let i = 0; i < size; i++) bytes[i] = this.random() * 256;
+    return bytes;
+  };
+
+  after = (milliseconds: number, callback: () => void): (() => void) => {
+    const timer: Timer = { at: this.#now + milliseconds, order: this.#order++, callback };
+    this.#timers.push(timer);
+    return () => {
+      const index = this.#timers.indexOf(timer);
+      if (index >= 0) this.#timers.splice(index, 1);
+    };
+  };
+
+  atTurnEnd = (callback: () => void): void => {
+    this.#turnEnd.push(callback);
+  };
+
+  /** Timers that are set. */
+  get timers(): number {
+    return this.#timers.length;
+  }
+
+  async listen(options: ListenOptions, accept: (socket: Socket) => SocketHandler): Promise<ListeningSocket> {
+    const key = formatAddress(options.address);
+    if (this.#listeners.has(key)) throw Object.assign(new Error(`listen EADDRINUSE ${key}`), { code: 'EADDRINUSE' });
+    this.#listeners.set(key, { accept });
+    return {
+      address: options.address,
+      close: async () => void this.#listeners.delete(key),
+    };
+  }
+
+  connect(options: ConnectOptions, handler: SocketHandler): Socket {
+    const peer = new VirtualPeer(this);
+    const socket = new VirtualSocket(this, peer, options.address.host, options.address.port);
+    socket.attach(handler);
+    this.enqueue(() => {
+      const verdict = this.servers.get(formatAddress(options.address))?.(peer) ?? 'refuse';
+      if (verdict === 'accept') handler.onOpen();
+      else if (verdict === 'refuse') {
+        socket.fail(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }));
+      }
+    });
+    return socket;
+  }
+
+  /** A client connects to a listener. Undefined: nobody listens there. */
+  dial(address: Address, from: string, fromPort: number): VirtualPeer | undefined {
+    const listener = this.#listeners.get(formatAddress(address));
+    if (listener === undefined) return undefined;
+    const peer = new VirtualPeer(this);
+    const socket = new VirtualSocket(this, peer, from, fromPort);
+    socket.attach(listener.accept(socket));
+    return peer;
+  }
+
+  enqueue(event: () => void): void {
+    this.#events.push(event);
+  }
+
+  /** Runs turns of the event loop until nothing is due. */
+  settle(): void {
+    while (this.#events.length > 0 || this.#turnEnd.length > 0) {
+      const events = this.#events;
+      this.#events = [];
+      for (const event of events) event();
+      const turnEnd = this.#turnEnd;
+      this.#turnEnd = [];
+      for (const callback of turnEnd) callback();
+    }
+  }
+
+  /** Moves the clock, running every timer at its time. */
+  advance(milliseconds: number): void {
+    this.settle();
+    const until = this.#now + milliseconds;
+    for (;;) {
+      let due: Timer | undefined;
+      for (const timer of this.#timers) {
+        if (
+          timer.at <= until &&
+          (due === undefined || timer.at < due.at || (timer.at === due.at && timer.order < due.order))
+        ) {
+          due = timer;
+        }
+      }
+      if (due === undefined) break;
+      this.#timers.splice(this.#timers.indexOf(due), 1);
+      this.#now = Math.max(this.#now, due.at);
+      due.callback();
+      this.settle();
+    }
+    this.#now = until;
+  }
+}

@@ -1,0 +1,36 @@
+/** What a framer knows besides the bytes: how far it got in a message that is still arriving, and the limits. */
+import type { Client } from './client.ts';
+import type { Link } from './link.ts';
+import type { Side } from './message.ts';
+import type { Limits } from './settings.ts';
+
+/** One for each connection and link. */
+export class Scan {
+  /** Who sends what is framed. */
+  readonly from: Side;
+  readonly source: Client | Link;
+  readonly limits: Limits;
+  /**
+   * How many bytes from `start` the framer need not look at again. The core sets it to 0 for each new message; the
+   * framer sets it when it answers 'more', and finds it again when more bytes have come.
+   */
+  resume = 0;
+
+  // For the core: how long the message is that has begun, once that is known, and what `skip` was told.
+  neededBytes = 0;
+  skipped = 0;
+  reply: Uint8Array | undefined;
+
+  constructor(from: Side, source: Client | Link, limits: Limits) {
+    this.from = from;
+    this.source = source;
+    this.limits = limits;
+  }
+
+  /** Says that the next `length` bytes belong to no message; `reply` goes back to their sender (a pong). */
+  skip(length: number, reply?: Uint8Array): 'skip' {
+    this.skipped = length;
+    this.reply = reply;
+    return 'skip';
+  }
+}

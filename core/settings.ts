@@ -1,0 +1,129 @@
+/**
+ * What a balancer is built from: a config after parsing, validation and defaults, with every name resolved. The loader
+ * in config/ makes it from files; tests and embedders may write it themselves.
+ */
+import type { PluginDefinition } from './plugin.ts';
+import type { Address } from './runtime/address.ts';
+
+export interface Settings {
+  /** Keys of identifiers: the first signs, all verify. */
+  readonly keys: readonly KeySettings[];
+  readonly pools: readonly PoolSettings[];
+  readonly listeners: readonly ListenerSettings[];
+}
+
+export interface KeySettings {
+  /** Names the key in tokens: 1 to 15 characters of `a-z`, `0-9` and `-`. */
+  readonly id: string;
+  /** At least 16 bytes. */
+  readonly secret: Uint8Array;
+}
+
+export interface BackendSettings {
+  readonly name: string;
+  readonly address: Address;
+  readonly weight: number;
+  readonly number?: number | undefined;
+}
+
+export interface PoolSettings {
+  readonly name: string;
+  readonly backends: readonly BackendSettings[];
+  /** Undefined: shared where the protocol plugin can correlate, else dedicated. */
+  readonly links: 'shared' | 'dedicated' | undefined;
+  /** How many shared links each listener keeps to each backend. */
+  readonly linksPerBackend: number;
+  /** How many bytes may wait for one backend: above it reading from whoever feeds it pauses until half; above twice that messages are refused. */
+  readonly queueBytes: number;
+  /** How long a connect (and the handshake replayed after it) may take. */
+  readonly connectSeconds: number;
+  /** TCP keepalive starts after that long without traffic; 0: never. */
+  readonly keepaliveSeconds: number;
+  /** How links to `tls://` backends are secured. */
+  readonly tls?: LinkTlsSettings | undefined;
+}
+
+export interface ListenerSettings {
+  readonly name: string;
+  readonly listen: Address;
+  readonly pool: string;
+  /** `host:port` that the protocol writes where peers must reach us; undefined: the address it listens on. */
+  readonly advertise?: string | undefined;
+  readonly identifiers: IdentifierSettings;
+  readonly limits: Limits;
+  readonly tls?: ListenerTlsSettings | undefined;
+  readonly pipeline: readonly PluginUse[];
+}
+
+export type IdentifierMode = 'plain' | 'signed' | 'sealed';
+
+export interface IdentifierSettings {
+  /** Undefined: signed where there are keys and the protocol can carry it, else plain. */
+  readonly mode?: IdentifierMode | undefined;
+  /** What becomes of a message whose identifier names a backend that is down or gone; undefined: as the protocol says, else refuse. */
+  readonly whenDown?: 'refuse' | 'rechoose' | undefined;
+}
+
+/** Bounds; every one is enforced before anything is buffered. */
+export interface Limits {
+  /** The longest message, in bytes. */
+  readonly messageBytes: number;
+  /** The longest header, in bytes, in protocols that have one. */
+  readonly headerBytes: number;
+  /** How many bytes may wait for one client: above it a dedicated link pauses, and a client of shared links is closed as too slow. */
+  readonly queueBytes: number;
+  /** Client connections at once. */
+  readonly connections: number;
+  /** Client connections at once from one address; 0: as many as `connections`. */
+  readonly connectionsPerAddress: number;
+  /** Outstanding requests at once. */
+  readonly inFlight: number;
+  /** How long a message's header may take to arrive; 0: for ever. */
+  readonly headerSeconds: number;
+  /** How long a client connection may be without traffic; 0: for ever. */
+  readonly idleSeconds: number;
+  /** How long an answer is waited for. */
+  readonly replySeconds: number;
+  /** How many ids of related messages are remembered. */
+  readonly affinityEntries: number;
+}
+
+export const defaultLimits: Limits = {
+  messageBytes: 1_114_112,
+  headerBytes: 65_536,
+  queueBytes: 262_144,
+  connections: 65_536,
+  connectionsPerAddress: 0,
+  inFlight: 65_536,
+  headerSeconds: 10,
+  idleSeconds: 3600,
+  replySeconds: 60,
+  affinityEntries: 65_536,
+};
+
+/** TLS of a listener. The PEM contents, not the paths. */
+export interface ListenerTlsSettings {
+  readonly certificate: string;
+  readonly key: string;
+  /** Who may sign client certificates. */
+  readonly ca?: string | undefined;
+  readonly clientCertificate: 'none' | 'optional' | 'required';
+}
+
+/** TLS of links. The PEM contents, not the paths. */
+export interface LinkTlsSettings {
+  /** Who may sign the backends' certificates; undefined: the system's authorities. */
+  readonly ca?: string | undefined;
+  /** Our own certificate and key, for backends that ask for one. */
+  readonly certificate?: string | undefined;
+  readonly key?: string | undefined;
+  /** The name that the backend's certificate must be for; undefined: its host. */
+  readonly serverName?: string | undefined;
+  readonly verify: boolean;
+}
+
+/** One plugin of a pipeline with its options, validated and defaulted. */
+export interface PluginUse {
+  readonly plugin: PluginDefinition;
+  readonly options: unknown;
+}

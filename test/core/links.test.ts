@@ -1,0 +1,282 @@
+import { definePlugin, Type } from 'pointsman';
+import { describe, expect, it } from 'vitest';
+import { embed, type RigOptions } from '../support/embedded.ts';
+import { lines, turns } from '../support/lines.ts';
+
+const shared = (options: Partial<RigOptions> = {}) =>
+  embed({ pipeline: [[lines], [turns]], links: 'shared', ...options });
+const dedicated = (options: Partial<RigOptions> = {}) =>
+  embed({ pipeline: [[lines, { shared: false }], [turns]], links: 'dedicated', ...options });
+
+describe('shared links', () => {
+  it('are opened before the first message, one for each backend', async () => {
+    const rig = await shared();
+    expect(rig.backends.map((backend) => backend.links.length)).toEqual([1, 1, 1]);
+    rig.client().send('@a x\n');
+    rig.client().send('@a y\n');
+    expect(rig.backend('a').links).toHaveLength(1);
+  });
+
+  it('that break are opened again, and the backend stays up if that works', async () => {
+    const rig = await shared();
+    rig.advance(5000);
+    rig.backend('a').link.reset();
+    rig.client().send('@a x\n');
+    expect(rig.backend('a').text()).toBe('@a #1 x\n');
+    expect(rig.logged).toEqual([]);
+  });
+
+  it('that the backend ends are opened again', async () => {
+    const rig = await shared();
+    rig.advance(5000);
+    const alice = rig.client();
+    rig.backend('a').link.end();
+    alice.send('@a x\n');
+    expect(rig.backend('a').text()).toBe('@a #1 x\n');
+    expect(rig.backend('a').links).toHaveLength(1);
+  });
+
+  it('to a backend that refuses are tried again after growing, jittered waits', async () => {
+    const rig = await shared({ backends: ['a'] });
+    rig.advance(2000);
+    rig.backend('a').down();
+    const attempts: number[] = [];
+    const address = 'tcp://10.0.0.1:7000';
+    rig.runtime.servers.set(address, () => {
+      attempts.push(rig.runtime.now());
+      return 'refuse';
+    });
+    rig.advance(60_000);
+    const waits = attempts.slice(1).map((at, index) => at - attempts[index]!);
+    expect(waits.length).toBeGreaterThan(6);
+    expect(waits.length).toBeLessThan(16);
+    for (const wait of waits) expect(wait).toBeLessThanOrEqual(10_000);
+    expect(waits.at(-1)).toBeGreaterThanOrEqual(5000);
+  });
+});
+
+describe('a backend that cannot be reached', () => {
+  it('is left out by the strategy until it is back', async () => {
+    const rig = await shared({ backends: ['a', 'b'] });
+    rig.advance(2000);
+    rig.backend('a').down();
+    const alice = rig.client();
+    alice.send('1\n2\n3\n');
+    expect(rig.backend('a').text()).toBe('');
+    expect(rig.backend('b').text()).toBe('@b #1 1\n@b #2 2\n@b #3 3\n');
+    rig.backend('a').up();
+    rig.advance(20_000);
+    alice.send('4\n5\n');
+    expect(rig.backend('a').text()).not.toBe('');
+  });
+
+  it('loses nothing: what was queued for it goes elsewhere as it came, in order', async () => {
+    const rig = await shared({ backends: ['a', 'b'] });
+    rig.advance(2000);
+    rig.backend('a').hang();
+    rig.backend('a').link.reset();
+    const alice = rig.client();
+    alice.send('!g 1\n!g 2\n!g 3\n');
+    expect(rig.backend('b').text()).toBe('');
+    expect(rig.stats().fromClients).toMatchObject({ received: 3, held: 3 });
+    rig.advance(5000); // the connect times out
+    expect(rig.backend('b').text()).toBe('@b #4 !g 1\n@b #5 !g 2\n@b #6 !g 3\n');
+    expect(rig.stats().redispatched).toBe(3);
+    rig.backend('b').link.send('#5 second\n#4 first\n');
+    expect(alice.text()).toBe('second\nfirst\n');
+  });
+
+  it('has its pinned messages refused', async () => {
+    const rig = await shared({ backends: ['a', 'b'] });
+    rig.advance(2000);
+    rig.backend('a').hang();
+    rig.backend('a').link.reset();
+    const alice = rig.client();
+    alice.send('@a 1\n');
+    expect(alice.text()).toBe('');
+    rig.advance(5000);
+    expect(alice.text()).toBe('error backend-down\n');
+    expect(rig.stats()).toMatchObject({ exchanges: { open: 0 }, fromClients: { refused: 1, held: 0 } });
+  });
+
+  it('is found again although dedicated links are only opened when needed', async () => {
+    const rig = await dedicated({ backends: ['a'] });
+    rig.backend('a').down();
+    const alice = rig.client();
+    alice.send('1\n');
+    expect(alice.text()).toBe('error no-backend\n');
+    rig.backend('a').up();
+    rig.advance(1000);
+    alice.send('2\n');
+    expect(rig.backend('a').text()).toBe('@a 2\n');
+  });
+
+  it('has the requests it had not answered counted as abandoned', async () => {
+    const rig = await shared({ backends: ['a'] });
+    rig.client().send('1\n2\n');
+    rig.advance(2000);
+    rig.backend('a').down();
+    expect(rig.stats()).toMatchObject({ exchanges: { open: 0, abandoned: 2 }, fromClients: { forwarded: 2 } });
+    expect(rig.stats().backends.a).toMatchObject({ up: false, inFlight: 0 });
+  });
+});
+
+describe('dedicated links', () => {
+  it('are opened on first use and closed with their client', async () => {
+    const rig = await dedicated();
+    const alice = rig.client();
+    expect(rig.backend('a').links).toHaveLength(0);
+    alice.send('@a x\n');
+    expect(rig.backend('a').links).toHaveLength(1);
+    alice.reset();
+    expect(rig.backend('a').links).toHaveLength(0);
+    expect(rig.stats().backends.a).toMatchObject({ up: true, links: 0 });
+  });
+
+  it('pass a half-close on, and back, after everything before it', async () => {
+    const rig = await dedicated();
+    const alice = rig.client();
+    alice.send('@a x\n');
+    alice.end();
+    const [link] = rig.backend('a').links;
+    expect(link!.ended).toBe(true);
+    link!.send('answer\n');
+    expect(alice.text()).toBe('answer\n');
+    expect(alice.closed).toBe(false);
+    link!.end();
+    expect(alice.closed).toBe(true);
+  });
+
+  it('that the backend ends are opened again for the next message', async () => {
+    const rig = await dedicated();
+    const alice = rig.client();
+    alice.send('@a x\n');
+    rig.backend('a').link.end();
+    expect(alice.ended).toBe(false);
+    alice.send('@a y\n');
+    expect(rig.backend('a').text()).toBe('@a x\n@a y\n');
+  });
+
+  it('replay a handshake first, and hold what waits until it is answered', async () => {
+    let release: () => void = () => {};
+    const handshake = definePlugin({
+      name: 'handshake',
+      summary: 'Says hello.',
+      pointsman: '^1',
+      options: Type.Object({}),
+      apply(hooks) {
+        hooks.onLink.tap('handshake', (link) => {
+          link.send(Buffer.from('HELLO\n'));
+          link.hold();
+          release = () => link.release();
+        });
+      },
+    });
+    const rig = await dedicated({ pipeline: [[lines, { shared: false }], [turns], [handshake]] });
+    rig.client().send('@a x\n');
+    expect(rig.backend('a').text()).toBe('HELLO\n');
+    release();
+    rig.runtime.settle();
+    expect(rig.backend('a').text()).toBe('@a x\n');
+  });
+});
+
+describe('a client that half-closes', () => {
+  it('still gets the answers it waits for, then the connection is closed', async () => {
+    const rig = await shared({ backends: ['a'] });
+    const alice = rig.client();
+    alice.send('1\n2\n');
+    alice.end();
+    rig.backend('a').link.send('#2 two\n');
+    expect(alice.ended).toBe(false);
+    rig.backend('a').link.send('#1 one\n');
+    expect(alice.text()).toBe('two\none\n');
+    expect(alice.closed).toBe(true);
+  });
+
+  it('in the middle of a message has that counted as cut short, and nothing of it is delivered', async () => {
+    const rig = await shared({ backends: ['a'] });
+    const alice = rig.client();
+    alice.send('1\nhal');
+    alice.end();
+    expect(rig.backend('a').text()).toBe('@a #1 1\n');
+    expect(rig.stats().fromClients.discardedFor).toEqual({ 'cut-short': 1 });
+  });
+});
+
+describe('a peer that does not read', () => {
+  it('if it is a client of shared links, is closed when its queue is full; the others go on', async () => {
+    const rig = await shared({ backends: ['a'], limits: { queueBytes: 100 } });
+    const [slow, quick] = [rig.client(), rig.client()];
+    slow.pause();
+    slow.send('1\n2\n3\n4\n');
+    quick.send('5\n');
+    const line = 'x'.repeat(60);
+    rig.backend('a').link.send(`#1 ${line}\n`);
+    rig.backend('a').link.send(`#2 ${line}\n`);
+    expect(slow.closed).toBe(true);
+    rig.backend('a').link.send(`#5 fine\n#3 ${line}\n`);
+    expect(quick.text()).toBe('fine\n');
+    rig.stats();
+  });
+
+  it('if it is the client of a dedicated link, makes the link wait', async () => {
+    const rig = await dedicated({ limits: { queueBytes: 100 } });
+    const alice = rig.client();
+    alice.send('@a go\n');
+    alice.pause();
+    const { link } = rig.backend('a');
+    const sent: string[] = [];
+    for (let i = 0; i < 20; i++) {
+      sent.push(`${i} ${'x'.repeat(30)}\n`);
+      link.send(sent.at(-1)!);
+    }
+    expect(rig.stats().fromBackends.received).toBeLessThan(10);
+    expect(alice.closed).toBe(false);
+    alice.resume();
+    expect(alice.text()).toBe(sent.join(''));
+    expect(rig.stats().fromBackends).toMatchObject({ received: 20, forwarded: 20 });
+  });
+
+  it('if it is a backend, makes its clients wait, and nobody else', async () => {
+    const rig = await shared({ backends: ['a', 'b'], linkQueueBytes: 100 });
+    const [alice, bob] = [rig.client(), rig.client()];
+    rig.backend('a').link.pause();
+    const sent: string[] = [];
+    for (let i = 0; i < 30; i++) {
+      sent.push(`@a ${i} ${'x'.repeat(20)}\n`);
+      alice.send(sent.at(-1)!);
+    }
+    bob.send('@b quick\n');
+    expect(rig.backend('b').text()).toContain('quick');
+    expect(rig.stats().fromClients.received).toBeLessThan(12);
+    rig.backend('a').link.resume();
+    expect(rig.backend('a').text().replace(/ #\d+/g, '')).toBe(sent.join(''));
+    expect(rig.stats().fromClients).toMatchObject({ received: 31, forwarded: 31, refused: 0 });
+  });
+});
+
+describe('messages taken back from a link', () => {
+  it('are what was received, whatever was edited', async () => {
+    const rig = await shared({ backends: ['a', 'b'], identifiers: { whenDown: 'rechoose' } });
+    rig.advance(2000);
+    rig.backend('a').hang();
+    rig.backend('a').link.reset();
+    const alice = rig.client();
+    alice.send('@a !x replaced\nplain\n@a \n');
+    rig.advance(5000);
+    const lines = rig.backend('b').text();
+    expect(lines.replace(/#\d+/g, '#')).toBe('@b # !x replaced\n@b # plain\n@b # \n');
+  });
+});
+
+it('leaves nothing behind when it stops', async () => {
+  const rig = await shared();
+  const alice = rig.client();
+  alice.send('x\n');
+  rig.backend('c').down();
+  await rig.stop();
+  expect(alice.closed).toBe(true);
+  expect(rig.backends.flatMap((backend) => backend.links)).toEqual([]);
+  expect(rig.runtime.timers).toBe(0);
+});

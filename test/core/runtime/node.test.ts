@@ -1,0 +1,186 @@
+import { once } from 'node:events';
+import { linkSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import tls from 'node:tls';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { balances } from '../../../core/accounting.ts';
+import { Balancer } from '../../../core/balancer.ts';
+import { parseAddress } from '../../../core/runtime/address.ts';
+import { nodeRuntime } from '../../../core/runtime/node.ts';
+import { defaultLimits, type LinkTlsSettings, type ListenerTlsSettings } from '../../../core/settings.ts';
+import { makeCertificate } from '../../support/certificates.ts';
+import { lines, turns } from '../../support/lines.ts';
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+const folder = mkdtempSync(join(tmpdir(), 'pointsman-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** A backend that answers every line, `#id` kept, and ends when it is ended. */
+function onLine(stream: net.Socket): void {
+  let rest = '';
+  stream.on('data', (bytes) => {
+    const parts = (rest + bytes).split('\n');
+    rest = parts.pop()!;
+    for (const line of parts) stream.write(`${/#\d+ /.exec(line)?.[0] ?? ''}got ${line}\n`);
+  });
+  stream.on('end', () => stream.end());
+  stream.on('error', () => {});
+}
+
+async function backendAt(server: net.Server, where: net.ListenOptions): Promise<net.AddressInfo> {
+  server.listen(where);
+  await once(server, 'listening');
+  closers.push(() => server.close());
+  return server.address() as net.AddressInfo;
+}
+
+interface BalancerOptions {
+  listen: string;
+  backend: string;
+  links?: 'shared' | 'dedicated';
+  listenerTls?: ListenerTlsSettings;
+  linkTls?: LinkTlsSettings;
+}
+
+async function balancerAt({ listen, backend, links = 'shared', listenerTls, linkTls }: BalancerOptions) {
+  const quiet = () => {};
+  const balancer = new Balancer(
+    {
+      keys: [],
+      pools: [
+        {
+          name: 'pool',
+          backends: [{ name: 'a', address: parseAddress(backend), weight: 1 }],
+          links,
+          linksPerBackend: 1,
+          connectSeconds: 5,
+          keepaliveSeconds: 30,
+          queueBytes: 4_194_304,
+          tls: linkTls,
+        },
+      ],
+      listeners: [
+        {
+          name: 'edge',
+          listen: parseAddress(listen),
+          pool: 'pool',
+          identifiers: {},
+          limits: defaultLimits,
+          tls: listenerTls,
+          pipeline: [
+            { plugin: lines as never, options: { shared: links === 'shared', relays: false } },
+            { plugin: turns as never, options: {} },
+          ],
+        },
+      ],
+    },
+    { runtime: nodeRuntime(), log: { debug: quiet, info: quiet, warn: quiet, error: quiet } },
+  );
+  await balancer.start();
+  closers.push(() => balancer.stop({ deadlineSeconds: 0 }));
+  return { balancer, address: balancer.listeners[0]!.address! };
+}
+
+/** Sends one request, half-closes, and answers all that came until the other side closed. */
+async function ask(stream: net.Socket, text: string): Promise<string> {
+  let received = '';
+  stream.on('data', (bytes) => {
+    received += bytes;
+  });
+  stream.end(text);
+  await once(stream, 'close');
+  return received;
+}
+
+describe('messages and answers travel', () => {
+  it.each([
+    ['IPv4', '127.0.0.1', '127.0.0.1'],
+    ['IPv6', '::1', '[::1]'],
+  ])('over TCP and %s, and a half-close with answers pending loses none', async (_name, host, written) => {
+    const { port } = await backendAt(net.createServer({ allowHalfOpen: true }, onLine), { port: 0, host });
+    const { balancer, address } = await balancerAt({
+      listen: `tcp://${written}:0`,
+      backend: `tcp://${written}:${port}`,
+    });
+    const answer = await ask(net.connect({ port: address.port, host, allowHalfOpen: true }), 'one\ntwo\n');
+    expect(answer).toBe('got @a #1 one\ngot @a #2 two\n');
+    expect(balances(balancer.stats().listeners.edge!)).toBe(true);
+  });
+
+  it('over unix sockets, whose stale file is no obstacle', async () => {
+    const backendPath = join(folder, 'backend.sock');
+    const listenPath = join(folder, 'listen.sock');
+    await backendAt(net.createServer({ allowHalfOpen: true }, onLine), { path: backendPath });
+    // A socket file as a killed process leaves it: bound, and nobody listening.
+    const killed = net.createServer();
+    killed.listen(`${listenPath}.old`);
+    await once(killed, 'listening');
+    linkSync(`${listenPath}.old`, listenPath);
+    killed.close();
+    await once(killed, 'close');
+    await balancerAt({ listen: `unix:${listenPath}`, backend: `unix:${backendPath}`, links: 'dedicated' });
+    expect(await ask(net.connect({ path: listenPath, allowHalfOpen: true }), 'one\n')).toBe('got @a one\n');
+  });
+
+  it('over TLS on both sides, with client certificates', async () => {
+    const server = await makeCertificate('backend.test');
+    const edge = await makeCertificate('edge.test');
+    const user = await makeCertificate('user.test');
+    const backend = tls.createServer(
+      { cert: server.certificate, key: server.key, ca: user.certificate, requestCert: true, allowHalfOpen: true },
+      onLine,
+    );
+    const { port } = await backendAt(backend, { port: 0, host: '127.0.0.1' });
+    const { address } = await balancerAt({
+      listen: 'tls://127.0.0.1:0',
+      backend: `tls://127.0.0.1:${port}`,
+      listenerTls: { ...edge, ca: user.certificate, clientCertificate: 'required' },
+      linkTls: { ca: server.certificate, serverName: 'backend.test', verify: true, ...user },
+    });
+    const dial = (options: tls.ConnectionOptions) =>
+      tls.connect({ port: address.port, host: '127.0.0.1', servername: 'edge.test', ca: edge.certificate, ...options });
+    expect(await ask(dial({ cert: user.certificate, key: user.key }), 'one\n')).toBe('got @a #1 one\n');
+
+    const stranger = dial({});
+    stranger.write('one\n');
+    const [error] = await once(stranger, 'error');
+    expect(String(error)).toMatch(/certificate required|ECONNRESET|alert/i);
+  });
+
+  it('not to a backend whose certificate is for another name', async () => {
+    const server = await makeCertificate('other.test');
+    const backend = tls.createServer({ cert: server.certificate, key: server.key }, onLine);
+    backend.on('tlsClientError', () => {});
+    const { port } = await backendAt(backend, { port: 0, host: '127.0.0.1' });
+    const { balancer, address } = await balancerAt({
+      listen: 'tcp://127.0.0.1:0',
+      backend: `tls://127.0.0.1:${port}`,
+      linkTls: { ca: server.certificate, serverName: 'backend.test', verify: true },
+    });
+    expect(await ask(net.connect({ port: address.port, host: '127.0.0.1' }), 'one\n')).toBe('error no-backend\n');
+    expect(balancer.stats().listeners.edge!.backends.a!.up).toBe(false);
+  });
+});
+
+it('says which listener cannot open its address, and opens none', async () => {
+  const taken = net.createServer();
+  const { port } = await backendAt(taken, { port: 0, host: '127.0.0.1' });
+  await expect(balancerAt({ listen: `tcp://127.0.0.1:${port}`, backend: 'tcp://127.0.0.1:1' })).rejects.toThrow(
+    `listener edge cannot listen on tcp://127.0.0.1:${port}: listen EADDRINUSE`,
+  );
+});
+
+it('does not take a unix socket away from whoever answers there', async () => {
+  const path = join(folder, 'alive.sock');
+  await backendAt(net.createServer(onLine), { path });
+  await expect(balancerAt({ listen: `unix:${path}`, backend: 'tcp://127.0.0.1:1' })).rejects.toThrow('EADDRINUSE');
+  const plain = join(folder, 'plain');
+  writeFileSync(plain, 'precious');
+  await expect(balancerAt({ listen: `unix:${plain}`, backend: 'tcp://127.0.0.1:1' })).rejects.toThrow('EADDRINUSE');
+});
