@@ -159,7 +159,7 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
     affinity = new Affinity({
       pool,
       entries: limits.affinityEntries,
-      countsInFlight: exchanges === undefined,
+      countsInFlight: exchanges === undefined || linkMode(pool, facts) === 'dedicated',
       relate: facts.relatedIds.bind(facts),
       now: runtime.now,
       key: runtime.randomBytes(8),

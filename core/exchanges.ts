@@ -79,7 +79,7 @@ export class Exchanges implements ExchangeTable {
   constructor(limit: number, bits: number, expirySeconds: number, now: () => number) {
     this.#lastId = 2 ** Math.min(bits, 48) - 1;
     this.#limit = Math.min(limit, this.#lastId);
-    this.#slots = new Array<Exchange | undefined>(Math.min(2 * this.#limit, this.#lastId)).fill(undefined);
+    this.#slots = Array.from({ length: Math.min(2 * this.#limit, this.#lastId) });
     this.#expiryMs = expirySeconds * 1000;
     this.#now = now;
   }

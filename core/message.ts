@@ -100,7 +100,8 @@ export class Message {
 
   /**
    * Replaces `remove` bytes at `offset` (from the message's first byte as received) by `bytes`, which must stay as they
-   * are until the message has been forwarded. Edits may come in any order; those at one offset keep the order they were made in.
+   * are until the message has been forwarded. Edits may come in any order; insertions at
+   * one offset keep the order they were made in, and stand before what replaces the bytes there.
    * @throws RangeError if the edit reaches beyond the message or overlaps another one.
    */
   splice(offset: number, remove: number, bytes: Uint8Array = noBytes): void {
@@ -109,6 +110,7 @@ export class Message {
     }
     let at = this.editCount;
     while (at > 0 && this.editOffsets[at - 1]! > offset) at--;
+    if (remove === 0 && at > 0 && this.editOffsets[at - 1] === offset && this.editRemoves[at - 1]! > 0) at--;
     const before = at - 1;
     if (
       (before >= 0 && this.editOffsets[before]! + this.editRemoves[before]! > offset) ||

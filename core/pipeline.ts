@@ -231,7 +231,6 @@ export class Pipeline {
     if (chosen === undefined) return noBackend;
     message.reason = reason;
     message.backend = chosen;
-    affinity?.remember(message, chosen);
     return chosen;
   }
 
@@ -243,6 +242,7 @@ export class Pipeline {
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, destination);
       if (!this.#hasRoom(message, destination)) return slowClient;
       destination.outbox.append(message, counters);
+      destination.lastActivityMs = message.source.lastActivityMs;
       if (message.exchange !== undefined) this.#answered(message.exchange);
     } else {
       const link = this.links.for(message.source, destination);
@@ -252,6 +252,9 @@ export class Pipeline {
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, link);
       if (message.exchange !== undefined) message.exchange.link = link;
       outbox.append(message, counters);
+      if (message.reason === 'strategy' || message.reason === 'rechosen') {
+        this.#options.affinity?.remember(message, destination);
+      }
       if (outbox.full) outbox.flush();
       if (outbox.full && (message.source instanceof Client || message.source.client !== undefined)) {
         message.source.stallOn(outbox);
@@ -304,7 +307,8 @@ export class Pipeline {
   }
 
   #answered(exchange: Exchange): void {
-    exchange.backend.observeLatency(this.now() - exchange.openedAt);
+    const now = this.now();
+    exchange.backend.observeLatency(now - exchange.openedAt, now);
     this.#options.exchanges?.close(exchange);
   }
 

@@ -2,6 +2,9 @@
 import type { Address } from './runtime/address.ts';
 import type { BackendSettings, PoolSettings } from './settings.ts';
 
+/** After so long without a peak, 1/e of it is left in `latencyMs`. */
+const latencyDecayMs = 10_000;
+
 export class Backend {
   /** Its identity on the wire; unique in its pool. */
   readonly name: string;
@@ -22,6 +25,7 @@ export class Backend {
   connections = 0;
   /** Peak-sensitive moving average of the time to answer, in milliseconds; 0 until the first answer. */
   latencyMs = 0;
+  #latencyAtMs = 0;
 
   constructor(pool: Pool, settings: BackendSettings, index: number) {
     this.pool = pool;
@@ -32,10 +36,16 @@ export class Backend {
     this.index = index;
   }
 
-  /** Takes one measured time to answer into `latencyMs`: rises at once, decays over about ten answers. */
-  observeLatency(milliseconds: number): void {
+  /**
+   * Takes one measured time to answer into `latencyMs`: it rises at once to a peak, and decays by time, not by answers, so
+   * that a backend nobody asks any more becomes attractive again once it is tried.
+   * @param nowMs the clock of the measurement
+   */
+  observeLatency(milliseconds: number, nowMs: number): void {
+    const kept = Math.exp((this.#latencyAtMs - nowMs) / latencyDecayMs);
+    this.#latencyAtMs = nowMs;
     this.latencyMs =
-      milliseconds > this.latencyMs ? milliseconds : this.latencyMs + (milliseconds - this.latencyMs) / 10;
+      milliseconds > this.latencyMs ? milliseconds : milliseconds + (this.latencyMs - milliseconds) * kept;
   }
 }
 

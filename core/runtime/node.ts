@@ -131,7 +131,8 @@ class NodeSocket implements Socket {
 
   constructor(stream: net.Socket) {
     this.#stream = stream;
-    this.remoteAddress = stream.remoteAddress ?? '';
+    // A socket that listens on :: sees IPv4 peers as mapped addresses; they are the same peers.
+    this.remoteAddress = (stream.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
     this.remotePort = stream.remotePort ?? 0;
     this.#onWrite = () => {
       if (this.#owesWritten && this.#stream.writableLength === 0 && !this.#stream.destroyed) {

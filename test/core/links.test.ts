@@ -220,6 +220,17 @@ describe('a peer that does not read', () => {
     rig.stats();
   });
 
+  it('and goes away has what waited for it counted', async () => {
+    const rig = await shared({ backends: ['a'] });
+    const alice = rig.client();
+    alice.send('1\n2\n3\n');
+    alice.pause();
+    for (const id of [1, 2, 3]) rig.backend('a').link.send(`#${id} x\n`);
+    expect(rig.stats().fromBackends).toMatchObject({ forwarded: 1, held: 2 });
+    alice.reset();
+    expect(rig.stats().fromBackends).toMatchObject({ held: 0, discardedFor: { 'client-gone': 2 } });
+  });
+
   it('if it is the client of a dedicated link, makes the link wait', async () => {
     const rig = await dedicated({ limits: { queueBytes: 100 } });
     const alice = rig.client();
