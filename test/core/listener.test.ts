@@ -1,0 +1,150 @@
+import { definePlugin, type Hooks, refusal, type Scope, Type } from 'pointsman';
+import { describe, expect, it } from 'vitest';
+import { embed, type RigOptions } from '../support/embedded.ts';
+import { lines, turns } from '../support/lines.ts';
+
+const plugin = (apply: (hooks: Hooks, scope: Scope) => void) =>
+  definePlugin({
+    name: 'guest',
+    summary: 'For one test.',
+    pointsman: '^1',
+    options: Type.Object({}),
+    apply: (hooks, _options, scope) => apply(hooks, scope),
+  });
+
+const edge = (guest: ReturnType<typeof plugin> | undefined, options: Partial<RigOptions> = {}) =>
+  embed({
+    pipeline: [[lines], [turns], ...(guest === undefined ? [] : [[guest] as const])],
+    links: 'shared',
+    ...options,
+  });
+
+/** Lets promises that are due settle, and what follows from them. */
+async function promises(rig: Awaited<ReturnType<typeof embed>>): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  rig.runtime.settle();
+}
+
+describe('a client', () => {
+  it('is turned away when there are too many, and let in when one has gone', async () => {
+    const rig = await edge(undefined, { limits: { connections: 2 } });
+    const [alice, bob, carol] = [rig.client(), rig.client(), rig.client()];
+    expect([alice.closed, bob.closed, carol.closed]).toEqual([false, false, true]);
+    alice.reset();
+    expect(rig.client().closed).toBe(false);
+    expect(rig.stats().connections).toEqual({ open: 2, accepted: 4, turnedAway: 1 });
+  });
+
+  it('is turned away when there are too many from its address', async () => {
+    const rig = await edge(undefined, { limits: { connectionsPerAddress: 1 } });
+    expect(rig.client('198.51.100.1').closed).toBe(false);
+    expect(rig.client('198.51.100.1').closed).toBe(true);
+    expect(rig.client('198.51.100.2').closed).toBe(false);
+  });
+
+  it('that says nothing for too long is closed, unless it waits for an answer', async () => {
+    const rig = await edge(undefined, { limits: { idleSeconds: 20 } });
+    const [idle, waiting] = [rig.client(), rig.client()];
+    waiting.send('x\n');
+    rig.advance(30_000);
+    expect([idle.ended, waiting.ended]).toEqual([true, false]);
+    rig.backend('a').link.send('#1 late\n');
+    rig.advance(30_000);
+    expect(waiting.ended).toBe(true);
+  });
+
+  it('that does not close after we did is cut off', async () => {
+    const rig = await edge(undefined, { limits: { idleSeconds: 5 } });
+    const alice = rig.client();
+    rig.advance(6000);
+    expect([alice.ended, alice.closed]).toEqual([true, false]);
+    rig.advance(7000);
+    expect(alice.closed).toBe(true);
+  });
+
+  it('is not read from while an onConnect tap makes up its mind', async () => {
+    let admit: () => void = () => {};
+    const rig = await edge(
+      plugin((hooks) => {
+        hooks.onConnect.tap('guest', () => new Promise((resolve) => (admit = () => resolve(undefined))));
+      }),
+    );
+    const alice = rig.client();
+    alice.send('x\n');
+    expect(rig.stats().fromClients.received).toBe(0);
+    admit();
+    await promises(rig);
+    expect(rig.backend('a').text()).toBe('@a #1 x\n');
+  });
+
+  it.each([
+    ['refuses it', () => refusal('unwelcome')],
+    ['throws', () => Promise.reject(new Error('no idea'))],
+  ])('is turned away if an onConnect tap %s', async (_what, tap) => {
+    const rig = await edge(plugin((hooks) => hooks.onConnect.tap('guest', tap)));
+    const alice = rig.client();
+    await promises(rig);
+    expect(alice.closed).toBe(true);
+    expect(rig.stats().connections).toMatchObject({ open: 0, turnedAway: 1 });
+    expect(rig.logged.at(-1)).toMatchObject({ text: 'client turned away' });
+  });
+
+  it('has its own state in every plugin, dropped when it closes', async () => {
+    const seen: string[] = [];
+    const rig = await edge(
+      plugin((hooks, scope) => {
+        const count = scope.perClient(() => ({ messages: 0 }));
+        hooks.forward.tap('guest', (message) => void count(message.client!).messages++);
+        hooks.onDisconnect.tap('guest', (client) => void seen.push(`${count(client).messages}`));
+      }),
+    );
+    const [alice, bob] = [rig.client(), rig.client()];
+    alice.send('1\n2\n');
+    bob.send('3\n');
+    alice.reset();
+    bob.reset();
+    expect(seen).toEqual(['2', '1']);
+  });
+});
+
+it('gives plugins a start before it opens and a stop after it has closed', async () => {
+  const order: string[] = [];
+  const rig = await edge(
+    plugin((_hooks, scope) => {
+      order.push('apply');
+      scope.onStart(async () => void order.push('start'));
+      scope.onStop(() => void order.push('stop'));
+    }),
+  );
+  expect(order).toEqual(['apply', 'start']);
+  await rig.stop();
+  expect(order).toEqual(['apply', 'start', 'stop']);
+});
+
+it('gives plugins secrets that replicas with the same key share, one for each use', async () => {
+  const secrets: string[] = [];
+  const spy = plugin((_hooks, scope) => {
+    secrets.push(...['one', 'two'].map((label) => Buffer.from(scope.secret(label)).toString('hex')));
+  });
+  const keys = [{ id: 'k1', secret: Buffer.alloc(32, 1) }];
+  await edge(spy, { keys });
+  await edge(spy, { keys });
+  await edge(spy, { keys: [{ id: 'k1', secret: Buffer.alloc(32, 2) }] });
+  const [one, two, again, andAgain, other] = secrets;
+  expect([again, andAgain]).toEqual([one, two]);
+  expect(new Set([one, two, other]).size).toBe(3);
+  expect(one).toHaveLength(16);
+});
+
+it('says which plugin it cannot apply', async () => {
+  await expect(
+    edge(
+      plugin(() => {
+        throw new Error('does not suit me');
+      }),
+    ),
+  ).rejects.toThrow('[guest] apply: does not suit me');
+  await expect(edge(plugin((_hooks, scope) => scope.protocol({ identifiers: 'text' })))).rejects.toThrow(
+    '[guest] apply: a pipeline has one protocol, and another plugin has declared it',
+  );
+});
