@@ -150,7 +150,7 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
   }
 
   const facts: ProtocolFacts = declared ?? { identifiers: 'text' };
-  identifiers.configure(facts.identifiers, facts.foldCase ?? false);
+  identifiers.configure(facts);
   const { limits } = settings;
   if (facts.correlationBits !== undefined) {
     exchanges = new Exchanges(limits.inFlight, facts.correlationBits, limits.replySeconds, runtime.now);

@@ -42,14 +42,16 @@ export class Exchange {
 export interface ExchangeTable {
   /**
    * Opens an exchange for the request at hand, remembering `length` bytes of it from `offset`.
-   * Call it in `insertId`; undefined if too many requests are outstanding (the core then refuses the message).
+   * Call it in `insertId`; undefined if that is too long to remember (over 4 KiB), or too many
+   * requests are outstanding; refuse the message then.
    */
   open(message: Message, offset: number, length: number): Exchange | undefined;
   /** The outstanding request with that id if `message` came on the link that carried it. */
   find(message: Message, id: number): Exchange | undefined;
 }
 
-/** How many bytes of requests are remembered at once, so that long ids cannot fill the memory. */
+/** How many bytes of one request are remembered, and of all at once, so that long ids cannot fill the memory. */
+const originalBytesEach = 4096;
 const originalBytesLimit = 16_777_216;
 /** Objects kept for reuse, and how many bytes of memory one may hold; the rest is left to the garbage collector. */
 const sparesKept = 4096;
@@ -87,7 +89,8 @@ export class Exchanges implements ExchangeTable {
   open(message: Message, offset: number, length: number): Exchange | undefined {
     const { client, backend } = message;
     if (client === undefined || backend === undefined) return undefined;
-    if (this.size >= this.#limit || this.#originalBytes + length > originalBytesLimit) return undefined;
+    if (this.size >= this.#limit || length > originalBytesEach) return undefined;
+    if (this.#originalBytes + length > originalBytesLimit) return undefined;
     const exchange = this.#spares.pop() ?? new Exchange();
     exchange.id = this.#freeId();
     this.#slots[exchange.id % this.#slots.length] = exchange;

@@ -13,7 +13,7 @@
 import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Client } from './client.ts';
 import type { Clients } from './clients.ts';
-import type { Destination, Token, TokenBook, TokenFault, TokenForm } from './plugin.ts';
+import type { Destination, ProtocolFacts, Token, TokenBook, TokenFault, TokenForm } from './plugin.ts';
 import type { Backend, Pool } from './pool.ts';
 import type { IdentifierMode, KeySettings } from './settings.ts';
 
@@ -118,6 +118,7 @@ export class Identifiers implements TokenBook {
   readonly #tokens: readonly Token[];
   #form: TokenForm = 'text';
   #foldCase = false;
+  #namesClients = false;
   #index = new TokenIndex<Backend>(false);
 
   constructor(options: IdentifierOptions) {
@@ -136,9 +137,11 @@ export class Identifiers implements TokenBook {
   }
 
   /** Says how the protocol writes tokens. For the core, once the plugins have been applied. */
-  configure(form: TokenForm, foldCase: boolean): void {
+  configure(facts: Pick<ProtocolFacts, 'identifiers' | 'foldCase' | 'namesClients'>): void {
+    const { identifiers: form, foldCase = false, namesClients = false } = facts;
     this.#form = form;
     this.#foldCase = foldCase;
+    this.#namesClients = namesClients;
     this.#index = new TokenIndex(foldCase);
     for (const backend of this.#pool.backends) {
       if (this.mode === 'plain') this.#index.add(this.#tokens[backend.index]!.raw, backend);
@@ -190,7 +193,7 @@ export class Identifiers implements TokenBook {
     const raw = this.#form === 'text' ? decodeBase32(bytes, start, end, this.#foldCase) : bytes.subarray(start, end);
     if (raw === undefined || raw.length < 2 + macBytes) return otherwise;
     const flags = raw[0]!;
-    const isClient = flags === (version | clientKind);
+    const isClient = this.#namesClients && flags === (version | clientKind);
     const sealed = (flags & sealedFlag) !== 0;
     if (!isClient && flags !== (sealed ? version | sealedFlag : version)) return otherwise;
     const bodyStart = 2 + raw[1]!;

@@ -149,9 +149,11 @@ export interface ProtocolFacts {
   readonly identifiers: TokenForm;
   /** Letter case in tokens does not matter in this protocol (peers may change it). */
   readonly foldCase?: boolean;
-  /** The answer to a request finds its way back over a link that many clients share. Undefined: false. */
+  /** Messages may name client connections. Undefined: false, and a token that does is taken for a forgery. */
+  readonly namesClients?: boolean;
+  /** The answer to a request finds its way back over a link that many clients share, so links may be shared. Undefined: false. */
   readonly correlates?: boolean;
-  /** If it uses `scope.exchanges`: the width in bits of the field that carries the id. */
+  /** If it uses `scope.exchanges`, on whatever links: the width in bits of the field that carries the id. */
   readonly correlationBits?: number;
   /** On dedicated links it need not see what backends send: bytes are relayed as they come. Undefined: false. */
   readonly relaysAnswers?: boolean;

@@ -124,13 +124,19 @@ describe('Exchanges', () => {
   });
 
   it('remembers at most 16 MiB of requests', () => {
-    const bench = new Bench();
-    const megabyte = bench.request('x'.repeat(2 ** 20));
-    const opened = Array.from({ length: 17 }, () => bench.table.open(megabyte, 0, megabyte.length));
-    expect(opened[15]).toBeDefined();
-    expect(opened[16]).toBeUndefined();
+    const bench = new Bench({ limit: 10_000 });
+    const page = bench.request('x'.repeat(4096));
+    const opened = Array.from({ length: 4097 }, () => bench.table.open(page, 0, page.length));
+    expect(opened[4095]).toBeDefined();
+    expect(opened[4096]).toBeUndefined();
     bench.table.close(opened[0]!);
-    expect(bench.table.open(megabyte, 0, megabyte.length)).toBeDefined();
+    expect(bench.table.open(page, 0, page.length)).toBeDefined();
+  });
+
+  it('remembers no more than 4 KiB of one request', () => {
+    const bench = new Bench();
+    const long = bench.request('x'.repeat(4097));
+    expect(bench.table.open(long, 0, long.length)).toBeUndefined();
   });
 
   it('opens none for a message that has no client or no backend', () => {

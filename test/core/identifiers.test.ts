@@ -34,6 +34,7 @@ interface Options {
   clients?: Clients;
   form?: 'text' | 'raw';
   foldCase?: boolean;
+  namesClients?: boolean;
 }
 
 function makeBook({
@@ -43,10 +44,11 @@ function makeBook({
   clients,
   form,
   foldCase,
+  namesClients,
 }: Options = {}) {
   const registry = clients ?? new Clients(new VirtualRuntime(7));
   const book = new Identifiers({ keys, mode, pool, clients: registry });
-  book.configure(form ?? 'text', foldCase ?? false);
+  book.configure({ identifiers: form ?? 'text', foldCase: foldCase ?? false, namesClients: namesClients ?? true });
   return { book, pool, clients: registry };
 }
 
@@ -155,6 +157,11 @@ describe.each(['signed', 'sealed'] as const)('%s identifiers', (mode) => {
     const token = Buffer.from(client.book.ofClient(addClient(client.clients)).text.toString('latin1').toUpperCase());
     expect(read(client.book, token)).toBeInstanceOf(Object);
   });
+});
+
+it('lets no message name a client connection where the protocol does not', () => {
+  const { book, clients } = makeBook({ namesClients: false });
+  expect(read(book, book.ofClient(addClient(clients)).text)).toBe('forged');
 });
 
 it('hides the name in sealed identifiers, and only there', () => {

@@ -1,0 +1,363 @@
+/**
+ * One JSON object per line. The identifier is a member of the object, written as text in front of the others; no byte
+ * besides it changes:
+ *
+ *     client → balancer    {"op":"get","id":"a"}⏎
+ *     balancer → backend   {"backend":"db-1","op":"get","id":"a"}⏎
+ *
+ * and with `correlation: id`, on links that many clients share:
+ *
+ *     balancer → backend   {"backend":"db-1","op":"get","id":1000000001}⏎
+ *     backend → balancer   {"id":1000000001,"value":7}⏎
+ *     balancer → client    {"backend":"db-1","id":"a","value":7}⏎
+ *
+ * JSON-RPC 2.0 is recognised by its `jsonrpc` member: its notifications stay notifications, its errors are its own. A
+ * member that is read here may appear only once, for readers disagree about which of two counts.
+ */
+import {
+  definePlugin,
+  type Message,
+  type Refusal,
+  type RelatedIds,
+  refusal,
+  type Span,
+  type Token,
+  Type,
+} from 'pointsman';
+import { type JsonFault, JsonScan, type Member } from './json-scan.ts';
+
+const delimiters = { lf: '\n', crlf: '\r\n', nul: '\0' };
+
+const faults: Readonly<Record<JsonFault, Refusal>> = {
+  'malformed-json': refusal('malformed-json'),
+  'invalid-utf8': refusal('invalid-utf8'),
+  'nested-too-deep': refusal('nested-too-deep'),
+  'duplicate-member': refusal('duplicate-member'),
+};
+const notAnObject = refusal('not-an-object');
+const forgedIdentifier = refusal('forged-identifier');
+const overloaded = refusal('overloaded');
+
+/** JSON-RPC 2.0 section 5.1: what is the request's own fault has a code there, the rest is ours to number. */
+const rpcCodes: Readonly<Record<string, number>> = {
+  'malformed-json': -32700,
+  'invalid-utf8': -32700,
+  'nested-too-deep': -32600,
+  'duplicate-member': -32600,
+  'forged-identifier': -32600,
+  'too-large': -32600,
+  'plugin-error': -32603,
+  'no-backend': -32001,
+  'backend-down': -32002,
+  'unknown-backend': -32003,
+  overloaded: -32004,
+  stopping: -32005,
+};
+const otherRpcCode = -32000;
+
+// Ids of exchanges are written with this added: all have ten digits then, and still fit a signed 32-bit integer.
+const idBase = 1_000_000_000;
+const idDigits = 10;
+const correlationBits = 30;
+
+const memberName = (description: string) => Type.String({ minLength: 1, description });
+
+export default definePlugin({
+  name: 'ndjson',
+  summary: 'Carries one JSON object per line, JSON-RPC 2.0 among them; the identifier is a member of the object.',
+  pointsman: '^1',
+  options: Type.Object(
+    {
+      id: Type.String({
+        minLength: 1,
+        default: 'backend',
+        description: 'The top-level member that carries the identifier, as a string. Absent or null: there is none.',
+      }),
+      stamp: Type.Array(Type.Enum(['request', 'response']), {
+        uniqueItems: true,
+        default: ['request', 'response'],
+        description:
+          'Where the identifier is written: `request`, what clients send (backends then echo it); `response`, what backends send (they need not know of it).',
+      }),
+      strip: Type.Boolean({
+        default: false,
+        description:
+          'Remove the identifier from what clients send, instead of writing it there: backends never see it.',
+      }),
+      correlation: Type.Optional(
+        memberName(
+          'The top-level member that an answer repeats from its request (`id` in JSON-RPC). On shared links it is rewritten to an integer and restored in the answer, whatever value it had or if it was absent. Without it, links are dedicated.',
+        ),
+      ),
+      affinity: Type.Optional(
+        memberName('The top-level member that related messages without identifier share, such as a session id.'),
+      ),
+      affinitySeconds: Type.Number({
+        exclusiveMinimum: 0,
+        default: 300,
+        description: 'How long after the last of them messages are related.',
+      }),
+      keys: Type.Array(memberName('A top-level member.'), {
+        uniqueItems: true,
+        default: [],
+        description: 'Top-level members that `hashing` can use as its key.',
+      }),
+      delimiter: Type.Enum(['lf', 'crlf', 'nul'], {
+        default: 'lf',
+        description: 'What ends a line: LF (a CR in front of it is white space), CR LF, or the byte 0.',
+      }),
+      notObject: Type.Enum(['refuse', 'pass'], {
+        default: 'refuse',
+        description:
+          'What becomes of lines that are an array (a JSON-RPC batch), a scalar or blank: `refuse`, or `pass` to a backend as they are. They carry no identifier, and on shared links no answer finds back.',
+      }),
+      depth: Type.Integer({
+        minimum: 1,
+        maximum: 1000,
+        default: 128,
+        description: 'How many objects and arrays may be nested in each other.',
+      }),
+      error: Type.Record(Type.String(), Type.Unknown(), {
+        default: { error: { reason: '{reason}' } },
+        description:
+          'The reply to what is refused, JSON-RPC requests aside; `{reason}` in its strings stands for the reason. The correlation member is added to it.',
+      }),
+    },
+    { additionalProperties: false },
+  ),
+
+  samples: [
+    { name: 'a request', bytes: Buffer.from('{"op":"get","key":"a"}\n') },
+    { name: 'a request that names its backend', bytes: Buffer.from('{"backend":"a","op":"get"}\r\n') },
+    {
+      name: 'an answer',
+      from: 'backend',
+      bytes: Buffer.from('{ "value": [1, 2.5e3, null], "text": "\\u00e9 \\"é\\"" }\n'),
+    },
+    { name: 'an empty object', bytes: Buffer.from('{}\n') },
+    {
+      name: 'a JSON-RPC request',
+      bytes: Buffer.from('{"jsonrpc":"2.0","method":"add","params":[1,2],"id":"a-1"}\n'),
+      options: { correlation: 'id' },
+    },
+    {
+      name: 'a JSON-RPC notification',
+      bytes: Buffer.from('{"jsonrpc":"2.0","method":"tick"}\n'),
+      options: { correlation: 'id' },
+    },
+    {
+      name: 'a JSON-RPC batch',
+      bytes: Buffer.from('[{"jsonrpc":"2.0","method":"tick"}]\n'),
+      options: { notObject: 'pass' },
+    },
+    {
+      name: 'an object ended by CR LF',
+      bytes: Buffer.from('\n{"level":6,\n"message":"up"}\r\n'),
+      options: { delimiter: 'crlf' },
+    },
+    {
+      name: 'an object ended by a zero byte',
+      bytes: Buffer.from('{"level":6,\n"message":"up"}\0'),
+      options: { delimiter: 'nul' },
+    },
+  ],
+
+  apply(hooks, options, scope) {
+    const { strip } = options;
+    const stampsRequests = options.stamp.includes('request') && !strip;
+    const stampsResponses = options.stamp.includes('response');
+    if (strip && !stampsResponses && options.stamp.length > 0) {
+      throw new Error('strip removes what stamp: [request] writes: add response to stamp, or leave strip out');
+    }
+    if (options.correlation === options.id) throw new Error(`id and correlation are the same member, ${options.id}`);
+    const correlates = options.correlation !== undefined && scope.pool.settings.links !== 'dedicated';
+
+    const line = new JsonScan(options.depth);
+    const id = line.watch(options.id);
+    const jsonrpc = line.watch('jsonrpc');
+    const method = line.watch('method');
+    const rpcId = line.watch('id');
+    // Without the option the JSON-RPC id stands in, which `correlates` keeps from being used.
+    const correlation = line.watch(options.correlation ?? 'id');
+    const affinity = options.affinity === undefined ? undefined : line.watch(options.affinity);
+
+    const relatedIds = (message: Message, ids: RelatedIds): void => {
+      if (affinity === undefined || !hasValue(message, affinity)) return;
+      ids.seconds = options.affinitySeconds;
+      ids.add(affinity.valueAt, affinity.valueLength);
+    };
+    scope.protocol({
+      identifiers: 'text',
+      correlates,
+      ...(correlates && { correlationBits }),
+      relaysAnswers: !stampsResponses && !correlates,
+      ...(affinity && { relatedIds }),
+      keys: Object.fromEntries(options.keys.map((name) => [name, keyOf(line.watch(name))])),
+    });
+
+    const delimiter = Buffer.from(delimiters[options.delimiter]);
+    const lastByte = delimiter[delimiter.length - 1]!;
+    const isCrlf = options.delimiter === 'crlf';
+
+    hooks.frame.tap('ndjson', (bytes, start, end, scan) => {
+      // `indexOf` runs on behind `end`, which a line that has just begun may cost, but not every byte that is added to it.
+      const arrived = scan.resume === 0 ? bytes : bytes.subarray(0, end);
+      let at = arrived.indexOf(lastByte, start + scan.resume);
+      while (isCrlf && at >= 0 && at < end && (at === start || bytes[at - 1] !== 0x0d)) {
+        at = arrived.indexOf(lastByte, at + 1);
+      }
+      if (at < 0 || at >= end) {
+        scan.resume = end - start;
+        return 'more';
+      }
+      line.scan(bytes, start, at); // the CR is white space to it
+      return at + 1 - start;
+    });
+
+    hooks.detectId.tap('ndjson', (message) => {
+      if (line.fault !== undefined) return faults[line.fault];
+      if (!line.isObject) return options.notObject === 'refuse' ? notAnObject : undefined;
+      if (message.from === 'backend') {
+        if (!correlates || (jsonrpc.present && method.present)) return undefined;
+        return scope.exchanges.find(message, exchangeIdIn(message, correlation));
+      }
+      if (!hasValue(message, id)) return undefined;
+      const isText = message.bytes[message.start + id.valueAt] === 0x22 && id.valueLength > 2;
+      return isText ? message.span(id.valueAt + 1, id.valueLength - 2) : forgedIdentifier;
+    });
+
+    /** Whether the object may get an answer: in JSON-RPC, requests do. */
+    const asks = () => !jsonrpc.present || (method.present && rpcId.present);
+
+    const idTexts = new WeakMap<Token, MemberText>();
+    const idTextOf = (token: Token): MemberText => {
+      let text = idTexts.get(token);
+      if (text === undefined) {
+        text = memberText(id.name, JSON.stringify(token.text.toString('latin1')));
+        idTexts.set(token, text);
+      }
+      return text;
+    };
+    const correlationText = memberText(correlation.name, '0'.repeat(idDigits));
+
+    // Members are added before one is cut, because both may happen at the same place.
+    const editRequest = (message: Message, token: Token): Refusal | undefined => {
+      let addsCorrelation = false;
+      if (correlates && asks()) {
+        const { present, valueAt, valueLength } = correlation;
+        const exchange = scope.exchanges.open(message, present ? valueAt : 0, present ? valueLength : 0);
+        if (exchange === undefined) return overloaded;
+        writeDigits(correlationText.value, exchange.id + idBase);
+        addsCorrelation = !present;
+        if (present) message.splice(valueAt, valueLength, correlationText.value);
+      }
+      const cuts = strip && id.present;
+      const others = line.memberCount - (cuts ? 1 : 0);
+      if (stampsRequests) write(message, line, id, idTextOf(token), others > 0 || addsCorrelation);
+      if (addsCorrelation) write(message, line, correlation, correlationText, others > 0);
+      if (cuts) cut(message, id);
+      return undefined;
+    };
+
+    const editAnswer = (message: Message, token: Token): undefined => {
+      const original = message.exchange?.original;
+      const cuts = original?.length === 0;
+      if (stampsResponses) write(message, line, id, idTextOf(token), line.memberCount > (cuts ? 1 : 0));
+      if (cuts) cut(message, correlation);
+      else if (original !== undefined) message.splice(correlation.valueAt, correlation.valueLength, original);
+    };
+
+    hooks.insertId.tap('ndjson', (message, token) => {
+      if (token === undefined || !line.isObject) return undefined;
+      return message.from === 'client' ? editRequest(message, token) : editAnswer(message, token);
+    });
+
+    const echoed = options.correlation !== undefined && !Object.hasOwn(options.error, options.correlation);
+    const errorTemplate = JSON.stringify(options.error).slice(1);
+
+    hooks.refuse.tap('ndjson', (message, { reason }) => {
+      if (message.from === 'backend') return undefined;
+      // Read again: what is refused while it arrives, or late, is not what `frame` saw last.
+      line.scan(message.bytes, message.start, message.end - 1);
+      const isSound = line.fault === undefined;
+      const text = JSON.stringify(reason);
+      if (jsonrpc.present) {
+        if (isSound && !asks()) return undefined;
+        const code = rpcCodes[reason] ?? otherRpcCode;
+        return Buffer.concat([
+          Buffer.from('{"jsonrpc":"2.0","id":'),
+          isSound ? message.view(rpcId.valueAt, rpcId.valueLength) : Buffer.from('null'),
+          Buffer.from(`,"error":{"code":${code},"message":${text}}}`),
+          delimiter,
+        ]);
+      }
+      const body = Buffer.from(errorTemplate.replaceAll('{reason}', () => text.slice(1, -1)));
+      if (!echoed || !isSound || !correlation.present) return Buffer.concat([Buffer.from('{'), body, delimiter]);
+      return Buffer.concat([
+        Buffer.from(`{${JSON.stringify(correlation.name)}:`),
+        message.view(correlation.valueAt, correlation.valueLength),
+        Buffer.from(body.length > 1 ? ',' : ''),
+        body,
+        delimiter,
+      ]);
+    });
+  },
+});
+
+/** A member as it is written; all three share their memory. */
+interface MemberText {
+  /** With a comma behind it. */
+  readonly followed: Buffer;
+  readonly last: Buffer;
+  readonly value: Buffer;
+}
+
+function memberText(name: string, value: string): MemberText {
+  const followed = Buffer.from(`${JSON.stringify(name)}:${value},`);
+  const last = followed.subarray(0, -1);
+  return { followed, last, value: last.subarray(-value.length) };
+}
+
+/** Replaces the member's value, or adds the member in front of all that came. */
+function write(message: Message, line: JsonScan, member: Member, text: MemberText, isFollowed: boolean): void {
+  if (member.present) message.splice(member.valueAt, member.valueLength, text.value);
+  else message.splice(line.bodyAt, 0, isFollowed ? text.followed : text.last);
+}
+
+function cut(message: Message, member: Member): void {
+  message.splice(member.cutFrom, member.cutEnd - member.cutFrom);
+}
+
+/** Whether the member is there, and not null. */
+function hasValue(message: Message, member: Member): boolean {
+  return member.present && message.bytes[message.start + member.valueAt] !== 0x6e;
+}
+
+function keyOf(member: Member): (message: Message) => Span | undefined {
+  const span: Span = { offset: 0, length: 0 };
+  return (message) => {
+    if (!hasValue(message, member)) return undefined;
+    span.offset = member.valueAt;
+    span.length = member.valueLength;
+    return span;
+  };
+}
+
+/** The id of the exchange that the member names; 0, which no exchange has, if it names none. */
+function exchangeIdIn(message: Message, member: Member): number {
+  if (!member.present || member.valueLength !== idDigits) return 0;
+  let value = 0;
+  for (let at = message.start + member.valueAt, i = 0; i < idDigits; i++) {
+    const digit = message.bytes[at + i]! - 0x30;
+    if (digit < 0 || digit > 9) return 0;
+    value = value * 10 + digit;
+  }
+  return value > idBase ? value - idBase : 0;
+}
+
+function writeDigits(target: Buffer, value: number): void {
+  for (let at = target.length - 1; at >= 0; at--) {
+    target[at] = 0x30 + (value % 10);
+    value = Math.trunc(value / 10);
+  }
+}
