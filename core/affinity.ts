@@ -46,8 +46,6 @@ export class Affinity implements AffinityTable {
   evicted = 0;
   /** Entries in use, expired ones that nothing has touched since included. */
   size = 0;
-  /** The message of the last `find` is related to one that is remembered, but its most specific id is new: remember it too. */
-  foundRelativeOnly = false;
 
   readonly #pool: Pool;
   readonly #now: () => number;
@@ -91,8 +89,11 @@ export class Affinity implements AffinityTable {
     const ids = this.#collect(message);
     for (let i = 0; i < ids.count; i++) {
       const entry = this.#lookUp(ids.highs[i]!, ids.lows[i]!);
-      this.foundRelativeOnly = i > 0;
-      if (entry !== none) return this.#pool.backends[this.#backend[entry]!];
+      if (entry === none) continue;
+      const backend = this.#pool.backends[this.#backend[entry]!]!;
+      // Its own relatives may know it by its more specific ids only.
+      if (i > 0 && backend.up) this.remember(message, backend);
+      return backend;
     }
     return undefined;
   }

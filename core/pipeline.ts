@@ -252,10 +252,8 @@ export class Pipeline {
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, link);
       if (message.exchange !== undefined) message.exchange.link = link;
       outbox.append(message, counters);
-      const { affinity } = this.#options;
-      const { reason } = message;
-      if (reason === 'strategy' || reason === 'rechosen' || (reason === 'affinity' && affinity?.foundRelativeOnly)) {
-        affinity?.remember(message, destination);
+      if (message.reason === 'strategy' || message.reason === 'rechosen') {
+        this.#options.affinity?.remember(message, destination);
       }
       if (outbox.full) outbox.flush();
       if (outbox.full && (message.source instanceof Client || message.source.client !== undefined)) {

@@ -67,7 +67,8 @@ describe('Affinity', () => {
     bench.remember('branch-1 call-1', 'b');
     expect(bench.find('branch-1')).toBe('b');
     expect(bench.find('branch-2 call-1')).toBe('b');
-    expect(bench.find('branch-2 call-2')).toBeUndefined();
+    expect(bench.find('branch-2')).toBe('b'); // remembered when it was found to be of call-1
+    expect(bench.find('branch-3 call-2')).toBeUndefined();
     expect(bench.find('')).toBeUndefined();
   });
 
