@@ -28,6 +28,7 @@ export class Link extends Peer {
     this.#links = links;
     this.backend = backend;
     this.client = client;
+    if (client === undefined) this.outbox.onFull = (full) => backend.pool.setFull(backend, full);
   }
 
   connect(): void {

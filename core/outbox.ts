@@ -66,6 +66,8 @@ export class Outbox {
   pendingBytes = 0;
   /** Called when all that waited has been taken by the socket. */
   onEmpty: (() => void) | undefined;
+  /** Called when `full` changes. */
+  onFull: ((full: boolean) => void) | undefined;
 
   protected chunk: Buffer = noSlab;
   readonly #turn: Turn;
@@ -91,7 +93,10 @@ export class Outbox {
 
   /** True from when more waits than the limit allows until half of that is left. */
   get full(): boolean {
-    if (this.waitingBytes > this.#limitBytes) this.#wasFull = true;
+    if (!this.#wasFull && this.waitingBytes > this.#limitBytes) {
+      this.#wasFull = true;
+      this.onFull?.(true);
+    }
     return this.#wasFull;
   }
 
@@ -174,6 +179,7 @@ export class Outbox {
   settle(): void {
     if (this.#wasFull && this.waitingBytes <= this.#limitBytes / 2) {
       this.#wasFull = false;
+      this.onFull?.(false);
       const waiters = this.#waiters;
       this.#waiters = [];
       for (const waiter of waiters) waiter.resume();

@@ -255,7 +255,7 @@ export class Pipeline {
       if (message.reason === 'strategy' || message.reason === 'rechosen') {
         this.#options.affinity?.remember(message, destination);
       }
-      if (outbox.full) outbox.flush();
+      if (outbox.waitingBytes > destination.pool.settings.queueBytes) outbox.flush();
       if (outbox.full && (message.source instanceof Client || message.source.client !== undefined)) {
         message.source.stallOn(outbox);
       }

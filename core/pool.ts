@@ -23,6 +23,8 @@ export class Backend {
   inFlight = 0;
   /** Links open to it. */
   connections = 0;
+  /** Shared links to it whose queue is full. */
+  fullLinks = 0;
   /** Peak-sensitive moving average of the time to answer, in milliseconds; 0 until the first answer. */
   latencyMs = 0;
   #latencyAtMs = 0;
@@ -56,7 +58,10 @@ export class Pool {
   readonly #byName = new Map<string, Backend>();
   readonly #byNumber = new Map<number, Backend>();
 
-  /** The backends that new work may go to: up, and of a weight above 0. A new array whenever that changes. */
+  /**
+   * The backends that new work may go to: up, of a weight above 0, and reading what they are sent (or all of those, if none
+   * reads). A new array whenever that changes.
+   */
   available: readonly Backend[] = [];
 
   constructor(settings: PoolSettings) {
@@ -86,7 +91,15 @@ export class Pool {
     return true;
   }
 
+  /** Counts a shared link whose queue has become full, or has room again. */
+  setFull(backend: Backend, full: boolean): void {
+    backend.fullLinks += full ? 1 : -1;
+    if (backend.fullLinks === (full ? 1 : 0)) this.#refresh();
+  }
+
   #refresh(): void {
-    this.available = this.backends.filter((backend) => backend.up && backend.weight > 0);
+    const up = this.backends.filter((backend) => backend.up && backend.weight > 0);
+    const reading = up.filter((backend) => backend.fullLinks === 0);
+    this.available = reading.length > 0 ? reading : up;
   }
 }

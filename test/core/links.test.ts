@@ -267,6 +267,20 @@ describe('a peer that does not read', () => {
   });
 });
 
+it('gives no new work to a backend that does not read, as long as another does', async () => {
+  const rig = await shared({ backends: ['a', 'b'], linkQueueBytes: 100 });
+  rig.backend('a').link.pause();
+  rig.client().send(`@a ${'x'.repeat(60)}\n@a ${'x'.repeat(60)}\n`);
+  rig.client().send(`@a ${'x'.repeat(60)}\n`);
+  const alice = rig.client();
+  for (let i = 0; i < 6; i++) alice.send(`${i}\n`);
+  expect(rig.backend('b').text().match(/\d\n/g)).toHaveLength(6);
+  rig.backend('a').link.resume();
+  rig.backend('a').take();
+  alice.send('6\n7\n');
+  expect(rig.backend('a').text()).not.toBe('');
+});
+
 describe('messages taken back from a link', () => {
   it('are what was received, whatever was edited', async () => {
     const rig = await shared({ backends: ['a', 'b'], identifiers: { whenDown: 'rechoose' } });
