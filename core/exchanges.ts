@@ -17,7 +17,7 @@ export class Exchange {
   /** The link that carried the request, the only one that its answer may come on; undefined until forwarded. */
   link: Link | undefined;
   /** When it was opened, in milliseconds of the runtime's monotonic clock. */
-  openedAt = 0;
+  openedAtMs = 0;
   /** The bytes that stood in the request where the id is now. */
   original: Uint8Array = new Uint8Array(0);
 
@@ -96,7 +96,7 @@ export class Exchanges implements ExchangeTable {
     this.#slots[exchange.id % this.#slots.length] = exchange;
     exchange.client = client;
     exchange.backend = backend;
-    exchange.openedAt = this.#now();
+    exchange.openedAtMs = message.atMs;
     exchange.keep(message.bytes, message.start + offset, message.start + offset + length);
     exchange.older = this.#newest;
     if (this.#newest === undefined) this.#oldest = exchange;
@@ -143,7 +143,7 @@ export class Exchanges implements ExchangeTable {
   /** Gives up on requests whose answer is overdue. The core calls it about once a second. */
   expire(): void {
     const before = this.#now() - this.#expiryMs;
-    while (this.#oldest !== undefined && this.#oldest.openedAt <= before) {
+    while (this.#oldest !== undefined && this.#oldest.openedAtMs <= before) {
       this.expired++;
       this.close(this.#oldest);
     }

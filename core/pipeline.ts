@@ -242,8 +242,8 @@ export class Pipeline {
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, destination);
       if (!this.#hasRoom(message, destination)) return slowClient;
       destination.outbox.append(message, counters);
-      destination.lastActivityMs = message.source.lastActivityMs;
-      if (message.exchange !== undefined) this.#answered(message.exchange);
+      destination.lastActivityMs = message.atMs;
+      if (message.exchange !== undefined) this.#answered(message.exchange, message.atMs);
     } else {
       const link = this.links.for(message.source, destination);
       if (link === undefined) return noDestination;
@@ -306,9 +306,8 @@ export class Pipeline {
     }
   }
 
-  #answered(exchange: Exchange): void {
-    const now = this.now();
-    exchange.backend.observeLatency(now - exchange.openedAt, now);
+  #answered(exchange: Exchange, atMs: number): void {
+    exchange.backend.observeLatency(atMs - exchange.openedAtMs, atMs);
     this.#options.exchanges?.close(exchange);
   }
 
@@ -365,6 +364,7 @@ export class Pipeline {
     }
     const message = this.#message;
     message.open(bytes, 0, bytes.length, source instanceof Client ? 'client' : 'backend', source);
+    message.atMs = this.now();
     try {
       // The plugin parses the message again: what it keeps between hooks is of another one by now.
       this.#hooks.frame.call(bytes, 0, bytes.length, new Scan(message.from, source, this.limits));

@@ -22,6 +22,7 @@ class Bench {
   request(text = 'request', client: Client = this.client): Message {
     const message = messageFrom(client, text);
     message.backend = this.backend;
+    message.atMs = this.now;
     return message;
   }
 
@@ -49,7 +50,7 @@ describe('Exchanges', () => {
     expect(Buffer.from(exchange.original).toString()).toBe('"x-1"');
     expect(exchange.client).toBe(bench.client);
     expect(exchange.backend).toBe(bench.backend);
-    expect(exchange.openedAt).toBe(1234);
+    expect(exchange.openedAtMs).toBe(1234);
     expect(message.exchange).toBe(exchange);
   });
 
