@@ -77,7 +77,7 @@ export class Client extends Peer {
     this.socket = undefined;
     this.outbox.close();
     this.outbox.discard('client-gone');
-    for (const link of [...this.links.values()]) link.onClientGone();
+    for (const link of this.links.values()) link.onClientGone();
     this.links.clear();
     this.#onClosed?.(this);
     this.#onClosed = undefined;

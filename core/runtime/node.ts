@@ -102,10 +102,13 @@ function serverTls(settings: ListenerTlsSettings): tls.TlsOptions {
   };
 }
 
-function clientTls(address: Address, settings: LinkTlsSettings | undefined): tls.ConnectionOptions {
+/** `allowHalfOpen` is documented for TLS too, but missing from the types. */
+type ClientTlsOptions = tls.ConnectionOptions & { allowHalfOpen: boolean };
+
+function clientTls(address: Address, settings: LinkTlsSettings | undefined): ClientTlsOptions {
   const serverName = settings?.serverName ?? (net.isIP(address.host) === 0 ? address.host : undefined);
   return {
-    ...{ allowHalfOpen: true }, // documented, but missing from the types
+    allowHalfOpen: true,
     minVersion: 'TLSv1.2',
     rejectUnauthorized: settings?.verify ?? true,
     ...(serverName === undefined
