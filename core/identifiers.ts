@@ -76,7 +76,7 @@ class TokenIndex<Value> {
     const bucket = this.#buckets.get(this.#hash(bytes, start, end));
     if (bucket === undefined) return undefined;
     for (const known of bucket) {
-      if (known.bytes.length === end - start && this.#equal(known.bytes, bytes, start)) return known.value;
+      if (isSame(known.bytes, bytes, start, end, this.#foldCase)) return known.value;
     }
     return undefined;
   }
@@ -84,19 +84,22 @@ class TokenIndex<Value> {
   /** FNV-1a. Tokens come from the config, so nobody outside can fill a bucket. */
   #hash(bytes: Buffer, start: number, end: number): number {
     let hash = 0x811c9dc5;
-    for (let i = start; i < end; i++) hash = Math.imul(hash ^ this.#fold(bytes[i]!), 0x01000193);
+    for (let i = start; i < end; i++) hash = Math.imul(hash ^ foldCase(bytes[i]!, this.#foldCase), 0x01000193);
     return hash;
   }
+}
 
-  #equal(known: Buffer, bytes: Buffer, start: number): boolean {
-    let difference = 0; // every byte is looked at, so that time tells nothing about how many fit
-    for (let i = 0; i < known.length; i++) difference |= this.#fold(known[i]!) ^ this.#fold(bytes[start + i]!);
-    return difference === 0;
-  }
+/** Looks at every byte, so that time tells nothing about how many fit. */
+function isSame(known: Buffer, bytes: Buffer, start: number, end: number, folds: boolean): boolean {
+  if (known.length !== end - start) return false;
+  let difference = 0;
+  for (let i = 0; i < known.length; i++) difference |= foldCase(known[i]!, folds) ^ foldCase(bytes[start + i]!, folds);
+  return difference === 0;
+}
 
-  #fold(byte: number): number {
-    return this.#foldCase && byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte;
-  }
+/** A letter in lower case, if that is asked for. */
+function foldCase(byte: number, folds: boolean): number {
+  return folds && byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte;
 }
 
 export interface IdentifierOptions {
@@ -199,6 +202,12 @@ export class Identifiers implements TokenBook {
     const bodyStart = 2 + raw[1]!;
     const bodyEnd = raw.length - macBytes;
     if (bodyStart >= bodyEnd || bodyEnd - bodyStart > longestNameBytes) return otherwise;
+    if (isClient) {
+      // Responses name clients all the time: one that has been given this very token needs no MAC.
+      const client = this.#clientAt(raw.subarray(bodyStart, bodyEnd));
+      const known = typeof client === 'string' ? undefined : client.token?.[this.#form === 'text' ? 'text' : 'raw'];
+      if (known !== undefined && isSame(known, bytes, start, end, this.#foldCase)) return client;
+    }
     const header = raw.subarray(0, bodyStart);
     const mac = raw.subarray(bodyEnd);
     for (const key of isClient ? this.#clientKeys : this.#backendKeys) {
@@ -241,14 +250,13 @@ export function encodeBase32(bytes: Uint8Array): Buffer {
 }
 
 /** The inverse. Undefined for anything `encodeBase32` cannot have written, but for letter case where that is folded. */
-export function decodeBase32(bytes: Uint8Array, start: number, end: number, foldCase: boolean): Buffer | undefined {
+export function decodeBase32(bytes: Uint8Array, start: number, end: number, folds: boolean): Buffer | undefined {
   const decoded = Buffer.allocUnsafe(Math.floor(((end - start) * 5) / 8));
   let bits = 0;
   let count = 0;
   let at = 0;
   for (let i = start; i < end; i++) {
-    let byte = bytes[i]!;
-    if (foldCase && byte >= 0x41 && byte <= 0x5a) byte |= 0x20;
+    const byte = foldCase(bytes[i]!, folds);
     let value: number;
     if (byte >= 0x61 && byte <= 0x7a) value = byte - 0x61;
     else if (byte >= 0x32 && byte <= 0x37) value = byte - 0x32 + 26;
