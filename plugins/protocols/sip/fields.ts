@@ -1,0 +1,348 @@
+/**
+ * Readers for the header fields and URIs that routing depends on (RFC 3261 sections 20 and 25.1). Each one reads into
+ * its own fields, places in the buffer, so that a message costs no allocation. A place of 0: the part is not there.
+ */
+import {
+  AT,
+  ascii,
+  beginsWith,
+  COLON,
+  COMMA,
+  EQUALS,
+  GREATER,
+  isBlank,
+  isSame,
+  isWord,
+  LESS,
+  QUESTION,
+  QUOTE,
+  readDecimal,
+  SEMICOLON,
+  SPACE,
+  skipBlanks,
+  skipQuoted,
+  skipToken,
+  trimBlanks,
+} from './bytes.ts';
+
+const words = {
+  branch: ascii('branch'),
+  lr: ascii('lr'),
+  received: ascii('received'),
+  rport: ascii('rport'),
+  sip: ascii('sip'),
+  sips: ascii('sips'),
+  tag: ascii('tag'),
+  version: ascii('2.0'),
+} as const;
+
+/** The name of our own parameter in Via and in the URIs of Record-Route and Path; its value is a token. */
+export const tokenParameter = 'pm';
+const tokenWord = ascii(tokenParameter);
+
+const SLASH = 0x2f;
+const LEFT_BRACKET = 0x5b;
+const RIGHT_BRACKET = 0x5d;
+
+/** Goes through `;name=value;name` of a header field or a URI. */
+class Parameters {
+  nameStart = 0;
+  nameEnd = 0;
+  /** Of a quoted value, with its quotes; 0: the parameter has no value. */
+  valueStart = 0;
+  valueEnd = 0;
+  /** Where the parameters end, once `next` has answered false. */
+  at = 0;
+  #bytes!: Buffer;
+  #end = 0;
+
+  open(bytes: Buffer, at: number, end: number): void {
+    this.#bytes = bytes;
+    this.at = at;
+    this.#end = end;
+  }
+
+  /** Reads the next parameter; false at the end, which is in `at`, or where the bytes are no parameter. */
+  next(): boolean {
+    const bytes = this.#bytes;
+    const end = this.#end;
+    let at = skipBlanks(bytes, this.at, end);
+    if (at === end || bytes[at] !== SEMICOLON) return false;
+    this.nameStart = skipBlanks(bytes, at + 1, end);
+    this.nameEnd = skipToken(bytes, this.nameStart, end);
+    if (this.nameEnd === this.nameStart) return false;
+    this.valueStart = 0;
+    this.valueEnd = 0;
+    at = skipBlanks(bytes, this.nameEnd, end);
+    if (at < end && bytes[at] === EQUALS) {
+      at = skipBlanks(bytes, at + 1, end);
+      const valueEnd = at < end && bytes[at] === QUOTE ? skipQuoted(bytes, at, end) : skipBareValue(bytes, at, end);
+      if (valueEnd <= at) return false;
+      this.valueStart = at;
+      this.valueEnd = valueEnd;
+    }
+    this.at = this.valueEnd || this.nameEnd;
+    return true;
+  }
+
+  is(word: Uint8Array): boolean {
+    return isWord(this.#bytes, this.nameStart, this.nameEnd, word);
+  }
+
+  /** Whether nothing but blanks and a comma (with another value behind it) follows the last parameter. */
+  endsValue(): boolean {
+    const at = skipBlanks(this.#bytes, this.at, this.#end);
+    return at === this.#end || this.#bytes[at] === COMMA;
+  }
+}
+
+/** A value without quotes: a token, a host, or what a URI allows there. */
+function skipBareValue(bytes: Buffer, at: number, end: number): number {
+  for (; at < end; at++) {
+    const byte = bytes[at]!;
+    if (byte <= SPACE || byte === 0x7f || byte === SEMICOLON || byte === COMMA || byte === QUESTION) return at;
+    if (byte === QUOTE || byte === LESS || byte === GREATER) return -1;
+  }
+  return at;
+}
+
+/** Where the next value of a list begins, behind a comma at `at` and the blanks around it; 0 if there is none. */
+function nextValue(bytes: Buffer, at: number, end: number): number {
+  at = skipBlanks(bytes, at, end);
+  return at < end && bytes[at] === COMMA ? skipBlanks(bytes, at + 1, end) : 0;
+}
+
+/** `host` with its brackets if it is an IPv6 address. */
+function skipHost(bytes: Buffer, at: number, end: number): number {
+  if (at < end && bytes[at] === LEFT_BRACKET) {
+    const close = bytes.indexOf(RIGHT_BRACKET, at);
+    return close < 0 || close >= end ? at : close + 1;
+  }
+  return skipToken(bytes, at, end);
+}
+
+const parameters = new Parameters();
+
+/** One value of a Via header field (section 20.42). */
+export class Via {
+  start = 0;
+  /** Behind its last parameter. */
+  end = 0;
+  /** Where the next value in the same header line begins; 0 if there is none. */
+  next = 0;
+  hostStart = 0;
+  hostEnd = 0;
+  /** Behind the port; equals `hostEnd` where there is none. `hostStart` to here is the sent-by. */
+  sentByEnd = 0;
+  branchStart = 0;
+  branchEnd = 0;
+  receivedStart = 0;
+  receivedEnd = 0;
+  /** Behind an `rport` that asks to be filled in (RFC 3581 section 4). */
+  emptyRportEnd = 0;
+  tokenStart = 0;
+  tokenEnd = 0;
+
+  /** @returns false if it is malformed or a parameter that matters stands there twice */
+  read(bytes: Buffer, at: number, end: number): boolean {
+    this.branchStart = this.branchEnd = this.receivedStart = this.receivedEnd = 0;
+    this.emptyRportEnd = this.tokenStart = this.tokenEnd = 0;
+    this.start = at = skipBlanks(bytes, at, end);
+    at = this.#readProtocol(bytes, at, end);
+    if (at < 0) return false;
+    this.hostStart = at;
+    this.hostEnd = this.sentByEnd = at = skipHost(bytes, at, end);
+    if (this.hostEnd === this.hostStart) return false;
+    at = skipBlanks(bytes, at, end);
+    if (at < end && bytes[at] === COLON) {
+      at = skipBlanks(bytes, at + 1, end);
+      this.sentByEnd = skipToken(bytes, at, end);
+      if (readDecimal(bytes, at, this.sentByEnd, 5) < 0) return false;
+      at = this.sentByEnd;
+    }
+    parameters.open(bytes, trimBlanks(bytes, this.sentByEnd, at), end);
+    while (parameters.next()) {
+      const { valueStart, valueEnd } = parameters;
+      if (parameters.is(words.branch)) {
+        if (valueStart === 0 || this.branchStart > 0) return false;
+        this.branchStart = valueStart;
+        this.branchEnd = valueEnd;
+      } else if (parameters.is(words.rport)) {
+        if (valueStart === 0) this.emptyRportEnd = parameters.nameEnd;
+      } else if (parameters.is(words.received)) {
+        this.receivedStart = valueStart;
+        this.receivedEnd = valueEnd;
+      } else if (parameters.is(tokenWord)) {
+        if (valueStart === 0 || this.tokenStart > 0) return false;
+        this.tokenStart = valueStart;
+        this.tokenEnd = valueEnd;
+      }
+    }
+    this.end = parameters.at;
+    this.next = nextValue(bytes, this.end, end);
+    return parameters.endsValue();
+  }
+
+  /** Reads `SIP / 2.0 / transport` and the blank behind it; answers where the sent-by begins, or -1. */
+  #readProtocol(bytes: Buffer, at: number, end: number): number {
+    let wordEnd = skipToken(bytes, at, end);
+    if (!isWord(bytes, at, wordEnd, words.sip)) return -1;
+    at = skipSlash(bytes, wordEnd, end);
+    if (at < 0) return -1;
+    wordEnd = skipToken(bytes, at, end);
+    if (!isWord(bytes, at, wordEnd, words.version)) return -1;
+    at = skipSlash(bytes, wordEnd, end);
+    if (at < 0) return -1;
+    wordEnd = skipToken(bytes, at, end);
+    if (wordEnd === at || wordEnd === end || !isBlank(bytes[wordEnd]!)) return -1;
+    return skipBlanks(bytes, wordEnd, end);
+  }
+}
+
+function skipSlash(bytes: Buffer, at: number, end: number): number {
+  at = skipBlanks(bytes, at, end);
+  return at < end && bytes[at] === SLASH ? skipBlanks(bytes, at + 1, end) : -1;
+}
+
+/** A `name-addr` or `addr-spec` with its parameters: one value of From, To or Route (sections 20.10 and 20.34). */
+export class Address {
+  start = 0;
+  /** Behind its last parameter. */
+  end = 0;
+  /** Where the next value in the same header line begins; 0 if there is none. */
+  next = 0;
+  uriStart = 0;
+  uriEnd = 0;
+  tagStart = 0;
+  tagEnd = 0;
+
+  /** @returns false if it is malformed */
+  read(bytes: Buffer, at: number, end: number): boolean {
+    this.tagStart = this.tagEnd = 0;
+    this.start = at = skipBlanks(bytes, at, end);
+    at = this.#readUri(bytes, at, end);
+    if (at < 0 || this.uriEnd === this.uriStart) return false;
+    parameters.open(bytes, at, end);
+    while (parameters.next()) {
+      if (!parameters.is(words.tag)) continue;
+      if (parameters.valueStart === 0 || this.tagStart > 0) return false;
+      this.tagStart = parameters.valueStart;
+      this.tagEnd = parameters.valueEnd;
+    }
+    this.end = parameters.at;
+    this.next = nextValue(bytes, this.end, end);
+    return parameters.endsValue();
+  }
+
+  /** Reads the display name and the URI; answers where the parameters begin, or -1. */
+  #readUri(bytes: Buffer, start: number, end: number): number {
+    let at = start;
+    for (; at < end; at++) {
+      const byte = bytes[at]!;
+      if (byte === LESS) {
+        const close = bytes.indexOf(GREATER, at);
+        if (close < 0 || close >= end) return -1;
+        this.uriStart = at + 1;
+        this.uriEnd = close;
+        for (let inside = at + 1; inside < close; inside++) {
+          if (bytes[inside]! <= SPACE || bytes[inside] === LESS || bytes[inside] === QUOTE) return -1;
+        }
+        return close + 1;
+      }
+      if (byte === QUOTE) {
+        at = skipQuoted(bytes, at, end) - 1;
+        if (at < 0) return -1;
+      } else if (byte === SEMICOLON || byte === COMMA) break;
+      else if (byte === 0) return -1;
+    }
+    this.uriStart = start;
+    this.uriEnd = trimBlanks(bytes, start, at);
+    return this.uriEnd;
+  }
+}
+
+/** A SIP or SIPS URI (section 19.1.1). */
+export class Uri {
+  isSips = false;
+  userStart = 0;
+  userEnd = 0;
+  hostStart = 0;
+  hostEnd = 0;
+  /** 0: none is given. */
+  port = 0;
+  /** It has the parameter `lr`: a loose router (section 16.12). */
+  isLoose = false;
+  tokenStart = 0;
+  tokenEnd = 0;
+
+  /** @returns false if it is malformed, or of another scheme */
+  read(bytes: Buffer, start: number, end: number): boolean {
+    this.userStart = this.userEnd = this.port = this.tokenStart = this.tokenEnd = 0;
+    this.isLoose = false;
+    const schemeEnd = skipToken(bytes, start, end);
+    if (schemeEnd === end || bytes[schemeEnd] !== COLON) return false;
+    this.isSips = isWord(bytes, start, schemeEnd, words.sips);
+    if (!this.isSips && !isWord(bytes, start, schemeEnd, words.sip)) return false;
+    let at = schemeEnd + 1;
+    // A user may hold `;` and `?` unescaped, but no part of a URI holds an `@` of its own.
+    const atSign = bytes.indexOf(AT, at);
+    if (atSign >= 0 && atSign < end) {
+      this.userStart = at;
+      this.userEnd = atSign;
+      at = atSign + 1;
+    }
+    this.hostStart = at;
+    this.hostEnd = at = skipHost(bytes, at, end);
+    if (this.hostEnd === this.hostStart) return false;
+    if (at < end && bytes[at] === COLON) {
+      const portEnd = skipToken(bytes, at + 1, end);
+      this.port = readDecimal(bytes, at + 1, portEnd, 5);
+      if (this.port <= 0) return false;
+      at = portEnd;
+    }
+    parameters.open(bytes, at, end);
+    while (parameters.next()) {
+      if (parameters.is(words.lr)) this.isLoose = true;
+      else if (parameters.is(tokenWord)) {
+        if (parameters.valueStart === 0 || this.tokenStart > 0) return false;
+        this.tokenStart = parameters.valueStart;
+        this.tokenEnd = parameters.valueEnd;
+      }
+    }
+    return parameters.at === end || bytes[parameters.at] === QUESTION;
+  }
+
+  /** Whether it has the host and port of another URI in the same bytes. */
+  hasAddressOf(bytes: Buffer, other: Uri): boolean {
+    return (
+      this.port === other.port && isSame(bytes, this.hostStart, this.hostEnd, bytes, other.hostStart, other.hostEnd)
+    );
+  }
+}
+
+/** How many values `bytes[start, end)` lists: commas in quotes or angle brackets do not count. */
+export function countValues(bytes: Buffer, start: number, end: number): number {
+  let count = 1;
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    if (byte === COMMA) count++;
+    else if (byte === QUOTE) {
+      at = skipQuoted(bytes, at, end) - 1;
+      if (at < 0) return count;
+    } else if (byte === LESS) {
+      at = bytes.indexOf(GREATER, at);
+      if (at < 0) return count;
+    }
+  }
+  return count;
+}
+
+/** Schemes of Request-URIs that are passed on; a server behind us may know what to do with them. */
+const knownSchemes = ['sip:', 'sips:', 'tel:', 'urn:'].map(ascii);
+
+export function hasKnownScheme(bytes: Buffer, start: number, end: number): boolean {
+  for (const scheme of knownSchemes) {
+    if (beginsWith(bytes, start, end, scheme)) return true;
+  }
+  return false;
+}

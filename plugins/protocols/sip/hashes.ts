@@ -1,0 +1,89 @@
+/**
+ * Values that a stateless proxy must make again, byte for byte, from a retransmission, a CANCEL or an ACK alone (RFC
+ * 3261 section 16.11): the branch of our Via and the To-tag of our own replies. Keyed: nobody can aim for a collision.
+ */
+import { KeyedHash } from 'pointsman';
+import { ascii, isSame, writeHex } from './bytes.ts';
+import type { Header } from './header.ts';
+
+const magicCookie = ascii('z9hG4bK');
+
+/** A hash of several parts of a message, of any length, one after the other. */
+class PartsHash {
+  readonly hash: KeyedHash;
+  readonly #parts = Buffer.alloc(8 * 5);
+  #at = 0;
+
+  constructor(key: Uint8Array) {
+    this.hash = new KeyedHash(key);
+  }
+
+  add(bytes: Buffer, start: number, end: number): void {
+    this.hash.hash(bytes, start, end);
+    this.#at = this.#parts.writeInt32LE(this.hash.high, this.#at);
+    this.#at = this.#parts.writeInt32LE(this.hash.low, this.#at);
+  }
+
+  /** Leaves the hash of all parts in `hash`, and begins anew. */
+  finish(): void {
+    this.hash.hash(this.#parts, 0, this.#at);
+    this.#at = 0;
+  }
+}
+
+/** What follows the magic cookie in the branch of our Via. */
+export class BranchHash {
+  readonly #parts: PartsHash;
+
+  constructor(key: Uint8Array) {
+    this.#parts = new PartsHash(key);
+  }
+
+  /** A request, its retransmissions, its CANCEL and the ACK to its refusal have one branch; no other request has it. */
+  of(header: Header): KeyedHash {
+    const { bytes, via } = header;
+    const parts = this.#parts;
+    if (via.branchEnd - via.branchStart >= magicCookie.length && this.#hasCookie(header)) {
+      parts.add(bytes, via.branchStart, via.branchEnd);
+      parts.add(bytes, via.hostStart, via.sentByEnd);
+    } else {
+      // From before RFC 3261: a branch of that time is not unique (section 16.11).
+      parts.add(bytes, via.start, via.end);
+      parts.add(bytes, header.from.tagStart, header.from.tagEnd);
+      parts.add(bytes, header.callIdStart, header.callIdEnd);
+      parts.add(bytes, header.cseqStart, header.cseqEnd);
+      parts.add(bytes, header.uriStart, header.uriEnd);
+    }
+    parts.finish();
+    return parts.hash;
+  }
+
+  #hasCookie({ bytes, via }: Header): boolean {
+    return isSame(bytes, via.branchStart, via.branchStart + magicCookie.length, magicCookie);
+  }
+}
+
+/** The To-tag of our own replies, by which we know the ACK to one of them (sections 8.2.7 and 17.1.1.3). */
+export class TagHash {
+  readonly #parts: PartsHash;
+  readonly #tag = Buffer.alloc(16);
+
+  constructor(key: Uint8Array) {
+    this.#parts = new PartsHash(key);
+  }
+
+  /** Valid until the next call. */
+  of(header: Header): Buffer {
+    this.#parts.add(header.bytes, header.callIdStart, header.callIdEnd);
+    this.#parts.add(header.bytes, header.from.tagStart, header.from.tagEnd);
+    this.#parts.finish();
+    writeHex(this.#tag, 0, this.#parts.hash.high, this.#parts.hash.low);
+    return this.#tag;
+  }
+
+  /** Whether the To-tag of a message is ours. */
+  isIn(header: Header): boolean {
+    const { bytes, to } = header;
+    return to.tagEnd - to.tagStart === 16 && isSame(bytes, to.tagStart, to.tagEnd, this.of(header));
+  }
+}

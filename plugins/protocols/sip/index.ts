@@ -1,0 +1,202 @@
+/**
+ * SIP over streams (RFC 3261): pointsman as a stateless proxy (section 16.11) in front of SIP servers.
+ *
+ *     client → balancer    INVITE …   Via: client
+ *     balancer → backend   INVITE …   Via: balancer;pm=CLIENT   Via: client
+ *                                     Record-Route: <balancer;lr;pm=CLIENT>   Record-Route: <balancer;lr;pm=BACKEND>
+ *
+ * Tokens go where peers echo them, in a parameter `pm`. Our Via carries that of the request's sender, so the response
+ * finds its way back. Record-Route carries two, the sender's above the destination's, so whichever end of the dialog
+ * sends the next request names the other end in its top Route. Path, in REGISTER, carries the client's. A CANCEL, the
+ * ACK to a refusal and a new try carry none: the affinity table knows their branch or Call-ID.
+ */
+import { type Client, definePlugin, discard, type Message, type Span, Type } from 'pointsman';
+import { ascii, COLON, CR, LF } from './bytes.ts';
+import { type Address, Uri, Via } from './fields.ts';
+import { flaws, framingFlaws, Status, statusOf } from './flaws.ts';
+import { BranchHash, TagHash } from './hashes.ts';
+import { field, Header, method, startLineBytes } from './header.ts';
+import { writeReply } from './reply.ts';
+import { Rewriter } from './rewrite.ts';
+import { OwnRoutes } from './routes.ts';
+import { samples } from './samples.ts';
+import { Self } from './self.ts';
+import { Sender } from './sender.ts';
+
+/** CANCEL is legal as long as a call rings: three minutes, and some time for the answer (section 16.6, step 11). */
+const ringingSeconds = 300;
+/** How long an ACK, a retransmission or the next try may follow a final response: 64 times T1 (section 17). */
+const settledSeconds = 32;
+/** Kinds of affinity ids. */
+const branchKind = 1;
+const callIdKind = 2;
+
+const pong = ascii('\r\n');
+const ok = new Status(200, 'OK');
+
+const malformedResponse = discard('malformed');
+const foreignResponse = discard('not-our-via');
+const ownAck = discard('own-ack');
+
+export default definePlugin({
+  name: 'sip',
+  summary: 'SIP over TCP and TLS: a stateless proxy that keeps each call, and each registered client, at its backend.',
+  pointsman: '^1',
+  options: Type.Object(
+    {
+      identity: Type.Enum(['record-route'], {
+        default: 'record-route',
+        description: 'Where a dialog carries the identifiers of its backend and its client: in Record-Route.',
+      }),
+    },
+    { additionalProperties: false },
+  ),
+  samples,
+
+  apply(hooks, _options, scope) {
+    const { identifiers } = scope;
+    const self = new Self(scope.listener.advertise, scope.listener.transport, identifiers);
+    const rewriter = new Rewriter(self, identifiers, new BranchHash(scope.secret('sip branch')));
+    const tagHash = new TagHash(scope.secret('sip to-tag'));
+    const senderOf = scope.perClient((client) => new Sender(client));
+
+    // State of the message at hand, from `frame` to `forward`.
+    const header = new Header();
+    const routes = new OwnRoutes();
+    const clientVia = new Via();
+    const uri = new Uri();
+
+    /** Peers whose last bytes were a CR LF between messages: the first half of a ping. */
+    const halfPings = new WeakSet<object>();
+
+    scope.protocol({
+      identifiers: 'text',
+      foldCase: true,
+      namesClients: true,
+      correlates: true,
+      whenGone: 'rechoose',
+      relatedIds(message, ids) {
+        const { via } = header;
+        if (header.method === method.invite) ids.seconds = ringingSeconds;
+        if (via.branchStart > 0) ids.add(via.branchStart - message.start, via.branchEnd - via.branchStart, branchKind);
+        ids.add(header.callIdStart - message.start, header.callIdEnd - header.callIdStart, callIdKind);
+      },
+      keys: {
+        'call-id': (message) => place(message, header.callIdStart, header.callIdEnd),
+        'from-user': (message) => userOf(message, header.from),
+        'to-user': (message) => userOf(message, header.to),
+        'request-uri': (message) => place(message, header.uriStart, header.uriEnd),
+      },
+    });
+
+    const key: Span = { offset: 0, length: 0 };
+
+    function place(message: Message, start: number, end: number): Span {
+      key.offset = start - message.start;
+      key.length = end - start;
+      return key;
+    }
+
+    function userOf(message: Message, address: Address): Span | undefined {
+      if (!uri.read(message.bytes, address.uriStart, address.uriEnd) || uri.userStart === 0) return undefined;
+      const password = message.bytes.indexOf(COLON, uri.userStart);
+      return place(message, uri.userStart, password >= 0 && password < uri.userEnd ? password : uri.userEnd);
+    }
+
+    hooks.frame.tap('sip', (bytes, start, end, scan) => {
+      // First of all, so that no answer to these bytes can hold anything of another peer's message.
+      header.open(bytes, start);
+      if (bytes[start] === CR) {
+        if (end - start < 2) return 'more';
+        if (bytes[start + 1] !== LF) return framingFlaws.lineEnd;
+        if (halfPings.delete(scan.source)) return scan.skip(2, pong);
+        halfPings.add(scan.source);
+        return scan.skip(2);
+      }
+      halfPings.delete(scan.source);
+      // Only a complete line or the crossing of a limit can change the answer, so bytes that come one by one are cheap.
+      if (scan.resume > 0) {
+        const lf = bytes.indexOf(LF, start + scan.resume);
+        const crosses = (limit: number) => scan.resume <= limit && end - start > limit;
+        if ((lf < 0 || lf >= end) && !crosses(startLineBytes + 1) && !crosses(scan.limits.headerBytes)) {
+          scan.resume = end - start;
+          return 'more';
+        }
+      }
+      const framed = header.read(end, scan.limits);
+      if (framed === 'more') scan.resume = end - start;
+      return framed;
+    });
+
+    hooks.detectId.tap('sip', (message) => {
+      const flaw = header.understand();
+      if (!header.isRequest) return flaw === undefined ? detectResponse(message) : malformedResponse;
+      if (flaw !== undefined) return flaw;
+      if (header.method === method.ack && tagHash.isIn(header)) return ownAck;
+      const routeFlaw = routes.find(header, self);
+      if (routeFlaw !== undefined) return routeFlaw;
+      if (header.method === method.options && isForUs()) {
+        return discard('answered', writeReply(header, ok, senderOfMessage(message), tagHash.of(header)));
+      }
+      if (header.maxForwards === 0) return flaws.hops;
+      if (header.counts[field.proxyRequire]! > 0 && header.method !== method.ack && header.method !== method.cancel) {
+        return flaws.extension;
+      }
+      if (routes.tokenStart > 0) {
+        return message.span(routes.tokenStart - message.start, routes.tokenEnd - routes.tokenStart);
+      }
+      return message.from === 'backend' && message.client === undefined ? flaws.noDestination : undefined;
+    });
+
+    function detectResponse(message: Message) {
+      const { bytes, via } = header;
+      if (via.tokenStart === 0) return foreignResponse;
+      const line = via.next > 0 ? header.first[field.via]! : header.nextLine(header.first[field.via]!);
+      if (line < 0) return foreignResponse;
+      if (!clientVia.read(bytes, via.next || header.valueStart(line), header.lineEnds[line]!)) return malformedResponse;
+      return message.span(via.tokenStart - message.start, via.tokenEnd - via.tokenStart);
+    }
+
+    /** The request is for the proxy itself (section 16.3, step 3; section 11). */
+    function isForUs(): boolean {
+      if (routes.restLine >= 0 || routes.tokenStart > 0) return false;
+      const isSip = uri.read(header.bytes, header.uriStart, header.uriEnd);
+      return isSip && uri.userStart === 0 && uri.tokenStart === 0 && self.isAddressedBy(header.bytes, uri);
+    }
+
+    /** Backends are answered on the link, so their address is not needed. */
+    function senderOfMessage(message: Message): Sender | undefined {
+      return message.from === 'client' ? senderOf(message.source as Client) : undefined;
+    }
+
+    hooks.insertId.tap('sip', (message, token) => {
+      if (header.isRequest) rewriter.request(message, header, routes, senderOfMessage(message), token);
+      else rewriter.response(message, header);
+      return undefined;
+    });
+
+    hooks.forward.tap('sip', (message) => {
+      if (header.isRequest || header.status < 200 || message.from !== 'backend') return;
+      const { branchStart, branchEnd } = clientVia;
+      if (branchStart > 0) {
+        scope.affinity.settle(
+          message,
+          branchStart - message.start,
+          branchEnd - branchStart,
+          branchKind,
+          settledSeconds,
+        );
+      }
+      const callIdBytes = header.callIdEnd - header.callIdStart;
+      scope.affinity.settle(message, header.callIdStart - message.start, callIdBytes, callIdKind, settledSeconds);
+    });
+
+    hooks.refuse.tap('sip', (message, refusal) => {
+      const status = statusOf(refusal);
+      header.understand();
+      const mayBeAnswered = header.isRequest && header.isAnswerable && header.method !== method.ack;
+      if (status === undefined || !mayBeAnswered) return undefined;
+      return writeReply(header, status, senderOfMessage(message), tagHash.of(header));
+    });
+  },
+});

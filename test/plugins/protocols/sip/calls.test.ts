@@ -1,0 +1,378 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import sip from '../../../../plugins/protocols/sip/index.ts';
+import hashing from '../../../../plugins/strategies/hashing.ts';
+import roundRobin from '../../../../plugins/strategies/round-robin.ts';
+import type { Rig } from '../../../support/embedded.ts';
+import {
+  arrival,
+  arrivals,
+  calleeRoutes,
+  callerRoutes,
+  format,
+  parseOne,
+  request,
+  respond,
+  sipRig,
+  value,
+  values,
+} from './ua.ts';
+
+let rig: Rig;
+beforeEach(async () => {
+  rig = await sipRig();
+});
+
+/** Sets a call up to its 200; answers the peers and the messages both sides keep. */
+function establish(options: { callId?: string } = {}) {
+  const alice = rig.client();
+  alice.send(request('INVITE', { branch: 'z9hG4bKinvite', ...options }));
+  const { name, message: invite } = arrival(rig);
+  const backend = rig.backend(name);
+  backend.link.send(respond(invite, '200 OK', 'bob1'));
+  const answer = parseOne(alice.text());
+  return { alice, backend, invite, answer };
+}
+
+describe('a call from a client', () => {
+  it('runs from INVITE to BYE at one backend, its answers at their client', () => {
+    const alice = rig.client();
+    const other = rig.client();
+    alice.send(request('INVITE', { branch: 'z9hG4bKinvite' }));
+    const { name, message: invite } = arrival(rig);
+    const backend = rig.backend(name);
+
+    backend.link.send(respond(invite, '100 Trying'));
+    expect(parseOne(alice.text()).startLine).toBe('SIP/2.0 100 Trying');
+    backend.link.send(respond(invite, '180 Ringing', 'bob1'));
+    expect(parseOne(alice.text()).startLine).toBe('SIP/2.0 180 Ringing');
+    backend.link.send(respond(invite, '200 OK', 'bob1'));
+    const answer = parseOne(alice.text());
+    expect(values(answer, 'Via')).toEqual(['SIP/2.0/TCP 192.0.2.10:5060;branch=z9hG4bKinvite;received=198.51.100.1']);
+
+    const extra = callerRoutes(answer);
+    for (const method of ['ACK', 'BYE']) {
+      alice.send(request(method, { toTag: 'bob1', cseq: 2, extra }));
+      const got = arrival(rig);
+      expect(got.name).toBe(name);
+      expect(values(got.message, 'Route')).toEqual([]);
+      expect(values(got.message, 'Record-Route')).toEqual([]);
+      if (method === 'BYE') {
+        backend.link.send(respond(got.message, '200 OK'));
+        expect(parseOne(alice.text()).startLine).toBe('SIP/2.0 200 OK');
+      }
+    }
+    expect(other.text()).toBe('');
+    expect(rig.stats().routes).toMatchObject({ strategy: 1, identifier: 6 });
+  });
+
+  it('is ended by the backend over its own link', () => {
+    const { alice, backend, invite } = establish();
+    backend.link.send(request('BYE', { fromTag: 'bob1', toTag: 'alice1', extra: calleeRoutes(invite) }));
+    const bye = parseOne(alice.text());
+    expect(bye.startLine).toBe('BYE sip:bob@example.net SIP/2.0');
+    expect(values(bye, 'Route')).toEqual([]);
+    expect(values(bye, 'Via')).toHaveLength(2);
+    alice.send(respond(bye, '200 OK'));
+    expect(values(arrival(rig).message, 'Via')).toHaveLength(1);
+  });
+
+  it('is ended by the backend over a connection that it opened to the listener', () => {
+    const { alice, invite } = establish();
+    const fromBackend = rig.client('10.0.0.1');
+    fromBackend.send(request('BYE', { fromTag: 'bob1', toTag: 'alice1', extra: calleeRoutes(invite) }));
+    const bye = parseOne(alice.text());
+    alice.send(respond(bye, '200 OK'));
+    expect(parseOne(fromBackend.text()).startLine).toBe('SIP/2.0 200 OK');
+    expect(arrivals(rig)).toEqual([]);
+  });
+
+  it('keeps its backend over another connection of the client', () => {
+    const { backend, answer } = establish();
+    rig.client().send(request('BYE', { toTag: 'bob1', callId: 'unheard-of', extra: callerRoutes(answer) }));
+    expect(arrival(rig).name).toBe(backend.name);
+  });
+
+  it('keeps its backend when routes come folded, several in a line, in compact form and in other letter case', () => {
+    const { backend, answer } = establish();
+    const routes = values(answer, 'Record-Route').reverse();
+    const other = '<sip:next.example.net;lr>';
+    const extra = [`ROUTE :  ${routes[0]!.toUpperCase()},`, `\t${routes[1]} , ${other}`];
+    rig.client().send(request('BYE', { toTag: 'bob1', callId: 'unheard-of', extra }));
+    const got = arrival(rig);
+    expect(got.name).toBe(backend.name);
+    expect(got.message.headers.filter(([name]) => name.trim() === 'ROUTE')).toEqual([['ROUTE ', other]]);
+  });
+
+  it('leaves the routes of a proxy behind us alone', () => {
+    const { answer } = establish();
+    const extra = [...callerRoutes(answer), 'Route: <sip:p1.example.net;lr>', 'Route: <sip:p2.example.net;lr>'];
+    rig.client().send(request('BYE', { toTag: 'bob1', extra }));
+    expect(values(arrival(rig).message, 'Route')).toEqual(['<sip:p1.example.net;lr>', '<sip:p2.example.net;lr>']);
+  });
+
+  it('takes out one pair of routes, so that a call which passes us twice is routed twice', () => {
+    const { answer } = establish();
+    const pair = callerRoutes(answer);
+    rig.client().send(request('BYE', { toTag: 'bob1', extra: [...pair, ...pair] }));
+    expect(values(arrival(rig).message, 'Route').map((route) => `Route: ${route}`)).toEqual(pair);
+  });
+
+  it('is re-invited with fresh record-routes', () => {
+    const { alice, answer } = establish();
+    alice.send(request('INVITE', { toTag: 'bob1', cseq: 2, extra: callerRoutes(answer) }));
+    expect(values(arrival(rig).message, 'Record-Route')).toHaveLength(2);
+  });
+
+  it('keeps its route, by Call-ID, with a client that forgot the route', () => {
+    const { alice, backend } = establish();
+    alice.send(request('BYE', { toTag: 'bob1', cseq: 2 }));
+    expect(arrival(rig).name).toBe(backend.name);
+  });
+});
+
+describe('a request', () => {
+  it('gets our Via, Record-Route and a Max-Forwards one lower, and else leaves as it came', () => {
+    const alice = rig.client();
+    const sent = request('INVITE', { branch: 'z9hG4bKx', extra: ['X-Odd: ;;,,"', 'Subject:'], body: 'v=0\r\n' });
+    alice.send(sent);
+    const { message } = arrival(rig);
+    const ours = message.headers.splice(0, 3);
+    expect(ours.map(([name]) => name)).toEqual(['Via', 'Record-Route', 'Record-Route']);
+    expect(ours[0]![1]).toMatch(/^SIP\/2\.0\/TCP 192\.0\.2\.1:5060;branch=z9hG4bK[0-9a-f]{16};pm=[a-z2-7]+$/);
+    expect(ours[1]![1]).toMatch(/^<sip:192\.0\.2\.1:5060;transport=tcp;lr;pm=[a-z2-7]+>$/);
+    const expected = sent
+      .replace('branch=z9hG4bKx', 'branch=z9hG4bKx;received=198.51.100.1')
+      .replace('Max-Forwards: 70', 'Max-Forwards: 69');
+    expect(format(message).replace('Subject: ', 'Subject:')).toBe(expected);
+  });
+
+  it('leaves twice alike when it is sent twice', () => {
+    const alice = rig.client();
+    const sent = request('INVITE', { branch: 'z9hG4bKx' });
+    alice.send(sent);
+    const first = arrivals(rig);
+    alice.send(sent);
+    expect(arrivals(rig)).toEqual(first);
+  });
+
+  it('gets Max-Forwards if it has none', () => {
+    rig.client().send(request('MESSAGE').replace('Max-Forwards: 70\r\n', ''));
+    expect(value(arrival(rig).message, 'Max-Forwards')).toBe('70');
+  });
+
+  it('leaves with one canonical Content-Length, and unfolded', () => {
+    rig
+      .client()
+      .send(
+        request('MESSAGE', { extra: ['Subject: one', '  two', '\t ', ' Content-Length: 99'], body: 'hi' }).replace(
+          'Content-Length: 2\r\n',
+          'l :\r\n 0002 \r\n',
+        ),
+      );
+    const { message } = arrival(rig);
+    expect(value(message, 'Subject')).toBe('one two  Content-Length: 99');
+    expect(value(message, 'Content-Length')).toBe('2');
+    expect(message.body).toBe('hi');
+  });
+
+  it.each([
+    ['SIP/2.0/TCP 198.51.100.1;branch=z9hG4bK1', ''],
+    [
+      'SIP/2.0/TCP 198.51.100.1;rport;branch=z9hG4bK1',
+      'SIP/2.0/TCP 198.51.100.1;rport=40000;branch=z9hG4bK1;received=198.51.100.1',
+    ],
+    ['SIP/2.0/TCP me.example;branch=z9hG4bK1', 'SIP/2.0/TCP me.example;branch=z9hG4bK1;received=198.51.100.1'],
+    [
+      'SIP/2.0/TCP me.example;received=1.2.3.4;branch=z9hG4bK1;rport',
+      'SIP/2.0/TCP me.example;received=198.51.100.1;branch=z9hG4bK1;rport=40000',
+    ],
+    [
+      'SIP/2.0/TCP me.example;rport;received=1.2.3.4;branch=z9hG4bK1',
+      'SIP/2.0/TCP me.example;rport=40000;received=198.51.100.1;branch=z9hG4bK1',
+    ],
+  ])('has its sender written into its Via: %s', (via, expected) => {
+    rig.client().send(request('MESSAGE', { via }));
+    expect(values(arrival(rig).message, 'Via')[1]).toBe(expected || via);
+  });
+
+  it('from an IPv6 client that knows its address gets no received', () => {
+    rig.client('2001:db8::7').send(request('MESSAGE', { via: 'SIP/2.0/TCP [2001:db8::7]:5060;branch=z9hG4bK1' }));
+    expect(values(arrival(rig).message, 'Via')[1]).toBe('SIP/2.0/TCP [2001:db8::7]:5060;branch=z9hG4bK1');
+  });
+
+  it('of a version before RFC 3261 has one branch with its CANCEL, and another than its neighbours', () => {
+    const alice = rig.client();
+    const via = 'SIP/2.0/TCP 192.0.2.10';
+    const branchOf = (method: string, cseq: number) => {
+      alice.send(request(method, { via, cseq }));
+      return /branch=([^;]+)/.exec(values(arrival(rig).message, 'Via')[0]!)![1];
+    };
+    const branch = branchOf('INVITE', 1);
+    expect(branchOf('CANCEL', 1)).toBe(branch);
+    expect(branchOf('INVITE', 2)).not.toBe(branch);
+  });
+});
+
+describe('a transaction', () => {
+  it('is cancelled at the backend of its INVITE, with its branch, also over another connection', () => {
+    const alice = rig.client();
+    alice.send(request('INVITE', { branch: 'z9hG4bKringing' }));
+    const { name, message: invite } = arrival(rig);
+    rig.advance(170_000);
+    const again = rig.client();
+    again.send(request('CANCEL', { branch: 'z9hG4bKringing' }));
+    const cancel = arrival(rig);
+    expect(cancel.name).toBe(name);
+    const branchOf = (via: string) => /branch=([^;]+)/.exec(via)![1];
+    expect(branchOf(values(cancel.message, 'Via')[0]!)).toBe(branchOf(values(invite, 'Via')[0]!));
+    expect(values(cancel.message, 'Record-Route')).toEqual([]);
+    rig.backend(name).link.send(respond(cancel.message, '200 OK') + respond(invite, '487 Request Terminated', 'bob1'));
+    expect(parseOne(again.text()).startLine).toBe('SIP/2.0 200 OK');
+    expect(parseOne(alice.text()).startLine).toBe('SIP/2.0 487 Request Terminated');
+    alice.send(request('ACK', { branch: 'z9hG4bKringing', toTag: 'bob1' }));
+    expect(arrival(rig).name).toBe(name);
+  });
+
+  it('stays where it went when a strategy would now choose another backend', async () => {
+    rig = await sipRig({ pipeline: [[sip], [roundRobin]] });
+    const alice = rig.client();
+    alice.send(request('INVITE', { branch: 'z9hG4bK1' }));
+    const { name, message: invite } = arrival(rig);
+    rig.backend(name).link.send(respond(invite, '401 Unauthorized', 'bob1'));
+    alice.send(request('ACK', { branch: 'z9hG4bK1', toTag: 'bob1' }));
+    expect(arrival(rig).name).toBe(name);
+    alice.send(request('INVITE', { branch: 'z9hG4bK2', cseq: 2 }));
+    expect(arrival(rig).name).toBe(name);
+    rig.advance(100_000);
+    alice.send(request('CANCEL', { branch: 'z9hG4bK2', cseq: 2 }));
+    expect(arrival(rig).name).toBe(name);
+  });
+
+  it('counts as in flight until its final answer', () => {
+    const alice = rig.client();
+    alice.send(request('INVITE', { branch: 'z9hG4bK1' }));
+    const { name, message: invite } = arrival(rig);
+    rig.backend(name).link.send(respond(invite, '180 Ringing', 'bob1'));
+    expect(rig.stats().backends[name]!.inFlight).toBe(1);
+    rig.backend(name).link.send(respond(invite, '200 OK', 'bob1'));
+    expect(rig.stats().backends[name]!.inFlight).toBe(0);
+  });
+});
+
+describe('a registration', () => {
+  it('carries a Path to the client, over which the backend calls it', () => {
+    const alice = rig.client();
+    alice.send(request('REGISTER', { uri: 'sip:example.net' }));
+    const { name, message: register } = arrival(rig);
+    expect(values(register, 'Record-Route')).toEqual([]);
+    const path = value(register, 'Path');
+    expect(path).toMatch(/^<sip:192\.0\.2\.1:5060;transport=tcp;lr;pm=[a-z2-7]+;ob>$/);
+
+    const backend = rig.backend(name);
+    backend.link.send(request('INVITE', { callId: 'call-back', fromTag: 'bob2', extra: [`Route: ${path}`] }));
+    const invite = parseOne(alice.text());
+    expect(values(invite, 'Route')).toEqual([]);
+    alice.send(respond(invite, '200 OK', 'alice2'));
+    const answer = arrival(rig);
+    expect(answer.name).toBe(name);
+
+    // Both ends keep talking over the routes of this dialog.
+    backend.link.send(request('ACK', { callId: 'call-back', toTag: 'alice2', extra: callerRoutes(answer.message) }));
+    expect(parseOne(alice.text()).startLine).toMatch(/^ACK /);
+    rig.client().send(request('BYE', { callId: 'call-back-', toTag: 'bob2', extra: calleeRoutes(invite) }));
+    expect(arrival(rig).name).toBe(name);
+  });
+
+  it('leads to 430 once the client has gone', () => {
+    const alice = rig.client();
+    alice.send(request('REGISTER', { uri: 'sip:example.net' }));
+    const { name, message: register } = arrival(rig);
+    alice.reset();
+    const { link } = rig.backend(name);
+    link.send(request('INVITE', { callId: 'call-back', extra: [`Route: ${value(register, 'Path')}`] }));
+    expect(parseOne(link.text()).startLine).toBe('SIP/2.0 430 Flow Failed');
+    expect(rig.stats().fromBackends.refusedFor).toEqual({ 'client-gone': 1 });
+  });
+});
+
+describe('replicas', () => {
+  it('with one key route and write alike, and know the routes of one another', async () => {
+    const { backend, answer } = establish();
+    const twin = await sipRig({ advertise: 'edge.example.net:5070' });
+    twin.client().send(request('BYE', { toTag: 'bob1', callId: 'unheard-of', extra: callerRoutes(answer) }));
+    const got = arrival(twin);
+    expect(got.name).toBe(backend.name);
+    expect(values(got.message, 'Route')).toEqual([]);
+  });
+
+  it('one behind the other take out each its own route of a Path', async () => {
+    const alice = rig.client();
+    alice.send(request('REGISTER', { uri: 'sip:example.net' }));
+    const { name, message: register } = arrival(rig);
+    const behind = '<sip:edge.example.net:5070;lr;pm=bogus>';
+    rig.backend(name).link.send(request('INVITE', { extra: [`Route: ${value(register, 'Path')}, ${behind}`] }));
+    expect(values(parseOne(alice.text()), 'Route')).toEqual([behind]);
+    const twin = await sipRig({ advertise: 'edge.example.net:5070' });
+    const bob = twin.client();
+    bob.send(request('REGISTER', { uri: 'sip:example.net' }));
+    const path = value(arrival(twin).message, 'Path');
+    rig.backend(name).link.send(request('INVITE', { extra: [`Route: ${value(register, 'Path')}, ${path}`] }));
+    expect(values(parseOne(alice.text()), 'Route')).toEqual([path]);
+  });
+});
+
+describe('plain identifiers', () => {
+  it('carry a call too, with the bare name of its backend', async () => {
+    rig = await sipRig({ keys: [] });
+    const { backend, answer } = establish();
+    expect(callerRoutes(answer)[0]).toBe(`Route: <sip:192.0.2.1:5060;transport=tcp;lr;pm=${backend.name}>`);
+    rig.client().send(request('BYE', { toTag: 'bob1', callId: 'unheard-of', extra: callerRoutes(answer) }));
+    expect(arrival(rig).name).toBe(backend.name);
+  });
+
+  it('do not make the routes of others ours', async () => {
+    rig = await sipRig({ keys: [] });
+    rig.client().send(request('BYE', { toTag: 'bob1', extra: ['Route: <sip:elsewhere.example;lr;pm=gone>'] }));
+    expect(values(arrival(rig).message, 'Route')).toHaveLength(1);
+  });
+});
+
+describe('hashing', () => {
+  it.each(['to-user', 'from-user', 'request-uri', 'call-id'])('takes %s as its key', async (key) => {
+    rig = await sipRig({ pipeline: [[sip], [hashing, { key }]], backends: [...'abcdefghij'] });
+    const names = new Set<string>();
+    /** Sends a message in which all that could be a key says `others`, but for `key`. */
+    const backendOf = (own: string, others: string) => {
+      const say = (field: string) => (field === key ? own : others);
+      const text = request('MESSAGE', { uri: `sip:${say('request-uri')}@x`, callId: say('call-id') })
+        .replace('To: <sip:bob@', `To: "${others}" <sip:${say('to-user')}:${others}@`)
+        .replace('From: <sip:alice@', `From: <sip:${say('from-user')}@`);
+      rig.client().send(text);
+      const { name } = arrival(rig);
+      rig.advance(40_000);
+      return name;
+    };
+    for (let n = 0; n < 20; n++) {
+      const name = backendOf(`own-${n}`, 'x');
+      expect(backendOf(`own-${n}`, 'y')).toBe(name);
+      names.add(name);
+    }
+    expect(names.size).toBeGreaterThan(3);
+  });
+});
+
+describe('dedicated links', () => {
+  it('carry a call as shared ones do', async () => {
+    rig = await sipRig({ links: 'dedicated' });
+    const { alice, backend, invite } = establish();
+    backend.link.send(request('BYE', { fromTag: 'bob1', toTag: 'alice1', extra: calleeRoutes(invite) }));
+    expect(values(parseOne(alice.text()), 'Route')).toEqual([]);
+  });
+});
+
+describe('sips', () => {
+  it('is recorded as sip where the listener has no TLS', () => {
+    rig.client().send(request('INVITE', { uri: 'sips:bob@example.net' }));
+    expect(values(arrival(rig).message, 'Record-Route')[0]).toMatch(/^<sip:/);
+  });
+});
