@@ -1,0 +1,156 @@
+/** Turns a config into settings: reads addresses, loads files, fills in the defaults that the schema cannot. */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { createSecureContext } from 'node:tls';
+import type { PluginDefinition } from '../plugin.ts';
+import { type Address, parseAddress } from '../runtime/address.ts';
+import type {
+  BackendSettings,
+  KeySettings,
+  LinkTlsSettings,
+  ListenerSettings,
+  ListenerTlsSettings,
+  PluginUse,
+  PoolSettings,
+} from '../settings.ts';
+import { valueAt } from './describe.ts';
+import type { Findings, Path } from './finding.ts';
+import type { Locator } from './locate.ts';
+import { whyUnreadable } from './parse.ts';
+import type { Config } from './schema.ts';
+
+type PoolConfig = NonNullable<Config['pools']>[string];
+type ListenerConfig = NonNullable<Config['listeners']>[string];
+
+/** What has passed the schema, and what is needed to speak about it. */
+export interface Draft {
+  readonly config: Config;
+  /** The config as it was written: what findings may show of it. */
+  readonly written: unknown;
+  readonly plugins: ReadonlyMap<string, PluginDefinition>;
+  readonly locator: Locator;
+  readonly findings: Findings;
+}
+
+/** Settings of what is in order; the rest is in the findings. */
+export interface Built {
+  readonly keys: readonly KeySettings[];
+  readonly pools: ReadonlyMap<string, PoolSettings>;
+  readonly listeners: ReadonlyMap<string, ListenerSettings>;
+}
+
+export function buildSettings(draft: Draft): Built {
+  const { config, findings } = draft;
+  const keys = findings.isSound(['keys']) ? (config.keys ?? []) : [];
+  return {
+    keys: keys.map(({ id, secret }) => ({ id, secret: Buffer.from(secret) })),
+    pools: buildEach(draft, 'pools', config.pools, buildPool),
+    listeners: buildEach(draft, 'listeners', config.listeners, buildListener),
+  };
+}
+
+function buildEach<Member, Settings>(
+  draft: Draft,
+  section: string,
+  members: Readonly<Record<string, Member>> | undefined,
+  build: (draft: Draft, path: Path, name: string, member: Member) => Settings | undefined,
+): ReadonlyMap<string, Settings> {
+  const built = new Map<string, Settings>();
+  for (const [name, member] of Object.entries(members ?? {})) {
+    const path = [section, name];
+    if (!draft.findings.isSound(path)) continue;
+    const settings = build(draft, path, name, member);
+    if (settings !== undefined && draft.findings.isSound(path)) built.set(name, settings);
+  }
+  return built;
+}
+
+function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): PoolSettings {
+  const backends = Object.entries(pool.backends).map(([name, backend]): BackendSettings => {
+    const at = [...path, 'backends', name];
+    if (typeof backend === 'string') return { name, address: readAddress(draft, at, backend), weight: 1 };
+    const { address, weight = 1, number } = backend;
+    return { name, address: readAddress(draft, [...at, 'address'], address), weight, number };
+  });
+  const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds } = pool;
+  const tls = pool.tls && readLinkTls(draft, [...path, 'tls'], pool.tls);
+  return { name, backends, links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, tls };
+}
+
+/** Answers undefined if one of its plugins could not be loaded. */
+function buildListener(draft: Draft, path: Path, name: string, listener: ListenerConfig): ListenerSettings | undefined {
+  const { pool, advertise, identifiers, limits } = listener;
+  const listen = readAddress(draft, [...path, 'listen'], listener.listen);
+  if (advertise !== undefined && !/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/.test(advertise)) {
+    complain(draft, [...path, 'advertise'], (written) => `"${written}" is not of the form host:port`);
+  }
+  const tls = listener.tls && readListenerTls(draft, [...path, 'tls'], listener.tls);
+  const pipeline = listener.pipeline.flatMap(Object.entries).flatMap(([name, options]): PluginUse | [] => {
+    const plugin = draft.plugins.get(name);
+    return plugin === undefined ? [] : { plugin, options };
+  });
+  if (pipeline.length < listener.pipeline.length) return undefined;
+  return { name, listen, pool, advertise, identifiers, limits, tls, pipeline };
+}
+
+const nowhere: Address = { transport: 'tcp', host: '', port: 0, path: '' };
+
+function readAddress(draft: Draft, path: Path, text: string): Address {
+  try {
+    return parseAddress(text);
+  } catch (error) {
+    complain(draft, path, (written) => (error as Error).message.replace(`"${text}"`, () => `"${written}"`));
+    return nowhere;
+  }
+}
+
+function readListenerTls(draft: Draft, path: Path, tls: NonNullable<ListenerConfig['tls']>): ListenerTlsSettings {
+  const settings = {
+    certificate: readPem(draft, [...path, 'certificate'], tls.certificate),
+    key: readPem(draft, [...path, 'key'], tls.key),
+    ca: tls.ca === undefined ? undefined : readPem(draft, [...path, 'ca'], tls.ca),
+    clientCertificate: tls.clientCertificate,
+  };
+  tryTls(draft, path, settings);
+  return settings;
+}
+
+function readLinkTls(draft: Draft, path: Path, tls: NonNullable<PoolConfig['tls']>): LinkTlsSettings {
+  const settings = {
+    ca: tls.ca === undefined ? undefined : readPem(draft, [...path, 'ca'], tls.ca),
+    certificate: tls.certificate === undefined ? undefined : readPem(draft, [...path, 'certificate'], tls.certificate),
+    key: tls.key === undefined ? undefined : readPem(draft, [...path, 'key'], tls.key),
+    serverName: tls.serverName,
+    verify: tls.verify,
+  };
+  if ((tls.certificate === undefined) !== (tls.key === undefined)) {
+    draft.findings.add(path, { stage: 'lint', message: 'certificate and key go together', atKey: true });
+  }
+  tryTls(draft, path, settings);
+  return settings;
+}
+
+function readPem(draft: Draft, path: Path, file: string): string {
+  try {
+    return readFileSync(resolve(dirname(draft.locator.find(path).source.file), file), 'utf8');
+  } catch (error) {
+    complain(draft, path, (written) => `cannot read ${written}: ${whyUnreadable(error)}`);
+    return '';
+  }
+}
+
+/** A certificate that does not go with its key should show now, not at the first handshake. */
+function tryTls({ findings }: Draft, path: Path, tls: LinkTlsSettings | ListenerTlsSettings): void {
+  if (!findings.isSound(path)) return;
+  try {
+    createSecureContext({ cert: tls.certificate, key: tls.key, ca: tls.ca });
+  } catch (error) {
+    const message = `these certificates and keys cannot be used: ${(error as Error).message}`;
+    findings.add(path, { stage: 'lint', message, atKey: true });
+  }
+}
+
+/** Remarks on a text, shown as it was written: what came from outside is not for others to see. */
+function complain({ findings, written }: Draft, path: Path, message: (written: string) => string): void {
+  findings.add(path, { stage: 'lint', message: message(String(valueAt(written, path))) });
+}

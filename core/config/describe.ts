@@ -1,0 +1,189 @@
+/** Turns what ajv says about a config into one plain sentence for each mistake. */
+import type { ErrorObject } from 'ajv';
+import type { Path } from './finding.ts';
+import { suggest } from './suggest.ts';
+
+export interface Mistake {
+  readonly path: Path;
+  /** It is in the member's name, not in its value. */
+  readonly atKey: boolean;
+  readonly message: string;
+}
+
+/**
+ * @param errors as ajv gives them with `allErrors` and `verbose`
+ * @param written the config before anything was filled in: the values that may be shown
+ */
+export function describeErrors(errors: readonly ErrorObject[], written: unknown): Mistake[] {
+  return distinct(errors).map((error) => describe(error, written));
+}
+
+function describe(error: ErrorObject, written: unknown): Mistake {
+  const { keyword, params, message = '' } = error;
+  const path = pathOf(error);
+  const name = nameOf(path, written);
+  const entered = error.parentSchema?.writeOnly === true ? '' : `, not ${show(valueAt(written, path))}`;
+  const wrong = (text: string): Mistake => ({ path, atKey: false, message: `${name} ${text}` });
+
+  switch (keyword) {
+    case 'additionalProperties':
+      return unknownMember(error, path, params.additionalProperty as string, written);
+    case 'required':
+      return { path, atKey: true, message: `${name} has no "${params.missingProperty as string}"` };
+    case 'type':
+      return wrong(`must be ${listed([params.type].flat().map(typeName), 'or')}${entered}`);
+    case 'enum': {
+      const allowed = (params.allowedValues as unknown[]).map(show);
+      const value = valueAt(written, path);
+      const meant = typeof value === 'string' ? suggest(value, params.allowedValues as string[]) : '';
+      return wrong(`must be ${listed(allowed, 'or')}${entered}${meant}`);
+    }
+    case 'const':
+      return wrong(`must be ${show(params.allowedValue)}${entered}`);
+    case 'minimum':
+      return wrong(`must be at least ${params.limit as number}${entered}`);
+    case 'maximum':
+      return wrong(`must be at most ${params.limit as number}${entered}`);
+    case 'exclusiveMinimum':
+      return wrong(`must be more than ${params.limit as number}${entered}`);
+    case 'exclusiveMaximum':
+      return wrong(`must be less than ${params.limit as number}${entered}`);
+    case 'multipleOf':
+      return wrong(`must be a multiple of ${params.multipleOf as number}${entered}`);
+    case 'pattern':
+      return wrong(`must have the form ${params.pattern as string}${entered}`);
+    case 'minLength':
+      return wrong(`must have ${counted(params.limit as number, 'character')} or more`);
+    case 'maxLength':
+      return wrong(`must have ${counted(params.limit as number, 'character')} or fewer`);
+    case 'minItems':
+      return wrong(`must have ${counted(params.limit as number, 'item')} or more`);
+    case 'maxItems':
+      return wrong(`must have ${counted(params.limit as number, 'item')} or fewer`);
+    case 'minProperties':
+      if (isPipelineEntry(path)) return wrong('must name a plugin');
+      return wrong(`must have ${counted(params.limit as number, 'member')} or more`);
+    case 'maxProperties':
+      if (isPipelineEntry(path)) return wrong('must name one plugin; begin an entry of its own, with "- ", for each');
+      return wrong(`must have ${counted(params.limit as number, 'member')} or fewer`);
+    case 'uniqueItems':
+      return wrong(`has the same item twice: items ${(params.j as number) + 1} and ${(params.i as number) + 1}`);
+    default:
+      return wrong(message.replace(/^must NOT/, 'must not'));
+  }
+}
+
+function unknownMember({ parentSchema }: ErrorObject, parent: Path, member: string, written: unknown): Mistake {
+  const path = [...parent, member];
+  const known = Object.keys((parentSchema?.properties ?? {}) as object);
+  if (isPipelineEntry(parent)) {
+    const message = `there is no plugin "${member}"${suggest(member, known) || `; there are ${listed(known, 'and')}`}`;
+    return { path, atKey: true, message };
+  }
+  // A map by names allows all names but these.
+  if (known.length === 0 && parentSchema?.patternProperties !== undefined) {
+    const message = `"${member}" is no name: 1 to 63 letters, digits, ".", "_" and "-", the first a letter or digit`;
+    return { path, atKey: true, message };
+  }
+  const allowed = known.length === 0 ? '' : `; ${nameOf(parent, written)} has ${listed(known, 'and')}`;
+  return { path, atKey: true, message: `"${member}" is unknown here${suggest(member, known) || allowed}` };
+}
+
+const isPipelineEntry = (path: Path) => path.length === 4 && path[0] === 'listeners' && path[2] === 'pipeline';
+
+/**
+ * One error for each mistake: of a union that nothing matches, ajv lists the errors of all branches. What is kept is the
+ * branch that was meant, or one error that lists what would have been allowed.
+ */
+function distinct(errors: readonly ErrorObject[]): ErrorObject[] {
+  let left = errors.filter(({ keyword, propertyName }) => keyword !== 'if' && propertyName === undefined);
+  const unions = left
+    .filter(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf')
+    .sort((one, other) => other.schemaPath.length - one.schemaPath.length); // inner ones first
+  for (const union of unions) {
+    const isOfUnion = (error: ErrorObject) =>
+      error.schemaPath.startsWith(`${union.schemaPath}/`) && error.instancePath.startsWith(union.instancePath);
+    const branches = new Map<string, ErrorObject[]>();
+    for (const error of left.filter(isOfUnion)) {
+      const branch = branchOf(error, union);
+      branches.set(branch, [...(branches.get(branch) ?? []), error]);
+    }
+    if (branches.size === 0) continue; // oneOf matched more than one: ajv's own words must do
+    left = left.filter((error) => error !== union && !isOfUnion(error));
+    left.push(...meant([...branches.values()], union));
+  }
+  return left;
+}
+
+function meant(branches: ErrorObject[][], union: ErrorObject): ErrorObject[] {
+  const rulesOut = (error: ErrorObject) =>
+    error.instancePath === union.instancePath && ['type', 'const', 'enum'].includes(error.keyword);
+  const possible = branches.filter((errors) => !errors.some(rulesOut));
+  if (possible.length > 0) return possible.reduce((one, other) => (other.length < one.length ? other : one));
+
+  const reasons = branches.flat().filter(rulesOut);
+  const literals = reasons.flatMap(({ params }) => (params.allowedValues as unknown[]) ?? params.allowedValue ?? []);
+  // Of a value of the right type, say which are allowed; of any other, which types are.
+  if (
+    literals.some((literal) => typeof literal === typeof union.data) ||
+    reasons.every(({ keyword }) => keyword !== 'type')
+  ) {
+    return [{ ...union, keyword: 'enum', params: { allowedValues: literals } }];
+  }
+  const types = reasons.flatMap(({ parentSchema }) => (parentSchema?.type as string | string[] | undefined) ?? []);
+  return [{ ...union, keyword: 'type', params: { type: [...new Set(types)] } }];
+}
+
+function branchOf(error: ErrorObject, union: ErrorObject): string {
+  return error.schemaPath.slice(union.schemaPath.length + 1).split('/', 1)[0]!;
+}
+
+function pathOf({ instancePath }: ErrorObject): string[] {
+  const segments = instancePath.split('/').slice(1);
+  return segments.map((segment) => segment.replaceAll('~1', '/').replaceAll('~0', '~'));
+}
+
+/** What to call the value at a path: the member's name, or which item of which list. */
+function nameOf(path: Path, root: unknown): string {
+  if (path.length === 0) return 'the config';
+  const parent = path.slice(0, -1);
+  const last = path.at(-1)!;
+  return Array.isArray(valueAt(root, parent)) ? `item ${Number(last) + 1} of ${nameOf(parent, root)}` : String(last);
+}
+
+/** The value at a path; undefined if there is none. */
+export function valueAt(root: unknown, path: Path): unknown {
+  let value = root;
+  for (const segment of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, segment)) return undefined;
+    value = (value as Record<string, unknown>)[segment];
+  }
+  return value;
+}
+
+const typeNames: Record<string, string> = {
+  array: 'a list',
+  boolean: 'true or false',
+  integer: 'an integer',
+  null: 'empty',
+  number: 'a number',
+  object: 'a mapping',
+  string: 'a string',
+};
+const typeName = (type: string) => typeNames[type] ?? type;
+
+function show(value: unknown): string {
+  if (value === null || value === undefined) return 'empty';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object') return 'a mapping';
+  if (typeof value !== 'string') return String(value);
+  return JSON.stringify(value.length > 60 ? `${value.slice(0, 59)}…` : value);
+}
+
+const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
+/** `a, b or c` */
+export function listed(items: readonly string[], word: 'and' | 'or'): string {
+  if (items.length < 2) return items.join('');
+  return `${items.slice(0, -1).join(', ')} ${word} ${items.at(-1)}`;
+}

@@ -1,0 +1,84 @@
+/** What validation finds: one sentence at one place of a config. */
+import type { Locator, Source } from './locate.ts';
+
+/** In this order a config is examined. */
+export type Stage =
+  /** It is YAML or JSON, and what it takes from outside is there. */
+  | 'syntax'
+  /** It has the members a config has. */
+  | 'shape'
+  /** Its plugins load. */
+  | 'plugins'
+  /** Their options are what they ask for. */
+  | 'options'
+  /** They fit into pipelines. */
+  | 'apply'
+  /** It makes sense as a whole. */
+  | 'lint';
+
+export interface Finding {
+  /** As it was given on the command line. */
+  readonly file: string;
+  /** From 1. */
+  readonly line: number;
+  /** From 1, in UTF-16 code units. */
+  readonly column: number;
+  readonly severity: 'error' | 'warning';
+  readonly stage: Stage;
+  /** One sentence without a full stop. It holds no value that came from the environment or from a file. */
+  readonly message: string;
+}
+
+/** The members that lead from the root of a config to a place in it; items of lists by their index. */
+export type Path = readonly (string | number)[];
+
+export interface Remark {
+  readonly stage: Stage;
+  readonly message: string;
+  readonly severity?: Finding['severity'];
+  /** It is about the member's name, not about its value. */
+  readonly atKey?: boolean;
+}
+
+/** Collects the findings about one config. */
+export class Findings {
+  readonly #locator: Locator;
+  readonly #list: Finding[] = [];
+  readonly #wrong: Path[] = [];
+
+  constructor(locator: Locator) {
+    this.#locator = locator;
+  }
+
+  /** Remarks on what is at `path`. */
+  add(path: Path, { atKey = false, ...remark }: Remark): void {
+    const { source, keyOffset, valueOffset } = this.#locator.find(path);
+    this.addAt(source, atKey ? keyOffset : valueOffset, remark);
+    if (remark.severity !== 'warning') this.#wrong.push(path);
+  }
+
+  /** Remarks on a character of a file. */
+  addAt(source: Source, offset: number, { stage, message, severity = 'error' }: Remark): void {
+    const { line, col: column } = source.lines.linePos(offset);
+    this.#list.push({ file: source.file, line, column, severity, stage, message });
+  }
+
+  get errors(): number {
+    return this.#list.filter(({ severity }) => severity === 'error').length;
+  }
+
+  /** There is no error at `path`, within it, or around it. */
+  isSound(path: Path): boolean {
+    return this.#wrong.every((wrong) =>
+      wrong.some((segment, index) => index < path.length && String(segment) !== String(path[index])),
+    );
+  }
+
+  /** In the order of their places; files as they were given. */
+  inOrder(files: readonly string[]): Finding[] {
+    return this.#list.sort(
+      (one, other) =>
+        files.indexOf(one.file) - files.indexOf(other.file) || one.line - other.line || one.column - other.column,
+    );
+  }
+}

@@ -1,0 +1,240 @@
+/** Checks that a config makes sense as a whole, down to the plugins' `apply`, which opens nothing. */
+import { type Composed, composePipeline, dryServices, linkMode, tapping } from '../compose.ts';
+import { PluginError } from '../errors.ts';
+import { Pool } from '../pool.ts';
+import { type Address, formatAddress } from '../runtime/address.ts';
+import type { KeySettings, ListenerSettings, PoolSettings } from '../settings.ts';
+import type { Built, Draft } from './build.ts';
+import { listed, valueAt } from './describe.ts';
+import type { Path } from './finding.ts';
+import { formatPlace } from './locate.ts';
+import { suggest } from './suggest.ts';
+
+/** A MAC is no harder to guess than its key. */
+const leastSecretBytes = 16;
+
+export function lint(draft: Draft, built: Built, secrets: ReadonlyMap<string, string>): void {
+  const { config, findings } = draft;
+  lintReferences(draft);
+  lintKeys(draft, built.keys);
+  for (const pool of built.pools.values()) lintPool(draft, pool);
+  lintAddresses(draft, [...built.listeners.values()]);
+  for (const listener of built.listeners.values()) {
+    lintListenerTls(draft, listener);
+    const pool = built.pools.get(listener.pool);
+    if (pool !== undefined && findings.isSound(['keys'])) lintPipeline(draft, listener, pool, built.keys, secrets);
+  }
+  if (Object.keys(config.listeners ?? {}).length === 0 && findings.isSound(['listeners'])) {
+    findings.add([], { stage: 'lint', message: 'the config has no listeners' });
+  }
+}
+
+/** Names must be those of something; also checked where the rest of a listener is not in order. */
+function lintReferences({ config, written, findings }: Draft): void {
+  const pools = membersOf(config.pools);
+  const listeners = membersOf(config.listeners);
+  for (const name of listeners) check('pool', pools, ['listeners', name, 'pool']);
+  for (const index of membersOf(config.tests)) check('listener', listeners, ['tests', index, 'listener']);
+  const used = listeners.map((name) => valueAt(config, ['listeners', name, 'pool']) as string);
+  for (const pool of pools) {
+    // A misspelt one is remarked on already.
+    if (used.includes(pool) || used.some((name) => !pools.includes(name))) continue;
+    const message = `no listener feeds the pool "${pool}"`;
+    findings.add(['pools', pool], { stage: 'lint', severity: 'warning', message, atKey: true });
+  }
+
+  function check(kind: string, known: readonly string[], path: Path): void {
+    const name = valueAt(config, path);
+    if (typeof name !== 'string' || known.includes(name)) return;
+    const shown = String(valueAt(written, path));
+    const others = suggest(shown, known) || (known.length > 0 ? `; there is ${listed(known, 'and')}` : '');
+    findings.add(path, { stage: 'lint', message: `there is no ${kind} "${shown}"${others}` });
+  }
+}
+
+/** The names of a section's members, or none if it is not what it should be. */
+const membersOf = (section: unknown) => (typeof section === 'object' && section !== null ? Object.keys(section) : []);
+
+function lintKeys({ written, findings }: Draft, keys: readonly KeySettings[]): void {
+  const ids = new Map<string, number>();
+  for (const [index, { id, secret }] of keys.entries()) {
+    const twin = ids.get(id);
+    if (twin !== undefined) {
+      const message = `the key "${id}" is there twice; ids tell keys apart`;
+      findings.add(['keys', index, 'id'], { stage: 'lint', message });
+    }
+    ids.set(id, index);
+    const path = ['keys', index, 'secret'];
+    if (secret.length < leastSecretBytes) {
+      const message = `the secret has ${secret.length} bytes; it needs at least ${leastSecretBytes}`;
+      findings.add(path, { stage: 'lint', message });
+    } else if (!String(valueAt(written, path)).includes('${')) {
+      const message = 'the secret stands in the config; take it from outside with "${env:NAME}" or "${file:PATH}"';
+      findings.add(path, { stage: 'lint', severity: 'warning', message });
+    }
+  }
+}
+
+function lintPool({ findings, locator }: Draft, { name, backends, tls }: PoolSettings): void {
+  const path = ['pools', name];
+  const byFoldedName = new Map<string, string>();
+  const byNumber = new Map<number, string>();
+  for (const { name, number } of backends) {
+    const at = [...path, 'backends', name];
+    const twin = byFoldedName.get(name.toLowerCase());
+    if (twin !== undefined) {
+      const message = `"${name}" differs from "${twin}" in letter case only, which some protocols do not tell apart`;
+      findings.add(at, { stage: 'lint', message, atKey: true });
+    }
+    byFoldedName.set(name.toLowerCase(), name);
+    if (number === undefined) continue;
+    const owner = byNumber.get(number);
+    if (owner !== undefined) {
+      const place = locator.find([...path, 'backends', owner, 'number']);
+      const message = `number ${number} is that of backend "${owner}" (${formatPlace(place.source, place.valueOffset)})`;
+      findings.add([...at, 'number'], { stage: 'lint', message });
+    } else {
+      byNumber.set(number, name);
+    }
+  }
+  if (backends.every(({ weight }) => weight === 0)) {
+    const message = 'every backend has weight 0, so that none gets new work';
+    findings.add([...path, 'backends'], { stage: 'lint', severity: 'warning', message, atKey: true });
+  }
+  if (tls !== undefined && !backends.some(({ address }) => address.transport === 'tls')) {
+    const message = 'no backend has a tls:// address, so that this has no effect';
+    findings.add([...path, 'tls'], { stage: 'lint', severity: 'warning', message, atKey: true });
+  }
+}
+
+function lintListenerTls({ findings }: Draft, { name, listen, tls }: ListenerSettings): void {
+  const path = ['listeners', name];
+  if (listen.transport === 'tls' && tls === undefined) {
+    findings.add([...path, 'listen'], {
+      stage: 'lint',
+      message: 'a tls:// listener needs "tls" with certificate and key',
+    });
+  }
+  if (listen.transport !== 'tls' && tls !== undefined) {
+    const message = `"listen" is ${listen.transport}, so that "tls" has no effect; write tls:// there`;
+    findings.add([...path, 'tls'], { stage: 'lint', message, atKey: true });
+  }
+  if (tls !== undefined && tls.clientCertificate !== 'none' && tls.ca === undefined) {
+    const message = 'client certificates need "ca", which says who may sign them';
+    findings.add([...path, 'tls', 'clientCertificate'], { stage: 'lint', message });
+  }
+}
+
+/** Two listeners cannot open one address. */
+function lintAddresses({ findings, locator }: Draft, listeners: readonly ListenerSettings[]): void {
+  for (const [index, { name, listen }] of listeners.entries()) {
+    const twin = listeners.slice(0, index).find((other) => collide(other.listen, listen));
+    if (twin === undefined) continue;
+    const { source, valueOffset } = locator.find(['listeners', twin.name, 'listen']);
+    const message = `${formatAddress(listen)} is taken by listener "${twin.name}" (${formatPlace(source, valueOffset)})`;
+    findings.add(['listeners', name, 'listen'], { stage: 'lint', message });
+  }
+}
+
+function collide(one: Address, other: Address): boolean {
+  if (one.transport === 'unix' || other.transport === 'unix') {
+    return one.transport === other.transport && one.path === other.path;
+  }
+  if (one.port !== other.port || one.port === 0) return false;
+  return one.host === other.host || takesAll(one, other) || takesAll(other, one);
+}
+
+/** `0.0.0.0` takes a port on every IPv4 address, `::` on every address. */
+function takesAll({ host }: Address, other: Address): boolean {
+  return host === '::' || (host === '0.0.0.0' && !other.host.includes(':'));
+}
+
+function lintPipeline(
+  { written, findings }: Draft,
+  listener: ListenerSettings,
+  poolSettings: PoolSettings,
+  keys: readonly KeySettings[],
+  secrets: ReadonlyMap<string, string>,
+): void {
+  const path = ['listeners', listener.name];
+  const entries = [...path, 'pipeline'];
+  const { mode } = listener.identifiers;
+  const modePath = [...path, 'identifiers', 'mode'];
+  if (mode !== undefined && mode !== 'plain' && keys.length === 0) {
+    findings.add(modePath, { stage: 'lint', message: `${mode} identifiers need "keys"` });
+    return;
+  }
+
+  const pool = new Pool(poolSettings);
+  let composed: Composed;
+  try {
+    composed = composePipeline(listener, pool, dryServices(keys));
+  } catch (error) {
+    if (!(error instanceof PluginError)) throw error;
+    const at = optionPath(error);
+    const message = [...secrets].reduce((text, [secret, reference]) => hide(text, secret, reference), error.message);
+    findings.add(at, { stage: 'apply', message, atKey: at.length === entries.length + 2 });
+    return;
+  }
+
+  const { hooks, facts, messageKeys } = composed;
+  const [framer, ...moreFramers] = tapping(hooks, 'frame');
+  if (framer === undefined) {
+    const message = 'no plugin of this pipeline taps frame; add a protocol plugin';
+    findings.add(entries, { stage: 'apply', message, atKey: true });
+  }
+  for (const plugin of moreFramers) {
+    const message = `"${plugin}" taps frame, but "${framer}" does already; a pipeline has one protocol plugin`;
+    findings.add(entryPath(plugin), { stage: 'apply', message, atKey: true });
+  }
+  if (tapping(hooks, 'chooseBackend').length === 0) {
+    const message = 'no plugin of this pipeline taps chooseBackend; add a strategy plugin';
+    findings.add(entries, { stage: 'apply', message, atKey: true });
+  }
+
+  if (facts.identifiers === 'number') {
+    if (mode !== undefined && mode !== 'plain') {
+      const message = `"${framer}" carries identifiers as numbers, which cannot be ${mode}`;
+      findings.add(modePath, { stage: 'apply', message });
+    }
+    for (const { name, number } of pool.backends) {
+      if (number !== undefined) continue;
+      const message = `backend "${name}" needs a number: in listener "${listener.name}" it is the identifier`;
+      findings.add(['pools', pool.name, 'backends', name], { stage: 'apply', message, atKey: true });
+    }
+  }
+  if (linkMode(pool, facts) === 'shared' && !facts.correlates) {
+    const message = `"${framer}" cannot tell whose answer it is on a shared link in listener "${listener.name}"`;
+    findings.add(['pools', pool.name, 'links'], { stage: 'apply', message });
+  }
+  const exposed = ['message', ...Object.keys(facts.keys ?? {})];
+  for (const { plugin, key } of messageKeys) {
+    if (exposed.includes(key)) continue;
+    const others = suggest(key, exposed) || `; there is ${listed(exposed, 'and')}`;
+    const option = Object.entries(listener.pipeline.find((use) => use.plugin.name === plugin)!.options as object).find(
+      ([, value]) => value === key,
+    );
+    const message = `"${framer}" has no key "${key}"${others}`;
+    findings.add([...entryPath(plugin), ...(option === undefined ? [] : [option[0]])], { stage: 'apply', message });
+  }
+
+  function entryPath(plugin: string): Path {
+    const index = listener.pipeline.findLastIndex((use) => use.plugin.name === plugin);
+    return [...entries, index, plugin];
+  }
+
+  /** Plugins begin what they say about an option with its name (`id.size: …`); point at it. */
+  function optionPath({ plugin, cause }: PluginError): Path {
+    const entry = entryPath(plugin);
+    const [option = ''] = /^[\w.-]+(?=: )/.exec(cause instanceof Error ? cause.message : '') ?? [];
+    const at = [...entry, ...option.split('.')];
+    return valueAt(written, at) === undefined ? entry : at;
+  }
+}
+
+/** Texts shorter than this are no secrets, and turn up in messages by chance. */
+const shortestHidden = 4;
+
+function hide(text: string, secret: string, reference: string): string {
+  return secret.length < shortestHidden ? text : text.replaceAll(secret, () => reference);
+}

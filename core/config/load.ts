@@ -1,0 +1,99 @@
+/**
+ * Loads a config: files to settings, or to findings that say what is wrong with it. It goes through all stages
+ * (finding.ts), each as far as the one before lets it, so that one run shows all mistakes. Nothing is opened.
+ */
+import type { PluginDefinition } from '../plugin.ts';
+import type { Settings } from '../settings.ts';
+import { buildSettings } from './build.ts';
+import { type Finding, Findings, type Path, type Stage } from './finding.ts';
+import { lint } from './lint.ts';
+import type { Locator } from './locate.ts';
+import { mergeSources, readSources } from './parse.ts';
+import { loadPlugin } from './plugins.ts';
+import { substitute } from './substitute.ts';
+import { schemaFault, validate } from './validate.ts';
+
+export interface Loaded {
+  /** Undefined if there are errors among the findings. */
+  readonly settings?: Settings;
+  /** In the order of their places. */
+  readonly findings: readonly Finding[];
+  /** The plugins that the config may use, built-in ones first. */
+  readonly plugins: readonly PluginDefinition[];
+}
+
+export interface LoadOptions {
+  /** The plugins that need no `plugins` entry. Undefined: those of plugins/. */
+  readonly builtins?: readonly PluginDefinition[];
+  /** What `${env:NAME}` reads. Undefined: the environment. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/**
+ * @param paths files, or directories of files, which together are one config
+ * @throws PointsmanError (rejects with) if a file cannot be read
+ */
+export async function loadConfig(paths: readonly string[], options: LoadOptions = {}): Promise<Loaded> {
+  const sources = readSources(paths);
+  const builtins = options.builtins ?? (await import('./builtins.ts')).builtinPlugins;
+  const { value: written, locator, problems } = mergeSources(sources);
+  const findings = new Findings(locator);
+  const files = sources.map(({ file }) => file);
+  for (const { source, offset, message } of problems) findings.addAt(source, offset, { stage: 'syntax', message });
+  if (problems.length > 0) return { findings: findings.inOrder(files), plugins: builtins };
+
+  const { value, secrets, problems: missing } = substitute(written, locator, options.env ?? process.env);
+  for (const { path, message } of missing) findings.add(path, { stage: 'syntax', message });
+  const unfilled = new Set(missing.map(({ path }) => path.join('/')));
+
+  const plugins = new Map(builtins.map((plugin) => [plugin.name, plugin]));
+  await loadThirdParty((value as { plugins?: unknown }).plugins, plugins, locator, findings);
+  const allLoaded = findings.isSound(['plugins']);
+
+  // A pipeline that names a plugin which could not be loaded is not at fault.
+  const { config, mistakes } = validate(value, written, plugins.values(), { open: !allLoaded });
+  for (const { path, message, atKey } of mistakes) {
+    if (unfilled.has(path.join('/'))) continue; // nobody knows yet what will stand there
+    findings.add(path, { stage: stageOf(path, atKey), message, atKey });
+  }
+
+  const draft = { config, written, plugins, locator, findings };
+  const built = buildSettings(draft);
+  lint(draft, built, secrets);
+  return {
+    ...(findings.errors === 0 && {
+      settings: { keys: built.keys, pools: [...built.pools.values()], listeners: [...built.listeners.values()] },
+    }),
+    findings: findings.inOrder(files),
+    plugins: [...plugins.values()],
+  };
+}
+
+function stageOf(path: Path, atKey: boolean): Stage {
+  const [section, , member, , plugin, option] = path;
+  if (section !== 'listeners' || member !== 'pipeline' || plugin === undefined) return 'shape';
+  return option === undefined && atKey ? 'plugins' : 'options';
+}
+
+/** Adds the plugins of the config's `plugins` list to `plugins`. */
+async function loadThirdParty(
+  list: unknown,
+  plugins: Map<string, PluginDefinition>,
+  locator: Locator,
+  findings: Findings,
+): Promise<void> {
+  if (!Array.isArray(list)) return;
+  for (const [index, specifier] of list.entries()) {
+    const path = ['plugins', index];
+    if (typeof specifier !== 'string' || !findings.isSound(path)) continue;
+    try {
+      const plugin = await loadPlugin(specifier, locator.find(path).source.file);
+      const fault = schemaFault(plugin);
+      if (fault !== undefined) throw new Error(`the options schema of plugin "${plugin.name}" is not valid: ${fault}`);
+      if (plugins.has(plugin.name)) throw new Error(`there is a plugin "${plugin.name}" already`);
+      plugins.set(plugin.name, plugin);
+    } catch (error) {
+      findings.add(path, { stage: 'plugins', message: (error as Error).message });
+    }
+  }
+}

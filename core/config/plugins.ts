@@ -1,0 +1,75 @@
+/** Loads third-party plugins: packages and files, .js and .ts. */
+import { existsSync } from 'node:fs';
+import { register } from 'node:module';
+import { dirname, extname, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import semver from 'semver';
+import { apiVersion, type PluginDefinition } from '../plugin.ts';
+
+/**
+ * Loads a plugin.
+ * @param specifier a path that begins with `.` or `/`, or a package name
+ * @param configFile what paths are relative to, and where packages are looked for
+ * @throws Error (rejects with) that says in one sentence why it is none
+ */
+export async function loadPlugin(specifier: string, configFile: string): Promise<PluginDefinition> {
+  await teachImport();
+  const isFile = /^[./]/.test(specifier);
+  const file = resolve(dirname(configFile), specifier);
+  if (isFile && !existsSync(file)) throw new Error(`cannot load plugin "${specifier}": no such file`);
+  const url = isFile ? pathToFileURL(file) : `${packageScheme}${specifier}#${pathToFileURL(resolve(configFile))}`;
+  let plugin: unknown;
+  try {
+    ({ default: plugin } = (await import(String(url))) as { default?: unknown });
+  } catch (cause) {
+    const [why] = (cause instanceof Error ? cause.message : String(cause)).split('\n', 1);
+    throw new Error(`cannot load plugin "${specifier}": ${why}`, { cause });
+  }
+  const fault = faultOf(plugin);
+  if (fault !== undefined) throw new Error(`plugin "${specifier}" ${fault}`);
+  return plugin as PluginDefinition;
+}
+
+/** What keeps a module's default export from being a plugin; undefined if nothing does. */
+function faultOf(plugin: unknown): string | undefined {
+  if (typeof plugin !== 'object' || plugin === null) return 'has no plugin as its default export';
+  const { name, summary, pointsman, options, apply } = plugin as Partial<Record<keyof PluginDefinition, unknown>>;
+  if (typeof name !== 'string' || !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name)) {
+    return 'has no name of lower-case words joined by "-"';
+  }
+  if (typeof summary !== 'string') return 'has no summary';
+  if (typeof options !== 'object' || (options as { type?: unknown } | null)?.type !== 'object') {
+    return 'has no options schema: Type.Object({ … })';
+  }
+  if (typeof apply !== 'function') return 'has no apply function';
+  if (typeof pointsman !== 'string' || semver.validRange(pointsman) === null) {
+    return `does not say which plugin API it is for: pointsman: '^${semver.major(apiVersion)}'`;
+  }
+  if (!semver.satisfies(apiVersion, pointsman)) return `is for plugin API ${pointsman}; this is ${apiVersion}`;
+  return undefined;
+}
+
+const packageScheme = 'pointsman-plugin:';
+let taught = false;
+
+/**
+ * Teaches `import()`, once, to load TypeScript (tsx), to look for packages where the config stands, and to give plugins
+ * this very core when they import 'pointsman': of another copy, `instanceof` would not recognise the refusals.
+ */
+async function teachImport(): Promise<void> {
+  if (taught) return;
+  taught = true;
+  const tsx = await import('tsx/esm/api');
+  tsx.register({ tsconfig: false });
+  const core = new URL(`../index${extname(fileURLToPath(import.meta.url))}`, import.meta.url).href;
+  // A module of its own, since Node.js runs it in another thread. What tsx takes for CommonJS, for want of a package.json
+  // that says otherwise, is an ES module: plugins are.
+  const hooks = `
+    export async function resolve(specifier, context, next) {
+      if (specifier === 'pointsman') return { url: ${JSON.stringify(core)}, format: 'module', shortCircuit: true };
+      const [, name, parentURL] = /^${packageScheme}(.*)#(.*)$/.exec(specifier) ?? [];
+      const found = await (name === undefined ? next(specifier, context) : next(name, { ...context, parentURL }));
+      return found.format === 'commonjs' && /\\.ts(\\?|$)/.test(found.url) ? { ...found, format: 'module' } : found;
+    }`;
+  register(`data:text/javascript,${encodeURIComponent(hooks)}`);
+}

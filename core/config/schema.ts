@@ -1,0 +1,353 @@
+/**
+ * The schema of a config: the core's part here, with one branch for each plugin that a pipeline may use. It is what
+ * ajv compiles, what editors read (schemas/) and what the docs are made from, so every member is described.
+ */
+import Type, { type Static, type TSchema } from 'typebox';
+import type { PluginDefinition } from '../plugin.ts';
+import { defaultLimits } from '../settings.ts';
+
+/** Names of pools, listeners and backends. A backend's goes over the wire, so it is plain ASCII and short. */
+const name = '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$';
+
+const closed = { additionalProperties: false };
+const mapOf = <Value extends TSchema>(value: Value, options: object) =>
+  Type.Record(Type.String({ pattern: name }), value, { ...closed, ...options });
+
+const seconds = (description: string, options: object) =>
+  Type.Number({ description, minimum: 0, maximum: 86_400, ...options });
+const bytes = (description: string, options: object) =>
+  Type.Integer({ description, minimum: 1, maximum: 2 ** 30, ...options });
+const count = (description: string, options: object) =>
+  Type.Integer({ description, minimum: 1, maximum: 2 ** 24, ...options });
+const path = (description: string) =>
+  Type.String({ description: `${description} A PEM file, relative to the config file.`, minLength: 1 });
+const address = (description: string) => Type.String({ description, minLength: 1 });
+
+const key = Type.Object(
+  {
+    id: Type.String({
+      pattern: '^[a-z0-9-]{1,15}$',
+      description: 'Names the key in identifiers: 1 to 15 characters of a-z, 0-9 and "-".',
+    }),
+    secret: Type.String({
+      writeOnly: true,
+      description: 'At least 16 bytes, best from outside the config: "${env:NAME}" or "${file:PATH}".',
+    }),
+  },
+  { ...closed, description: 'A key that signs and verifies identifiers.' },
+);
+
+// Ajv ignores (and in strict mode refuses) defaults inside a union, so that of `weight` is filled in by load.ts.
+const backend = Type.Union(
+  [
+    address('The address of the backend: tcp://host:port, tls://host:port or unix:/path.'),
+    Type.Object(
+      {
+        address: address('The address of the backend: tcp://host:port, tls://host:port or unix:/path.'),
+        weight: Type.Optional(
+          Type.Number({
+            minimum: 0,
+            maximum: 1000,
+            description: 'Its share of new work relative to the others; 0: no new work. Default: 1.',
+          }),
+        ),
+        number: Type.Optional(
+          Type.Integer({
+            minimum: 1,
+            maximum: Number.MAX_SAFE_INTEGER,
+            description: 'Its identifier in fixed-width binary fields, unique in the pool.',
+          }),
+        ),
+      },
+      closed,
+    ),
+  ],
+  {
+    description: 'A backend: its address, or its address with weight and number. Its name is its identity on the wire.',
+  },
+);
+
+const pool = Type.Object(
+  {
+    backends: mapOf(backend, { minProperties: 1, description: 'The backends by name.' }),
+    links: Type.Optional(
+      Type.Enum(['shared', 'dedicated'], {
+        description:
+          'shared: connections that carry many clients; dedicated: one for each client and backend. ' +
+          'Default: shared where the protocol plugin can correlate, else dedicated.',
+      }),
+    ),
+    linksPerBackend: Type.Integer({
+      minimum: 1,
+      maximum: 64,
+      default: 1,
+      description: 'How many shared links each listener keeps to each backend.',
+    }),
+    queueBytes: bytes(
+      'How many bytes may wait for one backend. Above it, reading from what feeds it pauses until half is gone; ' +
+        'above twice that, messages are refused.',
+      { default: 4_194_304 },
+    ),
+    connectSeconds: seconds('How long a connect may take, in seconds, with the handshake replayed after it.', {
+      minimum: 0.01,
+      default: 5,
+    }),
+    keepaliveSeconds: seconds('TCP keepalive starts after that many seconds without traffic; 0: never.', {
+      default: 30,
+    }),
+    tls: Type.Optional(
+      Type.Object(
+        {
+          ca: Type.Optional(path("Who may sign the backends' certificates. Default: the system's authorities.")),
+          certificate: Type.Optional(path('Our own certificate, for backends that ask for one.')),
+          key: Type.Optional(path('The key of that certificate.')),
+          serverName: Type.Optional(
+            Type.String({
+              minLength: 1,
+              description: "The name a backend's certificate must be for. Default: its host.",
+            }),
+          ),
+          verify: Type.Boolean({ default: true, description: "Whether backends' certificates are verified." }),
+        },
+        { ...closed, description: 'How links to tls:// backends are secured.' },
+      ),
+    ),
+  },
+  { ...closed, description: 'A named set of backends.' },
+);
+
+const limits = Type.Object(
+  {
+    messageBytes: bytes('The longest message, in bytes.', { default: defaultLimits.messageBytes }),
+    headerBytes: bytes('The longest header, in bytes, in protocols that have one.', {
+      default: defaultLimits.headerBytes,
+    }),
+    queueBytes: bytes(
+      'How many bytes may wait for one client. Above it, a dedicated link pauses, and a client of shared links is closed.',
+      { default: defaultLimits.queueBytes },
+    ),
+    connections: count('How many clients may be connected at once.', { default: defaultLimits.connections }),
+    connectionsPerAddress: count('How many of them from one address; 0: as many as `connections`.', {
+      minimum: 0,
+      default: defaultLimits.connectionsPerAddress,
+    }),
+    inFlight: count('How many requests may wait for their answer at once.', { default: defaultLimits.inFlight }),
+    headerSeconds: seconds("How long a message's header may take to arrive, in seconds; 0: for ever.", {
+      default: defaultLimits.headerSeconds,
+    }),
+    idleSeconds: seconds('How long a client connection may be without traffic, in seconds; 0: for ever.', {
+      default: defaultLimits.idleSeconds,
+    }),
+    replySeconds: seconds('How long an answer is waited for, in seconds.', {
+      minimum: 0.01,
+      default: defaultLimits.replySeconds,
+    }),
+    affinityEntries: count('How many ids of related messages are remembered.', {
+      default: defaultLimits.affinityEntries,
+    }),
+  },
+  { ...closed, default: {}, description: 'Bounds, enforced before anything is buffered.' },
+);
+
+const listener = <Entry extends TSchema>(pipelineEntry: Entry) =>
+  Type.Object(
+    {
+      listen: address('Where clients connect: tcp://host:port, tls://host:port or unix:/path; port 0 is any free one.'),
+      pool: Type.String({ description: 'The name of the pool it feeds.' }),
+      advertise: Type.Optional(
+        Type.String({
+          description:
+            'host:port that the protocol writes where peers must reach us. Default: the address it listens on.',
+        }),
+      ),
+      pipeline: Type.Array(pipelineEntry, {
+        minItems: 1,
+        description: 'The plugins, each with its options: one protocol plugin, one or more strategies.',
+      }),
+      identifiers: Type.Object(
+        {
+          mode: Type.Optional(
+            Type.Enum(['plain', 'signed', 'sealed'], {
+              description:
+                "plain: the backend's bare name or number; signed: with a MAC; sealed: encrypted too. " +
+                'Default: signed where there are keys and the protocol can carry it, else plain.',
+            }),
+          ),
+          whenDown: Type.Optional(
+            Type.Enum(['refuse', 'rechoose'], {
+              description:
+                'What becomes of a message whose identifier names a backend that is down or gone. ' +
+                'Default: as the protocol plugin says, else refuse.',
+            }),
+          ),
+        },
+        { ...closed, default: {}, description: 'How identifiers are written and obeyed.' },
+      ),
+      limits,
+      tls: Type.Optional(
+        Type.Object(
+          {
+            certificate: path('The certificate of the listener, with the chain.'),
+            key: path('The key of that certificate.'),
+            ca: Type.Optional(path('Who may sign client certificates.')),
+            clientCertificate: Type.Enum(['none', 'optional', 'required'], {
+              default: 'none',
+              description: 'Whether clients are asked for a certificate, and whether they must have one.',
+            }),
+          },
+          { ...closed, description: 'The TLS side of a tls:// listener.' },
+        ),
+      ),
+    },
+    { ...closed, description: 'An address where clients connect, a pipeline, and the pool it feeds.' },
+  );
+
+const names = (description: string) => Type.Optional(Type.Array(Type.String(), { minItems: 1, description }));
+const optionalText = (description: string) => Type.Optional(Type.String({ description }));
+
+/** The bytes of a message in a test, written in one of four ways. */
+const messageBytes = {
+  text: optionalText('The bytes as text.'),
+  hex: optionalText('The bytes in hexadecimal; white space is ignored.'),
+  base64: optionalText('The bytes in base64.'),
+  file: optionalText('A file that holds the bytes, relative to the config file.'),
+};
+
+const step = Type.Object(
+  {
+    send: Type.Optional(
+      Type.Object(
+        {
+          ...messageBytes,
+          from: optionalText('A name for the client that sends it; equal names are one connection.'),
+          split: Type.Optional(Type.Enum(['every-byte'], { description: 'Sent in pieces of one byte.' })),
+        },
+        { ...closed, description: 'A client sends a message.' },
+      ),
+    ),
+    reply: Type.Optional(
+      Type.Object(
+        {
+          ...messageBytes,
+          from: optionalText('The backend that answers. Default: the one that got the last message.'),
+        },
+        { ...closed, description: 'A backend answers.' },
+      ),
+    ),
+    advance: Type.Optional(
+      Type.String({ pattern: '^[0-9]+(ms|s|m|h)$', description: 'Moves the virtual clock: 500ms, 31s, 5m, 1h.' }),
+    ),
+    down: names('These backends go down.'),
+    up: names('These backends come back.'),
+    drain: names('These backends get no new work.'),
+    expect: Type.Optional(
+      Type.Object(
+        {
+          backend: optionalText('The backend that gets the message.'),
+          sameBackendAs: optionalText('The test step or client whose backend it is too.'),
+          notBackend: optionalText('A backend that does not get it.'),
+          contains: optionalText('Text that stands in what leaves.'),
+          bytes: optionalText('All that leaves, as text.'),
+          hex: optionalText('All that leaves, in hexadecimal.'),
+          identifier: optionalText('The backend that the identifier names.'),
+          refused: optionalText('The reason for which the message is refused.'),
+          closed: Type.Optional(Type.Boolean({ description: 'Whether the connection is closed.' })),
+        },
+        { ...closed, description: 'What must follow.' },
+      ),
+    ),
+  },
+  { ...closed, minProperties: 1, description: 'One step of a test.' },
+);
+
+const test = Type.Object(
+  {
+    name: Type.String({ minLength: 1, description: 'What holds, as a sentence.' }),
+    listener: Type.String({ description: 'The name of the listener that clients connect to.' }),
+    steps: Type.Array(step, { minItems: 1, description: 'What happens, in order.' }),
+  },
+  { ...closed, description: 'A test of this config.' },
+);
+
+const configSchema = <Entry extends TSchema>(pipelineEntry: Entry) =>
+  Type.Object(
+    {
+      $schema: Type.Optional(Type.String({ description: 'Where editors find the schema of this file.' })),
+      keys: Type.Optional(
+        Type.Array(key, {
+          description: 'Keys of identifiers: the first signs, all verify. Identifiers are plain without.',
+        }),
+      ),
+      pools: Type.Optional(mapOf(pool, { description: 'The pools by name.' })),
+      listeners: Type.Optional(mapOf(listener(pipelineEntry), { description: 'The listeners by name.' })),
+      plugins: Type.Optional(
+        Type.Array(Type.String({ minLength: 1 }), {
+          description:
+            'Third-party plugins: package names, or paths, relative to the config file, that begin with "." or "/".',
+        }),
+      ),
+      tests: Type.Optional(Type.Array(test, { description: 'Tests of this config, run by `pointsman test`.' })),
+    },
+    {
+      ...closed,
+      patternProperties: { '^x-': {} },
+      description: 'A config of pointsman. Members that begin with "x-" are ignored: a place for YAML anchors.',
+    },
+  );
+
+const anyPipelineEntry = Type.Record(Type.String(), Type.Record(Type.String(), Type.Unknown()));
+
+/** A config that has passed the schema, with its defaults. */
+export type Config = Static<ReturnType<typeof configSchema<typeof anyPipelineEntry>>>;
+
+/**
+ * The schema of configs whose pipelines use these plugins.
+ * @param open lets pipelines name other plugins too, as the schema for editors must
+ */
+export function composeSchema(plugins: Iterable<PluginDefinition>, { open = false } = {}): object {
+  const branches: Record<string, object> = {};
+  for (const { name, summary, options } of plugins) {
+    // Options the plugin does not know are mistakes, also where its schema forgets to say so; `sip:` alone means no options.
+    branches[name] = { additionalProperties: false, description: summary, ...options, type: ['object', 'null'] };
+  }
+  const entry = Type.Unsafe({
+    type: 'object',
+    description: 'One plugin with its options.',
+    properties: branches,
+    minProperties: 1,
+    maxProperties: 1,
+    additionalProperties: open
+      ? { type: ['object', 'null'], description: 'A third-party plugin with its options.' }
+      : false,
+  });
+  return withoutRequiredDefaults(configSchema(entry)) as object;
+}
+
+/** The schema as a file for editors and CI: JSON Schema draft-07, which they all know. */
+export function schemaText(plugins: Iterable<PluginDefinition>, options: { open: boolean }): string {
+  const schema = {
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    $id: 'https://unpkg.com/pointsman@1/schemas/pointsman.schema.json',
+    title: 'pointsman config',
+    ...composeSchema(plugins, options),
+  };
+  return `${JSON.stringify(schema, undefined, 2)}\n`;
+}
+
+/** A member that has a default may be left out; TypeBox lists it as required because it is there once defaults are. */
+function withoutRequiredDefaults(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(withoutRequiredDefaults);
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const copy: Record<string, unknown> = {};
+  for (const [keyword, value] of Object.entries(schema)) {
+    copy[keyword] = keyword === 'default' ? value : withoutRequiredDefaults(value);
+  }
+  const { required, properties } = copy;
+  if (Array.isArray(required) && typeof properties === 'object' && properties !== null) {
+    const members = properties as Record<string, { default?: unknown }>;
+    const needed = required.filter((member) => members[member]?.default === undefined);
+    if (needed.length > 0) copy.required = needed;
+    else delete copy.required;
+  }
+  return copy;
+}

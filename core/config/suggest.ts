@@ -1,0 +1,38 @@
+/** Did you mean …? */
+
+/** Answers `; did you mean "x"?` for the candidate that `text` most looks like, or nothing if it looks like none. */
+export function suggest(text: string, candidates: Iterable<string>): string {
+  const folded = fold(text);
+  let nearest: string | undefined;
+  let least = Math.max(1, Math.floor(folded.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const steps = distance(folded, fold(candidate));
+    if (steps < least) {
+      least = steps;
+      nearest = candidate;
+    }
+  }
+  return nearest === undefined || nearest === text ? '' : `; did you mean "${nearest}"?`;
+}
+
+/** Letter case and the ways to join words are slips that cost nothing. */
+const fold = (text: string) => text.toLowerCase().replace(/[-_. ]/g, '');
+
+/** Insertions, deletions, replacements and swaps of neighbours from `a` to `b` (optimal string alignment). */
+function distance(a: string, b: string): number {
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1];
+      row[j] = Math.min(last[j]! + 1, row[j - 1]! + 1, last[j - 1]! + (same ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        row[j] = Math.min(row[j]!, beforeLast[j - 2]! + 1);
+      }
+    }
+    beforeLast = last;
+    last = row;
+  }
+  return last[b.length]!;
+}

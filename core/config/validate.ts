@@ -1,0 +1,54 @@
+/** Holds a config against the schema that its plugins make up, and fills in the defaults. */
+import { Ajv } from 'ajv';
+import type { PluginDefinition } from '../plugin.ts';
+import { describeErrors, type Mistake, valueAt } from './describe.ts';
+import { type Config, composeSchema } from './schema.ts';
+
+const ajv = () =>
+  new Ajv({ strict: true, allErrors: true, verbose: true, useDefaults: true, allowUnionTypes: true, logger: false });
+
+/** Why a plugin's options schema cannot be used; undefined if it can. */
+export function schemaFault(plugin: PluginDefinition): string | undefined {
+  try {
+    ajv().compile(composeSchema([plugin]));
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** The options of a plugin, those that are missing filled in; they are not checked. */
+export function withDefaults(plugin: PluginDefinition, options: unknown): unknown {
+  const copy = structuredClone(options);
+  ajv().compile(plugin.options)(copy);
+  return copy;
+}
+
+/**
+ * @param value the config; its defaults are filled in
+ * @param written the same config as it was written: what may be shown of it
+ * @param options open: pipelines may name plugins that are not among these
+ */
+export function validate(
+  value: unknown,
+  written: unknown,
+  plugins: Iterable<PluginDefinition>,
+  { open }: { open: boolean },
+): { config: Config; mistakes: Mistake[] } {
+  const check = ajv().compile<Config>(composeSchema(plugins, { open }));
+  giveOptions(value);
+  const mistakes = check(value) ? [] : describeErrors(check.errors!, written);
+  return { config: value as Config, mistakes };
+}
+
+/** A plugin without options (`- sip:`) has those that are the default. */
+function giveOptions(value: unknown): void {
+  const members = (of: unknown): unknown[] => (typeof of === 'object' && of !== null ? Object.values(of) : []);
+  for (const listener of members(valueAt(value, ['listeners']))) {
+    for (const entry of members(valueAt(listener, ['pipeline']))) {
+      for (const [name, options] of Object.entries(entry ?? {})) {
+        if (options === null) (entry as Record<string, unknown>)[name] = {};
+      }
+    }
+  }
+}

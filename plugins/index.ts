@@ -1,0 +1,9 @@
+/** The plugins that come with pointsman, in the order of listings: protocols, then strategies. */
+import lengthPrefixed from './protocols/length-prefixed.ts';
+import ndjson from './protocols/ndjson.ts';
+import sip from './protocols/sip/index.ts';
+import hashing from './strategies/hashing.ts';
+import leastLoaded from './strategies/least-loaded.ts';
+import roundRobin from './strategies/round-robin.ts';
+
+export const builtinPlugins = [ndjson, lengthPrefixed, sip, roundRobin, leastLoaded, hashing];

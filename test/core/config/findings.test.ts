@@ -1,0 +1,401 @@
+import { describe, expect, it } from 'vitest';
+import { makeCertificate } from '../../support/certificates.ts';
+import { check } from './check.ts';
+
+interface Case {
+  readonly when: string;
+  /** Lines 1 to 3; default: one sound pool. */
+  readonly pools?: string;
+  /** Lines 4 and on, in place of the members that are the default. */
+  readonly listener?: string;
+  /** The last lines. */
+  readonly more?: string;
+  readonly finds: string | string[];
+}
+
+const sound = {
+  pools: 'pools:\n  calls:\n    backends: { a: "tcp://127.0.0.1:7001", b: "tcp://127.0.0.1:7002" }',
+  listener: 'listen: tcp://127.0.0.1:5060\npool: calls\npipeline: [{ lines: }, { turns: }]',
+};
+
+/** Lines 1 to 3 are the pools, 4 and 5 begin the listener, which goes on from line 6. */
+function write({ pools = sound.pools, listener = sound.listener, more = '' }: Partial<Case>): string {
+  return `${pools}\nlisteners:\n  edge:\n${listener.replace(/^/gm, '    ')}\n${more}`;
+}
+
+function finds(cases: readonly Case[]): void {
+  it.each(cases)('$when', async (example) => {
+    const { lines } = await check(write(example), { env: { KEY: 'a key from the environment' } });
+    expect(lines).toEqual([example.finds].flat().map((line) => `edge.yaml:${line}`));
+  });
+}
+
+it('finds nothing wrong with what the examples below change', async () => {
+  expect((await check(write({}))).findings).toEqual([]);
+});
+
+describe('shape', () => {
+  const pool = (members: string) => `pools:\n  calls:\n    ${members}`;
+  finds([
+    {
+      when: 'a member is misspelt',
+      listener: `${sound.listener}\nlimit: {}`,
+      finds: '9:5  shape: "limit" is unknown here; did you mean "limits"?',
+    },
+    {
+      when: 'a member is like none',
+      listener: `${sound.listener}\nidentifiers: { colour: red }`,
+      finds: '9:20  shape: "colour" is unknown here; identifiers has mode and whenDown',
+    },
+    {
+      when: 'a unit is left out',
+      listener: `${sound.listener}\nlimits: { idle: 3 }`,
+      finds:
+        '9:15  shape: "idle" is unknown here; limits has messageBytes, headerBytes, queueBytes, connections, connectionsPerAddress, inFlight, headerSeconds, idleSeconds, replySeconds and affinityEntries',
+    },
+    {
+      when: 'a member is missing',
+      listener: 'pool: calls\npipeline: [{ lines: }, { turns: }]',
+      finds: '5:3  shape: edge has no "listen"',
+    },
+    {
+      when: 'two members are missing, one of them because it is misspelt',
+      listener: 'lissten: tcp://127.0.0.1:5060\npool: calls',
+      finds: [
+        '5:3  shape: edge has no "listen"',
+        '5:3  shape: edge has no "pipeline"',
+        '6:5  shape: "lissten" is unknown here; did you mean "listen"?',
+      ],
+    },
+    {
+      when: 'a member is empty',
+      listener: sound.listener.replace('calls', ''),
+      finds: ['7:5  shape: pool must be a string, not empty'],
+    },
+    {
+      when: 'a number is text',
+      listener: `${sound.listener}\nlimits: { messageBytes: 64k }`,
+      finds: '9:29  shape: messageBytes must be an integer, not "64k"',
+    },
+    {
+      when: 'a number is too large',
+      listener: `${sound.listener}\nlimits: { idleSeconds: 100000 }`,
+      finds: '9:28  shape: idleSeconds must be at most 86400, not 100000',
+    },
+    {
+      when: 'a choice is none of those there are',
+      listener: `${sound.listener}\nidentifiers: { mode: singed }`,
+      finds: '9:26  shape: mode must be "plain", "signed" or "sealed", not "singed"; did you mean "signed"?',
+    },
+    {
+      when: 'a mapping stands where a list belongs',
+      listener: sound.listener.replace('[{ lines: }, { turns: }]', '{ lines: , turns: }'),
+      finds: '8:15  shape: pipeline must be a list, not a mapping',
+    },
+    {
+      when: 'a backend is neither an address nor a mapping',
+      pools: pool('backends: { a: 7001 }'),
+      finds: '3:20  shape: a must be a string or a mapping, not 7001',
+    },
+    {
+      when: 'a backend has an unknown member',
+      pools: pool('backends: { a: { address: "tcp://[::1]:1", wieght: 2 } }'),
+      finds: '3:48  shape: "wieght" is unknown here; did you mean "weight"?',
+    },
+    {
+      when: 'a pool has no backends',
+      pools: pool('backends: {}'),
+      finds: '3:15  shape: backends must have 1 member or more',
+    },
+    {
+      when: 'a name has a space',
+      pools: pool('backends: { a b: "tcp://127.0.0.1:1" }'),
+      finds: '3:17  shape: "a b" is no name: 1 to 63 letters, digits, ".", "_" and "-", the first a letter or digit',
+    },
+    {
+      when: 'a pipeline is empty',
+      listener: sound.listener.replace('[{ lines: }, { turns: }]', '[]'),
+      finds: '8:15  shape: pipeline must have 1 item or more',
+    },
+    {
+      when: 'one entry of a pipeline names two plugins',
+      listener: sound.listener.replace('}, {', ', '),
+      finds: '8:16  shape: item 1 of pipeline must name one plugin; begin an entry of its own, with "- ", for each',
+    },
+    {
+      when: 'an entry of a pipeline is a bare name',
+      listener: sound.listener.replace('{ turns: }', 'turns'),
+      finds: '8:28  shape: item 2 of pipeline must be a mapping, not "turns"',
+    },
+    {
+      when: 'a plugin is misspelt',
+      listener: sound.listener.replace('turns', 'truns'),
+      finds: '8:30  plugins: there is no plugin "truns"; did you mean "turns"?',
+    },
+    {
+      when: 'a plugin is like none',
+      listener: sound.listener.replace('turns', 'sip'),
+      finds: '8:30  plugins: there is no plugin "sip"; there are lines, numbers, rival, turns and keyed',
+    },
+    {
+      when: 'a key has no id',
+      more: 'keys: [{ secret: x }]',
+      finds: '9:8  shape: item 1 of keys has no "id"',
+    },
+    {
+      when: 'a key id has capitals',
+      more: 'keys: [{ id: K1, secret: "0123456789abcdef" }]',
+      finds: '9:14  shape: id must have the form ^[a-z0-9-]{1,15}$, not "K1"',
+    },
+    {
+      when: 'a step of a test is empty',
+      more: 'tests: [{ name: t, listener: edge, steps: [{}] }]',
+      finds: '9:44  shape: item 1 of steps must have 1 member or more',
+    },
+  ]);
+});
+
+describe('options', () => {
+  const numbers = (options: string) => ({
+    pools: sound.pools.replaceAll(/"(tcp:[^"]*(\d))"/g, '{ address: "$1", number: $2 }'),
+    listener: sound.listener.replace('lines:', `numbers: ${options}`),
+  });
+  finds([
+    {
+      when: 'an option is misspelt',
+      ...numbers('{ sise: 4 }'),
+      finds: '8:29  options: "sise" is unknown here; did you mean "size"?',
+    },
+    {
+      when: 'an option is of the wrong type',
+      ...numbers('{ size: four }'),
+      finds: '8:35  options: size must be an integer, not "four"',
+    },
+    {
+      when: 'an option is none of a union of literals',
+      ...numbers('{ endian: Little }'),
+      finds: '8:37  options: endian must be "big" or "little", not "Little"; did you mean "little"?',
+    },
+    {
+      when: 'a member of an option is missing',
+      ...numbers('{ field: {} }'),
+      finds: '8:29  options: field has no "offset"',
+    },
+    {
+      when: 'options are no mapping',
+      ...numbers('4'),
+      finds: '8:27  options: numbers must be a mapping or empty, not 4',
+    },
+    {
+      when: 'an item of a list is wrong',
+      ...numbers('{ stamp: [request, reply] }'),
+      finds: '8:46  options: item 2 of stamp must be "request" or "response", not "reply"',
+    },
+    {
+      when: 'an item of a list is there twice',
+      ...numbers('{ stamp: [request, request] }'),
+      finds: '8:36  options: stamp has the same item twice: items 1 and 2',
+    },
+    {
+      when: 'a text has too many characters, of the wrong kind',
+      ...numbers('{ marker: 00xx00 }'),
+      finds: [
+        '8:37  options: marker must have 4 characters or fewer',
+        '8:37  options: marker must have the form ^[0-9a-f]+$, not "00xx00"',
+      ],
+    },
+    {
+      when: 'apply finds an option wrong',
+      ...numbers('{ field: { offset: 9 } }'),
+      finds: '8:46  apply: [numbers] apply: field.offset: 9 is beyond the frame',
+    },
+  ]);
+});
+
+describe('apply', () => {
+  const pipeline = (entries: string) => sound.listener.replace('[{ lines: }, { turns: }]', entries);
+  finds([
+    {
+      when: 'no plugin frames',
+      listener: pipeline('[{ turns: }]'),
+      finds: '8:5  apply: no plugin of this pipeline taps frame; add a protocol plugin',
+    },
+    {
+      when: 'two plugins frame',
+      listener: pipeline('[{ lines: }, { rival: }, { turns: }]'),
+      finds: '8:30  apply: "rival" taps frame, but "lines" does already; a pipeline has one protocol plugin',
+    },
+    {
+      when: 'two plugins declare the protocol',
+      listener: pipeline('[{ lines: }, { numbers: }, { turns: }]'),
+      finds: '8:30  apply: [numbers] apply: a pipeline has one protocol, and another plugin has declared it',
+    },
+    {
+      when: 'no plugin chooses',
+      listener: pipeline('[{ lines: }]'),
+      finds: '8:5  apply: no plugin of this pipeline taps chooseBackend; add a strategy plugin',
+    },
+    {
+      when: 'a protocol that writes numbers meets backends without',
+      pools: sound.pools.replace('"tcp://127.0.0.1:7002"', '{ address: "tcp://127.0.0.1:7002", number: 2 }'),
+      listener: pipeline('[{ numbers: }, { turns: }]'),
+      finds: '3:17  apply: backend "a" needs a number: in listener "edge" it is the identifier',
+    },
+    {
+      when: 'numbers are to be signed',
+      pools: sound.pools.replaceAll(/"(tcp:[^"]*(\d))"/g, '{ address: "$1", number: $2 }'),
+      listener: `${pipeline('[{ numbers: }, { turns: }]')}\nidentifiers: { mode: signed }`,
+      more: 'keys: [{ id: k1, secret: "${env:KEY}" }]',
+      finds: '9:26  apply: "numbers" carries identifiers as numbers, which cannot be signed',
+    },
+    {
+      when: 'links are shared by a protocol that cannot tell answers apart',
+      pools: sound.pools.replace('    back', '    links: shared\n    back'),
+      listener: pipeline('[{ lines: { shared: false } }, { turns: }]'),
+      finds: '3:12  apply: "lines" cannot tell whose answer it is on a shared link in listener "edge"',
+    },
+    {
+      when: 'a strategy asks for a key that the protocol does not expose',
+      pools: sound.pools.replaceAll(/"(tcp:[^"]*(\d))"/g, '{ address: "$1", number: $2 }'),
+      listener: pipeline('[{ numbers: }, { keyed: { key: acount } }]'),
+      finds: '8:46  apply: "numbers" has no key "acount"; did you mean "account"?',
+    },
+  ]);
+});
+
+describe('lint', () => {
+  const second = (listen: string) =>
+    `  next:\n    { listen: "${listen}", pool: calls, pipeline: [{ lines: }, { turns: }] }`;
+  finds([
+    {
+      when: 'a pool is misspelt',
+      listener: sound.listener.replace('calls', 'call'),
+      finds: '7:11  lint: there is no pool "call"; did you mean "calls"?',
+    },
+    {
+      when: 'a pool feeds nobody',
+      pools: sound.pools
+        .replace('pools:\n', 'pools: { spare: { backends: { a: tcp://a:1 } },')
+        .replace(/$/, '}}')
+        .replace('  calls:\n', ' calls: {\n'),
+      finds: '1:10  warning: no listener feeds the pool "spare"',
+    },
+    {
+      when: 'an address is bad',
+      pools: sound.pools.replace('tcp://127.0.0.1:7001', '127.0.0.1:7001'),
+      finds: '3:20  lint: "127.0.0.1:7001" is no address; write tcp://host:port, tls://host:port or unix:/path',
+    },
+    {
+      when: 'a scheme is not spoken yet',
+      listener: sound.listener.replace('tcp:', 'udp:'),
+      finds: '6:13  lint: "udp://127.0.0.1:5060": this version does not speak udp; it speaks tcp, tls and unix',
+    },
+    {
+      when: 'advertise has no port',
+      listener: `${sound.listener}\nadvertise: sip.example.net`,
+      finds: '9:16  lint: "sip.example.net" is not of the form host:port',
+    },
+    {
+      when: 'two listeners have one address',
+      more: second('tcp://127.0.0.1:5060'),
+      finds: '10:15  lint: tcp://127.0.0.1:5060 is taken by listener "edge" (edge.yaml:6:13)',
+    },
+    {
+      when: 'a listener takes an address of another with all others',
+      more: second('tcp://0.0.0.0:5060'),
+      finds: '10:15  lint: tcp://0.0.0.0:5060 is taken by listener "edge" (edge.yaml:6:13)',
+    },
+    {
+      when: 'two backends have one number',
+      pools: sound.pools.replaceAll(/"(tcp:[^"]*)"/g, '{ address: "$1", number: 7 }'),
+      finds: '3:114  lint: number 7 is that of backend "a" (edge.yaml:3:63)',
+    },
+    {
+      when: 'two backends differ in letter case only',
+      pools: sound.pools.replace('b:', 'A:'),
+      finds: '3:44  lint: "A" differs from "a" in letter case only, which some protocols do not tell apart',
+    },
+    {
+      when: 'no backend has weight',
+      pools: sound.pools.replaceAll(/"(tcp:[^"]*)"/g, '{ address: "$1", weight: 0 }'),
+      finds: '3:5  warning: every backend has weight 0, so that none gets new work',
+    },
+    {
+      when: 'identifiers are to be signed without keys',
+      listener: `${sound.listener}\nidentifiers: { mode: signed }`,
+      finds: '9:26  lint: signed identifiers need "keys"',
+    },
+    {
+      when: 'a secret is short',
+      more: 'keys: [{ id: k1, secret: "fifteen bytes!!" }]',
+      finds: '9:26  lint: the secret has 15 bytes; it needs at least 16',
+    },
+    {
+      when: 'a secret stands in the config',
+      more: 'keys: [{ id: k1, secret: "sixteen bytes !!" }]',
+      finds:
+        '9:26  warning: the secret stands in the config; take it from outside with "${env:NAME}" or "${file:PATH}"',
+    },
+    {
+      when: 'two keys have one id',
+      more: 'keys: [{ id: k1, secret: "${env:KEY}" }, { id: k1, secret: "${env:KEY}" }]',
+      finds: '9:48  lint: the key "k1" is there twice; ids tell keys apart',
+    },
+    {
+      when: 'a tls listener has no certificate',
+      listener: sound.listener.replace('tcp:', 'tls:'),
+      finds: '6:13  lint: a tls:// listener needs "tls" with certificate and key',
+    },
+    {
+      when: 'a certificate is not there',
+      listener: `${sound.listener.replace('tcp:', 'tls:')}\ntls: { certificate: cert.pem, key: key.pem }`,
+      finds: ['9:25  lint: cannot read cert.pem: no such file', '9:40  lint: cannot read key.pem: no such file'],
+    },
+    {
+      when: 'links have a certificate without its key',
+      pools: sound.pools.replace('    back', '    tls: { certificate: edge.yaml }\n    back').replace('tcp:', 'tls:'),
+      finds: '3:5  lint: certificate and key go together',
+    },
+    {
+      when: 'links have TLS settings without a use',
+      pools: sound.pools.replace('    back', '    tls: { verify: false }\n    back'),
+      finds: '3:5  warning: no backend has a tls:// address, so that this has no effect',
+    },
+  ]);
+
+  it('there are no listeners', async () => {
+    expect((await check('# nothing\n')).lines).toEqual(['edge.yaml:1:1  lint: the config has no listeners']);
+  });
+
+  describe('certificates', () => {
+    const config = (listen: string, tls: string) =>
+      write({ listener: `${sound.listener.replace('tcp://127.0.0.1', `${listen}://127.0.0.1`)}\ntls: ${tls}` });
+
+    it.each([
+      ['tls', '{ certificate: a.cert, key: a.key, ca: a.cert, clientCertificate: required }', []],
+      [
+        'tls',
+        '{ certificate: a.cert, key: b.key }',
+        [
+          expect.stringMatching(
+            /^edge.yaml:9:5 {2}lint: these certificates and keys cannot be used: .*key values mismatch/,
+          ),
+        ],
+      ],
+      [
+        'tls',
+        '{ certificate: a.cert, key: a.key, clientCertificate: required }',
+        ['edge.yaml:9:64  lint: client certificates need "ca", which says who may sign them'],
+      ],
+      [
+        'tcp',
+        '{ certificate: a.cert, key: a.key }',
+        ['edge.yaml:9:5  lint: "listen" is tcp, so that "tls" has no effect; write tls:// there'],
+      ],
+    ])('of a %s listener with %s', async (listen, tls, expected) => {
+      const [a, b] = await Promise.all([makeCertificate('a'), makeCertificate('b')]);
+      const files = { 'a.cert': a.certificate, 'a.key': a.key, 'b.key': b.key };
+      expect((await check({ 'edge.yaml': config(listen, tls), ...files })).lines).toEqual(expected);
+    });
+  });
+});
