@@ -1,0 +1,70 @@
+/** The log: pino, one JSON object a line; readable lines on a terminal. */
+import { pino, symbols } from 'pino';
+import pretty from 'pino-pretty';
+import { type LogLevel, type Stream, wantsColours } from './output.ts';
+
+/** An event that repeats is logged once in that time, so that a flood of bad input is none of log lines. */
+const repeatMs = 1000;
+/** How many different events are told apart. */
+const mostEvents = 1024;
+
+export interface LogOptions {
+  readonly level: LogLevel;
+  readonly stream: Stream;
+  /** Milliseconds that only grow. Undefined: the system's. */
+  readonly now?: () => number;
+}
+
+export function createLog({ level, stream, now = () => performance.now() }: LogOptions): pino.Logger {
+  const repeats = new Repeats(now);
+  const options: pino.LoggerOptions = {
+    level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    hooks: {
+      logMethod(args, method, level) {
+        if (level < warn) return method.apply(this, args);
+        // What makes an event: who logs (the child's bindings), at what level, with which text.
+        const [fields, text] = args as unknown as [object, string?];
+        const suppressed = repeats.admit(`${this[symbols.chindingsSym as never] as string}${level}${text}`);
+        if (suppressed === undefined) return;
+        if (suppressed === 0) method.apply(this, args);
+        else method.apply(this, [{ ...fields, suppressed }, text] as never);
+      },
+    },
+  };
+  if (stream.isTTY !== true) return pino(options, stream as pino.DestinationStream);
+  const format = pretty.prettyFactory({
+    colorize: wantsColours(stream),
+    translateTime: 'SYS:HH:MM:ss.l',
+    singleLine: true,
+  });
+  return pino(options, { write: (line) => void stream.write(format(line)) });
+}
+
+const { warn } = pino.levels.values as { warn: number };
+
+/** Remembers when events were let through last. */
+class Repeats {
+  readonly #now: () => number;
+  readonly #events = new Map<string, { at: number; suppressed: number }>();
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Answers how many like it were suppressed since the last one, or undefined if this one is to be as well. */
+  admit(event: string): number | undefined {
+    const now = this.#now();
+    const last = this.#events.get(event);
+    if (last !== undefined && now - last.at < repeatMs) {
+      last.suppressed++;
+      return undefined;
+    }
+    this.#events.delete(event); // so that the map is in the order of times
+    if (this.#events.size >= mostEvents) this.#events.delete(this.#events.keys().next().value!);
+    this.#events.set(event, { at: now, suppressed: 0 });
+    return last?.suppressed ?? 0;
+  }
+}

@@ -1,0 +1,104 @@
+#!/usr/bin/env node
+/** The command line. Each verb has a file of its own, loaded when it is called for. */
+import { inspect } from 'node:util';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { PointsmanError } from '../errors.ts';
+import { exitCodes, logLevels, type Output } from './output.ts';
+import { packageVersion } from './version.ts';
+
+const output: Output = process;
+
+const formatOption = () => new Option('--format <format>', 'how to print').choices(['text', 'json']).default('text');
+const configArgument = (name: string) =>
+  new Argument(name, 'config files, or directories of them: together one config');
+
+const program = new Command('pointsman')
+  .description('A message-level load balancer.')
+  .version(packageVersion(), '-V, --version', 'print the version')
+  .showSuggestionAfterError()
+  .exitOverride();
+
+program
+  .command('run')
+  .description('balance until SIGINT or SIGTERM')
+  .addArgument(configArgument('<config...>'))
+  .addOption(new Option('--log-level <level>', 'log this and what is graver').choices(logLevels).default('info'))
+  .action(async (paths, options) => {
+    const { run } = await import('./run.ts');
+    finish(await run(paths, options, output));
+  });
+
+program
+  .command('validate')
+  .description('say what is wrong with a config')
+  .addArgument(configArgument('<config...>'))
+  .addOption(formatOption())
+  .option('--deny-warnings', 'take warnings for errors')
+  .action(async (paths, options) => {
+    const { validate } = await import('./validate.ts');
+    finish(await validate(paths, options, output));
+  });
+
+program
+  .command('schema')
+  .description('print the JSON Schema of configs')
+  .addArgument(configArgument('[config...]'))
+  .action(async (paths) => {
+    const { schema } = await import('./schema.ts');
+    finish(await schema(paths, output));
+  });
+
+program
+  .command('plugins')
+  .description('list the plugins that a config can use')
+  .addArgument(configArgument('[config...]'))
+  .addOption(formatOption())
+  .action(async (paths, options) => {
+    const { plugins } = await import('./plugins.ts');
+    finish(await plugins(paths, options, output));
+  });
+
+program
+  .command('demo')
+  .description('show it at work: embedded backends, a balancer and clients on loopback ports')
+  .addOption(new Option('--messages <count>', 'end after that many messages').argParser(positive))
+  .addOption(new Option('--seconds <count>', 'end after that long').argParser(positive))
+  .action(async (options) => {
+    const { demo } = await import('./demo.ts');
+    finish(await demo(options));
+  });
+
+program
+  .command('version')
+  .description('print the version')
+  .action(() => {
+    output.stdout.write(`${packageVersion()}\n`);
+  });
+
+/** For options that count something. */
+function positive(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It must be a positive integer.');
+}
+
+/** Sets the exit code; what a plugin has left open does not keep the process. */
+function finish(code: number): void {
+  process.exitCode = code;
+  setTimeout(() => process.exit(), 1000).unref();
+}
+
+// That nobody reads any more is no reason to end.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? exitCodes.clean : exitCodes.couldNotRun;
+  } else {
+    // Our own errors say all there is to say; any other is a defect, and its stack helps to find it.
+    const text = error instanceof PointsmanError ? error.message : inspect(error);
+    output.stderr.write(`pointsman: ${text}\n`);
+    finish(exitCodes.couldNotRun);
+  }
+}

@@ -1,0 +1,26 @@
+/** Where a verb writes. */
+export interface Stream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+}
+
+export interface Output {
+  /** What was asked for. */
+  readonly stdout: Stream;
+  /** What went wrong. */
+  readonly stderr: Stream;
+}
+
+/** Exit codes of all verbs. */
+export const exitCodes = { clean: 0, findings: 1, couldNotRun: 2 } as const;
+
+/** Colours are for people at terminals who have not declined them (no-color.org). */
+export function wantsColours(stream: Stream): boolean {
+  return stream.isTTY === true && (process.env.NO_COLOR ?? '') === '';
+}
+
+/** `1 pool`, `2 pools` */
+export const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
+export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof logLevels)[number];

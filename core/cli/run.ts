@@ -1,0 +1,89 @@
+/** `pointsman run`: balances until it is told to stop. */
+import { constants } from 'node:os';
+import { Balancer } from '../balancer.ts';
+import { loadConfig } from '../config/load.ts';
+import { PointsmanError } from '../errors.ts';
+import { nodeRuntime } from '../runtime/node.ts';
+import { createLog } from './log.ts';
+import { exitCodes, type LogLevel, type Output, wantsColours } from './output.ts';
+import { countFindings, textReport } from './report/text.ts';
+
+/** How long answers that are due are waited for when it stops. */
+const stopSeconds = 10;
+
+export interface RunOptions {
+  readonly logLevel: LogLevel;
+}
+
+type Signal = 'SIGINT' | 'SIGTERM';
+
+/** The part of `process` that hears signals. */
+export interface Signals {
+  on(signal: Signal, listener: (signal: Signal) => void): unknown;
+  off(signal: Signal, listener: (signal: Signal) => void): unknown;
+  exit(code: number): void;
+}
+
+export async function run(
+  paths: readonly string[],
+  options: RunOptions,
+  { stdout, stderr }: Output,
+  signals: Signals = process,
+): Promise<number> {
+  const { settings, findings } = await loadConfig(paths);
+  stderr.write(textReport(findings, wantsColours(stderr)));
+  if (settings === undefined) {
+    stderr.write(`${countFindings(findings)}; nothing was started\n`);
+    return exitCodes.findings;
+  }
+
+  const log = createLog({ level: options.logLevel, stream: stdout });
+  const balancer = new Balancer(settings, { runtime: nodeRuntime(), log });
+  const stop = listenForStop(signals);
+  try {
+    await balancer.start();
+    log.info({ listeners: settings.listeners.length, pools: settings.pools.length }, 'started');
+    log.info({ signal: await stop.asked, deadlineSeconds: stopSeconds }, 'stopping');
+    await balancer.stop({ deadlineSeconds: stopSeconds });
+  } catch (error) {
+    if (!(error instanceof PointsmanError)) throw error;
+    stderr.write(`${error.message}\n`);
+    return exitCodes.couldNotRun;
+  } finally {
+    stop.forget();
+  }
+  for (const [listener, stats] of Object.entries(balancer.stats().listeners)) log.info({ listener, stats }, 'stopped');
+  return exitCodes.clean;
+}
+
+/** npm and npx pass on a Ctrl-C that the terminal has sent already: what comes so soon after the first signal is the same one. */
+const echoMs = 500;
+
+/** The first SIGINT or SIGTERM asks to stop; one more exits at once. */
+export function listenForStop(
+  signals: Signals,
+  now: () => number = () => performance.now(),
+): { readonly asked: Promise<Signal>; forget(): void } {
+  let ask: (signal: Signal) => void = () => {};
+  let askedAt: number | undefined;
+  const asked = new Promise<Signal>((resolve) => {
+    ask = resolve;
+  });
+  const hear = (signal: Signal) => {
+    if (askedAt === undefined) {
+      askedAt = now();
+      ask(signal);
+    } else if (now() - askedAt >= echoMs) {
+      signals.exit(128 + constants.signals[signal]);
+    }
+  };
+  signals.on('SIGINT', hear);
+  signals.on('SIGTERM', hear);
+  return {
+    asked,
+    forget() {
+      signals.off('SIGINT', hear);
+      signals.off('SIGTERM', hear);
+    },
+  };
+}

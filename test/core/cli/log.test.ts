@@ -1,0 +1,72 @@
+import { stripVTControlCharacters } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { createLog } from '../../../core/cli/log.ts';
+import { collect } from './streams.ts';
+
+function logAt(now = { ms: 0 }) {
+  const { stdout } = collect();
+  const log = createLog({ level: 'info', stream: stdout, now: () => now.ms });
+  const take = () => {
+    const lines = stdout.text.split('\n').slice(0, -1);
+    stdout.text = '';
+    return lines.map((line) => {
+      const { time, ...fields } = JSON.parse(line);
+      expect(time).toMatch(/^\d{4}-\d\d-\d\dT/);
+      return fields;
+    });
+  };
+  return { log, take, now };
+}
+
+describe('the log', () => {
+  it('is one JSON object a line, with what its children name', () => {
+    const { log, take } = logAt();
+    log.child({ listener: 'edge' }).info({ address: 'tcp://127.0.0.1:5060' }, 'listening');
+    log.debug({}, 'not this');
+    log.warn('plain');
+    expect(take()).toEqual([
+      { level: 'info', listener: 'edge', address: 'tcp://127.0.0.1:5060', msg: 'listening' },
+      { level: 'warn', msg: 'plain' },
+    ]);
+  });
+
+  it('is readable on a terminal', () => {
+    const { stdout } = collect({ isTTY: true });
+    createLog({ level: 'info', stream: stdout }).info({ listener: 'edge' }, 'listening');
+    const text = stripVTControlCharacters(stdout.text);
+    expect(text).toMatch(/^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: listening \{"listener":"edge"\}\n$/);
+  });
+
+  it('tells a warning that repeats once a second, with how often it came', () => {
+    const { log, take, now } = logAt();
+    const edge = log.child({ listener: 'edge' });
+    const other = log.child({ listener: 'other' });
+    for (let i = 0; i < 5; i++) edge.warn({ i }, 'forged');
+    other.warn({}, 'forged');
+    edge.warn({}, 'too large');
+    edge.error({}, 'forged');
+    expect(take()).toEqual([
+      { level: 'warn', listener: 'edge', i: 0, msg: 'forged' },
+      { level: 'warn', listener: 'other', msg: 'forged' },
+      { level: 'warn', listener: 'edge', msg: 'too large' },
+      { level: 'error', listener: 'edge', msg: 'forged' },
+    ]);
+    now.ms = 999;
+    edge.warn({}, 'forged');
+    expect(take()).toEqual([]);
+    now.ms = 1000;
+    edge.warn({ i: 6 }, 'forged');
+    now.ms = 2000;
+    edge.warn({ i: 7 }, 'forged');
+    expect(take()).toEqual([
+      { level: 'warn', listener: 'edge', i: 6, suppressed: 5, msg: 'forged' },
+      { level: 'warn', listener: 'edge', i: 7, msg: 'forged' },
+    ]);
+  });
+
+  it('tells informative events every time', () => {
+    const { log, take } = logAt();
+    for (let i = 0; i < 3; i++) log.info({}, 'listening');
+    expect(take()).toHaveLength(3);
+  });
+});
