@@ -98,7 +98,7 @@ export interface ListenerStats {
   readonly backends: Readonly<Record<string, BackendStats>>;
 }
 
-export interface BackendStats {
+interface BackendStats {
   readonly up: boolean;
   readonly messages: number;
   readonly inFlight: number;

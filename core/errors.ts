@@ -2,7 +2,7 @@
 
 export type Fault = 'client' | 'backend' | 'config' | 'plugin' | 'internal';
 
-export interface ErrorFacts {
+interface ErrorFacts {
   readonly fault: Fault;
   readonly summary: string;
 }

@@ -5,10 +5,10 @@ export type { Client } from './client.ts';
 export { type ErrorCode, errorCodes, PluginError, PointsmanError } from './errors.ts';
 export type { Exchange, ExchangeTable } from './exchanges.ts';
 export { KeyedHash } from './hash.ts';
-export type { Detected, Framed, HookName, Hooks } from './hooks.ts';
+export type { Detected, Framed, HookName, HookSignatures, Hooks, Tappable } from './hooks.ts';
 export type { Link } from './link.ts';
 export type { Message, RouteReason, Side, Span } from './message.ts';
-export { Discard, discard, type Reason, Refusal, refusal } from './outcome.ts';
+export { type CoreReason, Discard, discard, type Reason, Refusal, refusal } from './outcome.ts';
 export {
   apiVersion,
   type Clock,

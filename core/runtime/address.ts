@@ -1,6 +1,6 @@
 /** Addresses as configs write them: `tcp://host:port`, `tls://host:port`, `unix:/path`. */
 
-export type Transport = 'tcp' | 'tls' | 'unix';
+type Transport = 'tcp' | 'tls' | 'unix';
 
 export interface Address {
   readonly transport: Transport;

@@ -55,7 +55,7 @@ export interface Wire {
   readonly closed: boolean;
 }
 
-export interface VirtualBackend {
+interface VirtualBackend {
   readonly name: string;
   /** Links the balancer opened to it that are open now, oldest first. */
   readonly links: Wire[];

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { embed } from '../../support/embedded.ts';
 import roundRobin from '../../../plugins/strategies/round-robin.ts';
+import { embed } from '../../support/embedded.ts';
 import mllp from './mllp.ts';
 
 const block = (...segments: string[]) => `\x0b${segments.map((segment) => `${segment}\r`).join('')}\x1c\r`;

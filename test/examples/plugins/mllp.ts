@@ -14,7 +14,9 @@ export default definePlugin({
       description: 'The segment that carries the identifier: ZPM|uas-1.',
     }),
   }),
-  samples: [{ name: 'an admission', bytes: Buffer.from('\x0bMSH|^~\\&|ADT|A|LAB|B|20261123||ADT^A01|1|P|2.5\r\x1c\r') }],
+  samples: [
+    { name: 'an admission', bytes: Buffer.from('\x0bMSH|^~\\&|ADT|A|LAB|B|20261123||ADT^A01|1|P|2.5\r\x1c\r') },
+  ],
 
   apply(hooks, { segment }, scope) {
     const tag = Buffer.from(`\r${segment}|`);
