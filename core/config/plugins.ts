@@ -1,6 +1,6 @@
 /** Loads third-party plugins: packages and files, .js and .ts. */
 import { existsSync } from 'node:fs';
-import { register } from 'node:module';
+import nodeModule from 'node:module';
 import { dirname, extname, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import semver from 'semver';
@@ -62,14 +62,19 @@ async function teachImport(): Promise<void> {
   const tsx = await import('tsx/esm/api');
   tsx.register({ tsconfig: false });
   const core = new URL(`../index${extname(fileURLToPath(import.meta.url))}`, import.meta.url).href;
-  // A module of its own, since Node.js runs it in another thread. What tsx takes for CommonJS, for want of a package.json
-  // that says otherwise, is an ES module: plugins are.
+  // A module of its own, since older Node.js runs it in another thread, where `next` answers promises. What tsx takes for
+  // CommonJS, for want of a package.json that says otherwise, is an ES module: plugins are.
   const hooks = `
-    export async function resolve(specifier, context, next) {
+    const adopt = (found) =>
+      found.format === 'commonjs' && /\\.ts(\\?|$)/.test(found.url) ? { ...found, format: 'module' } : found;
+    export function resolve(specifier, context, next) {
       if (specifier === 'pointsman') return { url: ${JSON.stringify(core)}, format: 'module', shortCircuit: true };
       const [, name, parentURL] = /^${packageScheme}(.*)#(.*)$/.exec(specifier) ?? [];
-      const found = await (name === undefined ? next(specifier, context) : next(name, { ...context, parentURL }));
-      return found.format === 'commonjs' && /\\.ts(\\?|$)/.test(found.url) ? { ...found, format: 'module' } : found;
+      const found = name === undefined ? next(specifier, context) : next(name, { ...context, parentURL });
+      return found instanceof Promise ? found.then(adopt) : adopt(found);
     }`;
-  register(`data:text/javascript,${encodeURIComponent(hooks)}`);
+  const url = `data:text/javascript,${encodeURIComponent(hooks)}`;
+  const { registerHooks } = nodeModule as { registerHooks?: (hooks: object) => void };
+  if (registerHooks === undefined) nodeModule.register(url);
+  else registerHooks(await import(url));
 }
