@@ -123,12 +123,12 @@ describe('Message', () => {
         fc.infiniteStream(fc.nat(1_000_000)),
         (content, list, shuffle) => {
           // Edits from left to right that do not overlap …
-          let end = 0;
+          let next = 0;
           const placed = list.flatMap(({ skip, remove, insert }) => {
             // … and two never start at one offset, as then their order matters.
-            const offset = end === 0 ? skip : end + 1 + skip;
+            const offset = next + skip;
             if (offset + remove > content.length) return [];
-            end = offset + remove;
+            next = offset + remove + 1;
             return [{ offset, remove, insert }];
           });
           let expected = [...content];
