@@ -44,7 +44,7 @@ export class Client extends Peer {
     if (!this.closed && !this.stalled) this.socket?.resume();
   }
 
-  /** An answer, the last it waited for, has been forwarded. */
+  /** An answer, maybe the last it waited for, has been forwarded. */
   onSettled(): void {
     this.#finishIfDone();
   }
@@ -63,9 +63,9 @@ export class Client extends Peer {
 
   /** Closes a half-closed connection when nothing is owed to it: at the end of the turn, as a request may just be on its way to another backend. */
   #finishIfDone(): void {
-    if (!this.ended || !this.pipeline.answersAreKnown) return;
+    if (!this.ended) return;
     this.pipeline.atTurnEnd(() => {
-      if (this.links.size === 0 && this.outstanding === 0) this.closeGently();
+      if (!this.closed && this.pipeline.hasAllAnswers(this)) this.closeGently();
     });
   }
 

@@ -80,9 +80,12 @@ export class Pipeline {
     this.#accounting = options.accounting;
   }
 
-  /** Whether it can be told when a client has all its answers: by exchanges, or by the end of its dedicated links. */
-  get answersAreKnown(): boolean {
-    return this.#options.exchanges !== undefined || this.links.mode === 'dedicated';
+  /** Whether a client that has half-closed is known to have all its answers: by exchanges, by the end of its links, or from the protocol. */
+  hasAllAnswers(client: Client): boolean {
+    if (client.links.size > 0 || client.outstanding > 0) return false;
+    const { exchanges, facts } = this.#options;
+    if (exchanges !== undefined || this.links.mode === 'dedicated') return true;
+    return facts.answersDue?.(client) === 0;
   }
 
   /** Takes the messages out of `bytes[start, end)` one by one; answers how far it came. What is left, the peer keeps. */
@@ -244,6 +247,7 @@ export class Pipeline {
       destination.outbox.append(message, counters);
       destination.lastActivityMs = message.atMs;
       if (message.exchange !== undefined) this.#answered(message.exchange, message.atMs);
+      if (destination.ended) destination.onSettled();
     } else {
       const link = this.links.for(message.source, destination);
       if (link === undefined) return noDestination;

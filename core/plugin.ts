@@ -155,6 +155,11 @@ export interface ProtocolFacts {
   readonly correlates?: boolean;
   /** If it uses `scope.exchanges`, on whatever links: the width in bits of the field that carries the id. */
   readonly correlationBits?: number;
+  /**
+   * How many answers a client waits for, for protocols on shared links without exchanges that can tell: a client that has
+   * half-closed is closed when there are none. Undefined: it is closed some time after its last message.
+   */
+  answersDue?(client: Client): number;
   /** On dedicated links it need not see what backends send: bytes are relayed as they come. Undefined: false. */
   readonly relaysAnswers?: boolean;
   /** What becomes of a message that names a backend which is gone from the config, unless the listener's `whenDown` says. Undefined: refuse. */

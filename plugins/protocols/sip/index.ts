@@ -59,6 +59,8 @@ export default definePlugin({
     const rewriter = new Rewriter(self, identifiers, new BranchHash(scope.secret('sip branch')));
     const tagHash = new TagHash(scope.secret('sip to-tag'));
     const senderOf = scope.perClient((client) => new Sender(client));
+    /** How many requests of a client wait for their final response. */
+    const dueOf = scope.perClient(() => ({ answers: 0 }));
 
     // State of the message at hand, from `frame` to `forward`.
     const header = new Header();
@@ -75,6 +77,7 @@ export default definePlugin({
       namesClients: true,
       correlates: true,
       whenGone: 'rechoose',
+      answersDue: (client) => dueOf(client).answers,
       relatedIds(message, ids) {
         const { via } = header;
         if (header.method === method.invite) ids.seconds = ringingSeconds;
@@ -176,7 +179,13 @@ export default definePlugin({
     });
 
     hooks.forward.tap('sip', (message) => {
-      if (header.isRequest || header.status < 200 || message.from !== 'backend') return;
+      if (header.isRequest) {
+        if (message.from === 'client' && header.method !== method.ack) dueOf(message.client!).answers++;
+        return;
+      }
+      if (header.status < 200 || message.from !== 'backend') return;
+      const due = dueOf(message.client!);
+      if (due.answers > 0) due.answers--; // a retransmission settles nothing more
       const { branchStart, branchEnd } = clientVia;
       if (branchStart > 0) {
         scope.affinity.settle(

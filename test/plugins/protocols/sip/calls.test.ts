@@ -9,6 +9,7 @@ import {
   calleeRoutes,
   callerRoutes,
   format,
+  parse,
   parseOne,
   request,
   respond,
@@ -32,6 +33,26 @@ function establish(options: { callId?: string } = {}) {
   const answer = parseOne(alice.text());
   return { alice, backend, invite, answer };
 }
+
+describe('a client that half-closes', () => {
+  it('still gets the final responses it waits for, then the connection is closed', () => {
+    const alice = rig.client();
+    alice.send(request('INVITE', { branch: 'z9hG4bKinvite' }));
+    const { name, message: invite } = arrival(rig);
+    alice.end();
+    rig.backend(name).link.send(respond(invite, '180 Ringing', 'bob1'));
+    expect(alice.closed).toBe(false);
+    rig.backend(name).link.send(respond(invite, '200 OK', 'bob1'));
+    expect(parse(alice.text()).map(({ startLine }) => startLine)).toEqual(['SIP/2.0 180 Ringing', 'SIP/2.0 200 OK']);
+    expect(alice.closed).toBe(true);
+  });
+
+  it('is closed at once if it waits for none', () => {
+    const { alice } = establish();
+    alice.end();
+    expect(alice.closed).toBe(true);
+  });
+});
 
 describe('a call from a client', () => {
   it('runs from INVITE to BYE at one backend, its answers at their client', () => {
