@@ -24,18 +24,24 @@ export function nodeRuntime(): Runtime {
 
 async function listen(options: ListenOptions, accept: (socket: Socket) => SocketHandler): Promise<ListeningSocket> {
   const { address } = options;
-  const onConnection = (stream: net.Socket) => {
-    const socket = new NodeSocket(stream);
-    socket.attach(accept(socket));
-  };
   const netOptions = { allowHalfOpen: true, noDelay: true };
   let server: net.Server;
   if (address.transport === 'tls') {
     if (options.tls === undefined) throw new Error('a tls:// listener needs a certificate and a key');
-    server = tls.createServer({ ...netOptions, ...serverTls(options.tls) }, onConnection);
+    server = tls.createServer({ ...netOptions, ...serverTls(options.tls) }, (stream) => {
+      const socket = new NodeSocket(stream);
+      socket.attach(accept(socket));
+    });
     server.on('tlsClientError', (error: Error) => options.onError(error));
   } else {
-    server = net.createServer(netOptions, onConnection);
+    server = net.createServer({ ...netOptions, pauseOnConnect: true }, (stream) => {
+      const reader = new SharedReader();
+      const reading = reader.takeOver(stream);
+      if (reading === undefined) stream.resume();
+      const socket = new NodeSocket(reading ?? stream);
+      reader.handler = accept(socket);
+      socket.attach(reader.handler, reading !== undefined);
+    });
   }
   if (address.transport === 'unix') await removeStaleSocket(address.path);
 
@@ -75,20 +81,52 @@ async function removeStaleSocket(path: string): Promise<void> {
 
 function connect(options: ConnectOptions, handler: SocketHandler): Socket {
   const { address } = options;
+  const reader = new SharedReader();
+  reader.handler = handler;
+  const netOptions = { allowHalfOpen: true, noDelay: true, onread: reader.onread };
   const stream =
     address.transport === 'tls'
       ? tls.connect({ ...clientTls(address, options.tls), host: address.host, port: address.port })
       : address.transport === 'unix'
-        ? net.connect({ path: address.path, allowHalfOpen: true })
-        : net.connect({ host: address.host, port: address.port, allowHalfOpen: true, noDelay: true });
+        ? net.connect({ ...netOptions, path: address.path })
+        : net.connect({ ...netOptions, host: address.host, port: address.port });
   const socket = new NodeSocket(stream);
   stream.once(address.transport === 'tls' ? 'secureConnect' : 'connect', () => {
     if (options.keepaliveSeconds > 0) stream.setKeepAlive(true, options.keepaliveSeconds * 1000);
     stream.setNoDelay(true);
     handler.onOpen();
   });
-  socket.attach(handler);
+  socket.attach(handler, address.transport !== 'tls');
   return socket;
+}
+
+/**
+ * Where every plain socket reads into. What arrives is dealt with before the next read, so one piece of memory serves all, and
+ * nothing is allocated for a read.
+ */
+const readMemory = Buffer.allocUnsafeSlow(65_536);
+
+class SharedReader {
+  handler: SocketHandler | undefined;
+  readonly onread = {
+    buffer: readMemory,
+    callback: (length: number): boolean => {
+      this.handler?.onBytes(readMemory, 0, length);
+      return true;
+    },
+  };
+
+  /**
+   * `onread` is for sockets one makes, not for those that a server accepts; so an accepted one hands its connection over to
+   * one made here, which begins to read in the next turn. Undefined where Node.js does not let it.
+   */
+  takeOver(accepted: net.Socket): net.Socket | undefined {
+    const { _handle: handle } = accepted as unknown as { _handle?: object };
+    if (typeof handle !== 'object' || handle === null) return undefined;
+    (accepted as unknown as { _handle: object | null })._handle = null;
+    accepted.destroy();
+    return new net.Socket({ handle, allowHalfOpen: true, onread: this.onread } as net.SocketConstructorOpts);
+  }
 }
 
 function serverTls(settings: ListenerTlsSettings): tls.TlsOptions {
@@ -145,10 +183,11 @@ class NodeSocket implements Socket {
     };
   }
 
-  attach(handler: SocketHandler): void {
+  /** @param hasReader what arrives reaches the handler by another way */
+  attach(handler: SocketHandler, hasReader = false): void {
     this.#handler = handler;
     const stream = this.#stream;
-    stream.on('data', (bytes: Buffer) => handler.onBytes(bytes, 0, bytes.length));
+    if (!hasReader) stream.on('data', (bytes: Buffer) => handler.onBytes(bytes, 0, bytes.length));
     stream.on('end', () => handler.onEnd());
     stream.on('error', (error) => {
       this.#error = error;
