@@ -22,12 +22,14 @@ export function createLog({ level, stream, now = () => performance.now() }: LogO
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
+    serializers: { err: pino.stdSerializers.errWithCause }, // a plugin's fault says its cause already
     hooks: {
       logMethod(args, method, level) {
         if (level < warn) return method.apply(this, args);
-        // What makes an event: who logs (the child's bindings), at what level, with which text.
-        const [fields, text] = args as unknown as [object, string?];
-        const suppressed = repeats.admit(`${this[symbols.chindingsSym as never] as string}${level}${text}`);
+        // What makes an event: who logs (the child's bindings), at what level, with which text, about which backend, why.
+        const [fields, text] = args as unknown as [{ readonly backend?: unknown; readonly reason?: unknown }, string?];
+        const subject = `${fields.backend} ${fields.reason}`;
+        const suppressed = repeats.admit(`${this[symbols.chindingsSym as never] as string}${level}${text} ${subject}`);
         if (suppressed === undefined) return;
         if (suppressed === 0) method.apply(this, args);
         else method.apply(this, [{ ...fields, suppressed }, text] as never);

@@ -68,9 +68,9 @@ function buildEach<Member, Settings>(
 function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): PoolSettings {
   const backends = Object.entries(pool.backends).map(([name, backend]): BackendSettings => {
     const at = [...path, 'backends', name];
-    if (typeof backend === 'string') return { name, address: readAddress(draft, at, backend), weight: 1 };
+    if (typeof backend === 'string') return { name, address: readBackendAddress(draft, at, backend), weight: 1 };
     const { address, weight = 1, number } = backend;
-    return { name, address: readAddress(draft, [...at, 'address'], address), weight, number };
+    return { name, address: readBackendAddress(draft, [...at, 'address'], address), weight, number };
   });
   const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds } = pool;
   const tls = pool.tls && readLinkTls(draft, [...path, 'tls'], pool.tls);
@@ -102,6 +102,15 @@ function readAddress(draft: Draft, path: Path, text: string): Address {
     complain(draft, path, (written) => (error as Error).message.replace(`"${text}"`, () => `"${written}"`));
     return nowhere;
   }
+}
+
+/** A listener may leave its port to the system; whoever connects must know one. */
+function readBackendAddress(draft: Draft, path: Path, text: string): Address {
+  const address = readAddress(draft, path, text);
+  if (address !== nowhere && address.transport !== 'unix' && address.port === 0) {
+    complain(draft, path, (written) => `"${written}" has no port to connect to; write one from 1 to 65535`);
+  }
+  return address;
 }
 
 function readListenerTls(draft: Draft, path: Path, tls: NonNullable<ListenerConfig['tls']>): ListenerTlsSettings {

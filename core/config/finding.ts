@@ -1,4 +1,5 @@
 /** What validation finds: one sentence at one place of a config. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Locator, Source } from './locate.ts';
 
 /** In this order a config is examined. */
@@ -60,7 +61,9 @@ export class Findings {
   /** Remarks on a character of a file. */
   addAt(source: Source, offset: number, { stage, message, severity = 'error' }: Remark): void {
     const { line, col: column } = source.lines.linePos(offset);
-    this.#list.push({ file: source.file, line, column, severity, stage, message });
+    const finding = { file: source.file, line, column, severity, stage, message };
+    // What stands behind an anchor is looked at wherever an alias repeats it.
+    if (!this.#list.some((known) => isDeepStrictEqual(known, finding))) this.#list.push(finding);
   }
 
   get errors(): number {

@@ -79,8 +79,15 @@ function lintPool({ findings, locator }: Draft, { name, backends, tls }: PoolSet
   const path = ['pools', name];
   const byFoldedName = new Map<string, string>();
   const byNumber = new Map<number, string>();
-  for (const { name, number } of backends) {
+  const byAddress = new Map<string, string>();
+  for (const { name, address, number } of backends) {
     const at = [...path, 'backends', name];
+    const neighbour = byAddress.get(formatAddress(address));
+    if (neighbour !== undefined) {
+      const message = `"${name}" has the address of "${neighbour}": two names for one server`;
+      findings.add(at, { stage: 'lint', severity: 'warning', message, atKey: true });
+    }
+    byAddress.set(formatAddress(address), name);
     const twin = byFoldedName.get(name.toLowerCase());
     if (twin !== undefined) {
       const message = `"${name}" differs from "${twin}" in letter case only, which some protocols do not tell apart`;

@@ -27,13 +27,23 @@ const maxAliasCount = 1000;
  * @throws PointsmanError if one cannot be read, or there is none
  */
 export function readSources(paths: readonly string[]): Source[] {
-  return paths.flatMap((path) => {
-    try {
-      return filesOf(path).map((file) => parseSource(file, readFileSync(file, 'utf8')));
-    } catch (cause) {
-      throw new PointsmanError('POINTSMAN_CONFIG', `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
-    }
-  });
+  const files = paths.flatMap((path) => reading(path, () => filesOf(path)));
+  return files.map((file) =>
+    parseSource(
+      file,
+      reading(file, () => utf8.decode(readFileSync(file))),
+    ),
+  );
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+function reading<Content>(path: string, read: () => Content): Content {
+  try {
+    return read();
+  } catch (cause) {
+    throw new PointsmanError('POINTSMAN_CONFIG', `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
+  }
 }
 
 function filesOf(path: string): string[] {
@@ -49,6 +59,7 @@ export function whyUnreadable(cause: unknown): string {
   if (code === 'ENOENT' || code === 'ENOTDIR') return 'no such file';
   if (code === 'EACCES' || code === 'EPERM') return 'permission denied';
   if (code === 'EISDIR') return 'it is a directory';
+  if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') return 'it is not UTF-8 text';
   return message;
 }
 
@@ -168,5 +179,6 @@ function syntaxProblems(source: Source): SyntaxProblem[] {
 
 /** The parser's sentences as findings write them: no capital, no full stop. */
 function asClause(message: string): string {
+  if (message === 'Maximum call stack size exceeded') return 'it is nested too deeply';
   return message.charAt(0).toLowerCase() + message.slice(1).replace(/\.$/, '');
 }

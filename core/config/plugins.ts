@@ -22,7 +22,8 @@ export async function loadPlugin(specifier: string, configFile: string): Promise
   try {
     ({ default: plugin } = (await import(String(url))) as { default?: unknown });
   } catch (cause) {
-    const [why] = (cause instanceof Error ? cause.message : String(cause)).split('\n', 1);
+    // A compiler's first line may only announce the second.
+    const [why] = (cause instanceof Error ? cause.message : String(cause)).replace(/:\s*\n\s*/, ': ').split('\n', 1);
     throw new Error(`cannot load plugin "${specifier}": ${why}`, { cause });
   }
   const fault = faultOf(plugin);
@@ -63,15 +64,20 @@ async function teachImport(): Promise<void> {
   tsx.register({ tsconfig: false });
   const core = new URL(`../index${extname(fileURLToPath(import.meta.url))}`, import.meta.url).href;
   // A module of its own, since older Node.js runs it in another thread, where `next` answers promises. What tsx takes for
-  // CommonJS, for want of a package.json that says otherwise, is an ES module: plugins are.
+  // CommonJS, for want of a package.json that says otherwise, is an ES module: plugins are, and what they import by path.
+  // Of .js files in packages it may well be right.
   const hooks = `
-    const adopt = (found) =>
-      found.format === 'commonjs' && /\\.ts(\\?|$)/.test(found.url) ? { ...found, format: 'module' } : found;
+    const adopt = (found, byPath) => {
+      const isPlugin = /\\.ts(\\?|$)/.test(found.url) ||
+        (byPath && /\\.js(\\?|$)/.test(found.url) && !found.url.includes('/node_modules/'));
+      return found.format === 'commonjs' && isPlugin ? { ...found, format: 'module' } : found;
+    };
     export function resolve(specifier, context, next) {
       if (specifier === 'pointsman') return { url: ${JSON.stringify(core)}, format: 'module', shortCircuit: true };
       const [, name, parentURL] = /^${packageScheme}(.*)#(.*)$/.exec(specifier) ?? [];
       const found = name === undefined ? next(specifier, context) : next(name, { ...context, parentURL });
-      return found instanceof Promise ? found.then(adopt) : adopt(found);
+      const byPath = /^(\\.|file:)/.test(specifier) && context.conditions.includes('import');
+      return found instanceof Promise ? found.then((found) => adopt(found, byPath)) : adopt(found, byPath);
     }`;
   const url = `data:text/javascript,${encodeURIComponent(hooks)}`;
   const { registerHooks } = nodeModule as { registerHooks?: (hooks: object) => void };

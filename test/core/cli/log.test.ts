@@ -30,6 +30,12 @@ describe('the log', () => {
     ]);
   });
 
+  it('says once what went wrong in a plugin', () => {
+    const { log, take } = logAt();
+    log.error({ err: new Error('[sip] frame: boom', { cause: new Error('boom') }) }, 'a plugin failed');
+    expect(take()).toMatchObject([{ err: { message: '[sip] frame: boom', cause: { message: 'boom' } } }]);
+  });
+
   it('is readable on a terminal', () => {
     const { stdout } = collect({ isTTY: true });
     createLog({ level: 'info', stream: stdout }).info({ listener: 'edge' }, 'listening');

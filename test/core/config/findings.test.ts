@@ -311,6 +311,16 @@ describe('lint', () => {
       finds: '3:114  lint: number 7 is that of backend "a" (edge.yaml:3:63)',
     },
     {
+      when: 'a backend has no port to connect to',
+      pools: sound.pools.replace('7001', '0'),
+      finds: '3:20  lint: "tcp://127.0.0.1:0" has no port to connect to; write one from 1 to 65535',
+    },
+    {
+      when: 'two backends have one address',
+      pools: sound.pools.replace('7002', '7001'),
+      finds: '3:44  warning: "b" has the address of "a": two names for one server',
+    },
+    {
       when: 'two backends differ in letter case only',
       pools: sound.pools.replace('b:', 'A:'),
       finds: '3:44  lint: "A" differs from "a" in letter case only, which some protocols do not tell apart',

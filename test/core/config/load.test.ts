@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../../core/config/load.ts';
 import { defaultLimits } from '../../../core/settings.ts';
@@ -135,6 +137,11 @@ describe('a config that is no YAML', () => {
     expect((await check(text)).lines).toEqual(expected);
   });
 
+  it('such as nesting without end', async () => {
+    const { lines } = await check(`pools: ${'['.repeat(20_000)}${']'.repeat(20_000)}`);
+    expect(lines[0]).toMatch(/^edge\.yaml:1:\d+ {2}syntax: it is nested too deeply$/);
+  });
+
   it('such as a bomb of aliases', async () => {
     const levels = Array.from({ length: 9 }, (_, i) => `x-${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`);
     const { lines } = await check(['x-0: &a0 [1]', ...levels].join('\n'));
@@ -184,6 +191,15 @@ listeners:
   ]);
 });
 
+it('tells a mistake behind an anchor once, however many aliases repeat it', async () => {
+  const { lines } = await check(`${pools}x-limits: &limits { messageBytes: 0 }
+listeners:
+  edge: { listen: tcp://127.0.0.1:5060, pool: calls, pipeline: [{ lines: }, { turns: }], limits: *limits }
+  core: { listen: tcp://127.0.0.1:5062, pool: calls, pipeline: [{ lines: }, { turns: }], limits: *limits }
+`);
+  expect(lines).toEqual(['edge.yaml:2:35  shape: messageBytes must be at least 1, not 0']);
+});
+
 describe('a missing file', () => {
   it.each([
     ['absent.yaml', 'cannot read absent.yaml: no such file'],
@@ -191,6 +207,15 @@ describe('a missing file', () => {
   ])('is no finding: %s', async (path, message) => {
     await expect(loadConfig([path], { builtins: toys })).rejects.toThrow(message);
   });
+});
+
+it('is told which file of a directory is no text', async () => {
+  const { directory } = await check({ 'edge.yaml': pools + listeners, 'conf.d/a.yaml': pools });
+  const binary = join(directory, 'conf.d/b.yaml');
+  writeFileSync(binary, Buffer.from('pools: \xff\xfe', 'latin1'));
+  await expect(loadConfig([dirname(binary)], { builtins: toys })).rejects.toThrow(
+    `cannot read ${binary}: it is not UTF-8 text`,
+  );
 });
 
 describe('third-party plugins', () => {
@@ -213,6 +238,19 @@ export default { ...definePlugin({
     const { lines, settings } = await check({ 'edge.yaml': config('./plugins/acme.ts'), 'plugins/acme.ts': source() });
     expect(lines).toEqual([]);
     expect(settings!.listeners[0]!.pipeline[1]).toMatchObject({ plugin: { name: 'acme' }, options: { size: 3 } });
+  });
+
+  it('load as JavaScript where no package.json says that it is an ES module, with what they import by path', async () => {
+    const { lines, settings } = await check({
+      'edge.yaml': config('./acme.js'),
+      'acme.js': source('summary: helper').replace(
+        "const name: string = 'acme'",
+        "import { helper } from './helper.js'; const name = 'acme'",
+      ),
+      'helper.js': "export const helper = 'helped';",
+    });
+    expect(lines).toEqual([]);
+    expect(settings!.listeners[0]!.pipeline[1]).toMatchObject({ plugin: { summary: 'helped' } });
   });
 
   it.each([
@@ -249,6 +287,12 @@ export default { ...definePlugin({
       './acme.ts',
       source("options: { type: 'object', propertees: {} }"),
       'the options schema of plugin "acme" is not valid: strict mode: unknown keyword: "propertees"',
+    ],
+    [
+      'throw more than a line',
+      './acme.ts',
+      "throw new Error('2 errors:\\n  no license\\n  no key');",
+      'cannot load plugin "./acme.ts": 2 errors: no license',
     ],
     ['throw', './acme.ts', "throw new Error('no license');", 'cannot load plugin "./acme.ts": no license'],
   ])('are refused when they %s', async (_, specifier, text, message) => {
