@@ -56,14 +56,14 @@ export class Client extends Peer {
 
   /** It will send no more; what it is owed is still delivered. */
   protected override afterEnd(): void {
-    if (this.heldBytes > 0) this.pipeline.cutShort(this, 'cut-short');
+    this.cutShort();
     for (const link of this.links.values()) link.endAfterQueue();
     this.#finishIfDone();
   }
 
   /** Closes a half-closed connection when nothing is owed to it: at the end of the turn, as a request may just be on its way to another backend. */
   #finishIfDone(): void {
-    if (!this.ended) return;
+    if (!this.finished) return;
     this.pipeline.atTurnEnd(() => {
       if (!this.closed && this.pipeline.hasAllAnswers(this)) this.closeGently();
     });
@@ -71,9 +71,8 @@ export class Client extends Peer {
 
   override onClose(error: Error | undefined): void {
     this.closed = true;
-    if (this.heldBytes > 0) this.pipeline.cutShort(this, 'cut-short');
     this.closing = true;
-    this.dropHeld();
+    this.cutShort();
     this.socket = undefined;
     this.outbox.close();
     this.outbox.discard('client-gone');

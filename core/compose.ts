@@ -38,8 +38,9 @@ export interface Composed {
   readonly links: 'shared' | 'dedicated';
   /** The keys that strategies have asked for with `scope.messageKey`. */
   readonly messageKeys: readonly { readonly plugin: string; readonly key: string }[];
-  readonly starts: readonly (() => void | Promise<void>)[];
-  readonly stops: readonly (() => void | Promise<void>)[];
+  /** Reject with a PluginError only. */
+  readonly starts: readonly (() => Promise<void>)[];
+  readonly stops: readonly (() => Promise<void>)[];
 }
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
@@ -69,8 +70,8 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
   const hooks = new PipelineHooks();
   const accounting = new Accounting();
   const identifiers = new Identifiers({ keys, mode: settings.identifiers.mode, pool, clients });
-  const starts: (() => void | Promise<void>)[] = [];
-  const stops: (() => void | Promise<void>)[] = [];
+  const starts: (() => Promise<void>)[] = [];
+  const stops: (() => Promise<void>)[] = [];
   const messageKeys: { plugin: string; key: string }[] = [];
   let declared: ProtocolFacts | undefined;
   let states = 0;
@@ -90,7 +91,16 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
     listener,
     pool,
     log: services.log.child?.({ listener: settings.name, plugin: plugin.name }) ?? services.log,
-    clock: runtime,
+    clock: {
+      now: runtime.now,
+      random: runtime.random,
+      randomBytes: runtime.randomBytes,
+      after: (milliseconds, callback) =>
+        runtime.after(milliseconds, () => {
+          const called = named(plugin, 'clock.after', callback)();
+          called.catch((error: Error) => log.error({ err: error }, error.message));
+        }),
+    },
     identifiers,
     exchanges: {
       open(message, offset, length) {
@@ -125,8 +135,8 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
         return client.states[index] as State;
       };
     },
-    onStart: (start) => void starts.push(start),
-    onStop: (stop) => void stops.push(stop),
+    onStart: (start) => void starts.push(named(plugin, 'onStart', start)),
+    onStop: (stop) => void stops.push(named(plugin, 'onStop', stop)),
   });
 
   const lastId = new LastId();
@@ -194,6 +204,17 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
     messageKeys,
     starts,
     stops,
+  };
+}
+
+/** Runs at once; what goes wrong, then or later, is named after the plugin. */
+function named(plugin: PluginDefinition, what: string, callback: () => void | Promise<void>): () => Promise<void> {
+  return async () => {
+    try {
+      await callback();
+    } catch (cause) {
+      throw PluginError.threw(plugin.name, what, cause);
+    }
   };
 }
 

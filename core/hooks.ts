@@ -3,14 +3,14 @@
  * names the plugin in whatever goes wrong.
  */
 import { AsyncSeriesBailHook, SyncBailHook, SyncHook } from 'tapable';
-import type { Client } from './client.ts';
+import { Client } from './client.ts';
 import { PluginError } from './errors.ts';
-import type { Exchange } from './exchanges.ts';
+import { Exchange } from './exchanges.ts';
 import type { Link } from './link.ts';
 import type { Message, Span } from './message.ts';
-import type { Discard, Refusal } from './outcome.ts';
+import { Discard, Refusal } from './outcome.ts';
 import type { Destination, Token } from './plugin.ts';
-import type { Backend, Pool } from './pool.ts';
+import { Backend, type Pool } from './pool.ts';
 import type { Scan } from './scan.ts';
 
 /** What a `frame` tap answers: the message's length in bytes, also while some of them are still to come, or … */
@@ -125,6 +125,7 @@ export class PipelineHooks {
       const hook = this[name];
       view[name] = {
         tap: (options: string | { name: string; stage?: number; before?: string }, tap: AnyTap) => {
+          if (typeof tap !== 'function') throw new TypeError(`hooks.${name}.tap() needs a function`);
           const tapOptions = typeof options === 'string' ? { name: plugin } : { ...options, name: plugin };
           if (name === 'onConnect') this.onConnect.tapPromise(tapOptions, guardAsync(plugin, tap));
           // The arities differ from hook to hook; each guard passes on what its hook passes.
@@ -149,7 +150,7 @@ function guard(plugin: string, hook: HookName, tap: AnyTap) {
     } catch (cause) {
       throw PluginError.threw(plugin, hook, cause);
     }
-    if (answer === undefined) return undefined;
+    if (answer === undefined || answer === null) return undefined;
     if (typeof (answer as { then?: unknown }).then === 'function') {
       (answer as Promise<unknown>).then(undefined, () => {}); // its rejection must not end the process
       throw new PluginError(plugin, hook, 'answered a promise, but this hook is synchronous');
@@ -169,11 +170,31 @@ function answerCheck(hook: HookName): AnswerCheck | undefined {
       if (typeof answer === 'number') {
         return answer >= 1 && Number.isSafeInteger(answer) ? undefined : `answered the length ${answer}: no progress`;
       }
-      if (answer !== 'skip') return undefined;
+      if (answer === 'more' || answer === 'broken' || answer instanceof Refusal) return undefined;
+      if (answer !== 'skip') return `answered ${JSON.stringify(answer)}, which is no length`;
       const { skipped } = scan as Scan;
       const available = (end as number) - (start as number);
       return skipped >= 1 && skipped <= available ? undefined : `skipped ${skipped} of ${available} bytes`;
     };
+  }
+  if (hook === 'detectId') {
+    return (answer, message) => {
+      if (typeof answer === 'number' || answer instanceof Exchange) return undefined;
+      const { offset, length } = answer as Span;
+      if (typeof offset === 'number') {
+        const size = (message as Message).length;
+        const fits = offset >= 0 && length >= 0 && offset + length <= size;
+        return fits ? undefined : `answered span(${offset}, ${length}) of a message of ${size} bytes`;
+      }
+      if (answer instanceof Backend || answer instanceof Client) return undefined;
+      return answer instanceof Refusal || answer instanceof Discard ? undefined : 'answered what names nobody';
+    };
+  }
+  if (hook === 'insertId') {
+    return (answer) => (answer instanceof Refusal ? undefined : 'answered what is no refusal');
+  }
+  if (hook === 'refuse') {
+    return (answer) => (answer instanceof Uint8Array ? undefined : 'answered what is no bytes');
   }
   if (hook === 'chooseBackend') {
     return (answer, _message, pool) => {
@@ -189,7 +210,9 @@ function answerCheck(hook: HookName): AnswerCheck | undefined {
 function guardAsync(plugin: string, tap: AnyTap) {
   return async (client: Client): Promise<Refusal | undefined> => {
     try {
-      return await (tap as (client: Client) => Refusal | undefined | Promise<Refusal | undefined>)(client);
+      const answer = await (tap as (client: Client) => Refusal | undefined | Promise<Refusal | undefined>)(client);
+      if (answer === undefined || answer === null || answer instanceof Refusal) return answer ?? undefined;
+      throw new PluginError(plugin, 'onConnect', 'answered what is no refusal');
     } catch (cause) {
       throw PluginError.threw(plugin, 'onConnect', cause);
     }

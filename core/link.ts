@@ -2,7 +2,7 @@
 import type { Client } from './client.ts';
 import type { Links } from './links.ts';
 import { LinkOutbox, type Turn } from './outbox.ts';
-import { Peer } from './peer.ts';
+import { lingerMs, Peer } from './peer.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { Backend } from './pool.ts';
 
@@ -13,7 +13,7 @@ export class Link extends Peer {
   readonly client: Client | undefined;
   /** `greeting`: connected, but `hold` says that nothing may be sent yet. */
   state: 'idle' | 'connecting' | 'greeting' | 'open' | 'closed' = 'idle';
-  /** Connects that failed since the last one that did not. */
+  /** Connects that failed, or that lasted a moment only, since the last one that did not. */
   failures = 0;
   openedAtMs = 0;
 
@@ -36,8 +36,8 @@ export class Link extends Peer {
     this.state = 'connecting';
     this.closing = false;
     this.ended = false;
+    this.finished = false;
     this.stalled = false;
-    this.scan.resume = 0;
     this.#cancelTimeout = this.#links.runtime.after(settings.connectSeconds * 1000, () => {
       this.#timedOut = true;
       this.socket?.destroy();
@@ -69,7 +69,7 @@ export class Link extends Peer {
   release(): void {
     if (!this.#held) return;
     this.#held = false;
-    if (this.state === 'greeting') this.#opened();
+    if (this.state === 'greeting' && this.#greeting === undefined) this.#opened();
   }
 
   override onOpen(): void {
@@ -86,11 +86,11 @@ export class Link extends Peer {
   #opened(): void {
     this.#cancelTimeout?.();
     this.state = 'open';
-    this.failures = 0;
     this.openedAtMs = this.pipeline.now();
     this.#links.onOpened(this);
     if (this.socket !== undefined) this.outbox.open(this.socket);
     if (this.#endAfterQueue) this.endWhenEmpty();
+    if (this.ended || this.client?.closed) this.#linger();
   }
 
   /** Half-closes once its queue is empty: its client has sent all it will. */
@@ -101,16 +101,32 @@ export class Link extends Peer {
 
   /** The client of this dedicated link has closed. */
   onClientGone(): void {
+    if (this.outbox.waitingBytes === 0 || this.state === 'closed') {
+      this.destroy();
+      return;
+    }
     // What the client sent in whole before it left still reaches the backend.
-    if (this.outbox.queuedMessages > 0 && this.state !== 'closed') this.endAfterQueue();
-    else this.destroy();
+    this.endAfterQueue();
+    if (this.state === 'open') this.#linger();
+  }
+
+  /** Nobody waits for this link any more: if the backend does not close it soon, we do. */
+  #linger(): void {
+    this.#cancelTimeout?.();
+    this.#cancelTimeout = this.#links.runtime.after(lingerMs, () => this.socket?.destroy());
+  }
+
+  /** Framing is lost, so what else comes is not understood: what waits leaves on a new link. */
+  override closeGently(): void {
+    this.destroy();
   }
 
   protected override afterEnd(): void {
     // A backend that half-closes will answer nothing more: our side closes too, and the next message opens the link afresh.
-    if (this.heldBytes > 0) this.pipeline.cutShort(this, 'cut-short');
+    this.cutShort();
     this.outbox.close();
     this.socket?.end();
+    this.#linger();
     if (this.client !== undefined) this.#links.onEnding(this);
   }
 
@@ -126,8 +142,7 @@ export class Link extends Peer {
     if (this.state === 'greeting' || reached) this.backend.connections--;
     this.state = 'closed';
     this.#held = false;
-    if (this.heldBytes > 0) this.pipeline.cutShort(this, 'cut-short');
-    this.dropHeld();
+    this.cutShort();
     this.outbox.close();
     this.socket = undefined;
     const cause = this.#timedOut ? new Error(`no answer within ${this.backend.pool.settings.connectSeconds} s`) : error;

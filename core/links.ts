@@ -12,7 +12,7 @@ import type { Runtime, SocketHandler } from './runtime/runtime.ts';
 /** The first wait after a failed connect; each further one is twice as long, up to the last. */
 const firstBackoffMs = 200;
 const lastBackoffMs = 10_000;
-/** A shared link that broke sooner after it opened counts as a failure: the next connect waits. */
+/** A shared link that broke sooner after it opened counts as a failure: the backend is down, and the next connect waits. */
 const steadyMs = 1000;
 
 export class Links {
@@ -71,11 +71,13 @@ export class Links {
     const client = 'slot' in source ? source : source.client;
     if (client === undefined || client.closed) return undefined;
     let link = client.links.get(backend);
-    if (link === undefined || link.state === 'closed' || link.closing || link.ended) {
+    // One that we are closing still collects: what waits there is taken back in order when it is closed.
+    if (link === undefined || link.state === 'closed' || link.ended) {
       link = new Link(this, this.#pipeline, this.#turn, backend, client);
       client.links.set(backend, link);
       this.#dedicated.add(link);
       link.connect();
+      if (client.finished) link.endAfterQueue();
     }
     return link;
   }
@@ -94,9 +96,13 @@ export class Links {
   onClosed(link: Link, reached: boolean, error: Error | undefined): void {
     const waiting = link.outbox.takeBack();
     this.#pipeline.abandon(link, waiting);
-    if (!reached && !link.closing) this.#unreachable(link.backend, error);
-    if (link.client === undefined) this.#reopen(link, reached);
-    else {
+    if (link.client === undefined) {
+      // A dedicated link may be as short as its client's visit; a shared one that breaks at once is as good as none.
+      const steady = reached && this.runtime.now() - link.openedAtMs >= steadyMs;
+      if (!steady) this.#unreachable(link.backend, error);
+      this.#reopen(link, steady);
+    } else {
+      if (!reached && !link.closing) this.#unreachable(link.backend, error);
       this.#dedicated.delete(link);
       link.client.onLinkClosed(link);
     }
@@ -115,11 +121,12 @@ export class Links {
     link.outbox.settle();
   }
 
-  #reopen(link: Link, reached: boolean): void {
+  #reopen(link: Link, steady: boolean): void {
     if (this.#stopped) return;
-    const steady = reached && this.runtime.now() - link.openedAtMs >= steadyMs;
-    if (steady) link.connect();
-    else this.#later(link.failures++, () => void (link.state === 'closed' && link.connect()));
+    if (steady) {
+      link.failures = 0;
+      link.connect();
+    } else this.#later(link.failures++, () => void (link.state === 'closed' && link.connect()));
   }
 
   #unreachable(backend: Backend, error: Error | undefined): void {
@@ -131,7 +138,10 @@ export class Links {
   #setUp(backend: Backend, up: boolean, error?: Error): void {
     if (!this.#pool.setUp(backend, up)) return;
     if (up) this.#pipeline.log.info({ backend: backend.name }, 'backend is up');
-    else this.#pipeline.log.warn({ backend: backend.name, error: error?.message }, 'backend is down');
+    else {
+      const cause = error?.message ?? 'the link broke at once';
+      this.#pipeline.log.warn({ backend: backend.name, error: cause }, 'backend is down');
+    }
   }
 
   /** Without shared links nothing else would notice that a backend is back. */

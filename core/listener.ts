@@ -6,7 +6,7 @@ import { type Composed, composePipeline, type Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
 import { Links } from './links.ts';
 import { Turn } from './outbox.ts';
-import { Refusal } from './outcome.ts';
+import { lingerMs } from './peer.ts';
 import type { Pool } from './pool.ts';
 import { type Address, formatAddress } from './runtime/address.ts';
 import type { ListeningSocket, Runtime, Socket, SocketHandler } from './runtime/runtime.ts';
@@ -14,8 +14,6 @@ import type { ListenerSettings } from './settings.ts';
 
 /** How often deadlines are looked after. */
 const sweepMs = 1000;
-/** How long a connection that we have ended may stay half-open. */
-const lingerMs = 5000;
 
 export class Listener {
   readonly settings: ListenerSettings;
@@ -29,6 +27,7 @@ export class Listener {
   readonly #perAddress = new Map<string, number>();
   #socket: ListeningSocket | undefined;
   #cancelSweep: (() => void) | undefined;
+  #started = false;
   #stopping = false;
 
   constructor(settings: ListenerSettings, pool: Pool, services: Services) {
@@ -50,13 +49,15 @@ export class Listener {
   /** @throws PointsmanError (rejects with) if the address cannot be opened */
   async start(): Promise<void> {
     const { settings, composed } = this;
+    this.#started = true;
     for (const start of composed.starts) await start();
     try {
       this.#socket = await this.#runtime.listen(
         {
           address: settings.listen,
           tls: settings.tls,
-          onError: (error) => composed.log.warn({ error: error.message }, 'a connection failed before it was accepted'),
+          onError: (error, peer) =>
+            composed.log.warn({ error: error.message, peer }, 'a connection failed before it was accepted'),
         },
         (socket) => this.#accept(socket),
       );
@@ -77,7 +78,7 @@ export class Listener {
     const { accounting, hooks, pipeline } = this.composed;
     const { connections, connectionsPerAddress } = this.settings.limits;
     accounting.accepted++;
-    const fromAddress = (this.#perAddress.get(socket.remoteAddress) ?? 0) + 1;
+    const fromAddress = socket.remoteAddress === '' ? 0 : (this.#perAddress.get(socket.remoteAddress) ?? 0) + 1;
     const client = new Client(pipeline, this.#turn, socket, (closed) => this.#forget(closed));
     this.#registry.add(client);
     this.#clients.add(client);
@@ -88,7 +89,7 @@ export class Listener {
       client.pauseReading();
       hooks.onConnect.promise(client).then(
         (refusal) => {
-          if (refusal instanceof Refusal) this.#turnAway(client, refusal.reason);
+          if (refusal !== undefined) this.#turnAway(client, refusal.reason);
           else client.resumeReading();
         },
         (error: Error) => {
@@ -164,10 +165,17 @@ export class Listener {
       await new Promise<void>((resolve) => void this.#runtime.after(20, resolve));
     }
     this.#cancelSweep?.();
-    this.#links.stop();
     for (const client of this.#clients) client.destroy();
+    this.#links.stop();
     await closed;
-    for (const stop of this.composed.stops) await stop();
+    // Closing takes a turn, and what is counted then belongs to the statistics.
+    for (let turn = 0; turn < 2 && this.#clients.size > 0; turn++) {
+      await new Promise<void>((resolve) => this.#runtime.atTurnEnd(resolve));
+    }
+    if (!this.#started) return;
+    for (const stop of this.composed.stops) {
+      await stop().catch((error: Error) => this.composed.log.error({ err: error }, error.message));
+    }
   }
 
   #isIdle(): boolean {
@@ -200,7 +208,7 @@ export class Listener {
             messages: accounting.toBackend[backend.index] ?? 0,
             inFlight: backend.inFlight,
             links: backend.connections,
-            latencyMs: backend.latencyMs,
+            latencyMs: Math.round(backend.latencyMs * 1000) / 1000,
           },
         ]),
       ),

@@ -105,12 +105,13 @@ export class Message {
    * Replaces `remove` bytes at `offset` (from the message's first byte as received) by `bytes`, which must stay as they
    * are until the message has been forwarded. Edits may come in any order; insertions at
    * one offset keep the order they were made in, and stand before what replaces the bytes there.
-   * @throws RangeError if the edit reaches beyond the message or overlaps another one.
+   * @throws RangeError if the edit reaches beyond the message or overlaps another one; TypeError if `bytes` are none.
    */
   splice(offset: number, remove: number, bytes: Uint8Array = noBytes): void {
     if (!(offset >= 0 && remove >= 0 && offset + remove <= this.end - this.start)) {
       throw new RangeError(`splice(${offset}, ${remove}) reaches beyond the message, which has ${this.length} bytes`);
     }
+    if (!(bytes instanceof Uint8Array)) throw new TypeError('splice() inserts bytes, not text');
     let at = this.editCount;
     while (at > 0 && this.editOffsets[at - 1]! > offset) at--;
     if (remove === 0 && at > 0 && this.editOffsets[at - 1] === offset && this.editRemoves[at - 1]! > 0) at--;

@@ -34,21 +34,50 @@ class Slabs {
 const slabs = new Slabs();
 const noSlab = Buffer.alloc(0);
 
-/** Collects the outboxes that have something to write, and flushes each once at the end of the turn. */
+/** Who waits for room in an outbox. */
+interface Waiter {
+  resume(): void;
+}
+
+/**
+ * What is put off to the end of the turn: outboxes are flushed, each once; before that, who waited for room goes on. Not at
+ * once, because room may be made in the midst of a message, whose hooks and `Message` are still in use.
+ */
 export class Turn {
   readonly #runtime: Runtime;
+  #isScheduled = false;
   #due: Outbox[] = [];
   #spare: Outbox[] = [];
+  #waiters: Waiter[] = [];
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
   }
 
   add(outbox: Outbox): void {
-    if (this.#due.push(outbox) === 1) this.#runtime.atTurnEnd(this.#flush);
+    this.#due.push(outbox);
+    this.#schedule();
   }
 
-  readonly #flush = (): void => {
+  /** There is room for them again. */
+  resume(waiters: readonly Waiter[]): void {
+    for (const waiter of waiters) this.#waiters.push(waiter);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#runtime.atTurnEnd(this.#end);
+  }
+
+  readonly #end = (): void => {
+    if (this.#waiters.length > 0) {
+      const resumed = this.#waiters;
+      this.#waiters = [];
+      for (const waiter of resumed) waiter.resume();
+    }
+    this.#isScheduled = false;
     const due = this.#due;
     this.#due = this.#spare;
     for (const outbox of due) outbox.flush();
@@ -76,7 +105,7 @@ export class Outbox {
   #writing: Buffer = noSlab;
   #scheduled = false;
   #wasFull = false;
-  #waiters: { resume(): void }[] = [];
+  #waiters: Waiter[] = [];
   // Who the queued messages are counted by: runs of one counter each, nearly always a single one.
   #runCounters: Counters[] = [];
   #runMessages: number[] = [];
@@ -116,6 +145,7 @@ export class Outbox {
     this.#socket = undefined;
     this.pendingBytes = 0;
     this.#writing = noSlab; // the dying socket may still read it
+    this.onEmpty = undefined; // it was meant for that socket
   }
 
   /** Copies a message, edits applied, to the end of the queue. */
@@ -171,7 +201,7 @@ export class Outbox {
   }
 
   /** Resumes `waiter` when this outbox is no longer full. */
-  waitForRoom(waiter: { resume(): void }): void {
+  waitForRoom(waiter: Waiter): void {
     this.#waiters.push(waiter);
   }
 
@@ -180,9 +210,10 @@ export class Outbox {
     if (this.#wasFull && this.waitingBytes <= this.#limitBytes / 2) {
       this.#wasFull = false;
       this.onFull?.(false);
-      const waiters = this.#waiters;
-      this.#waiters = [];
-      for (const waiter of waiters) waiter.resume();
+      if (this.#waiters.length > 0) {
+        this.#turn.resume(this.#waiters);
+        this.#waiters = [];
+      }
     }
     if (this.waitingBytes === 0) this.onEmpty?.();
   }

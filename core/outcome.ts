@@ -52,6 +52,7 @@ export class Discard {
   readonly reason: Reason;
   readonly reply: Uint8Array | undefined;
   constructor(reason: Reason, reply?: Uint8Array) {
+    if (reply !== undefined && !(reply instanceof Uint8Array)) throw new TypeError('a reply is bytes, not text');
     this.reason = reason;
     this.reply = reply;
   }

@@ -5,6 +5,9 @@ import type { Pipeline } from './pipeline.ts';
 import type { Socket, SocketHandler } from './runtime/runtime.ts';
 import { Scan } from './scan.ts';
 
+/** How long a connection that we have ended may stay half-open. */
+export const lingerMs = 5000;
+
 const nothing = Buffer.alloc(0);
 
 export abstract class Peer implements SocketHandler {
@@ -20,6 +23,8 @@ export abstract class Peer implements SocketHandler {
   closingSinceMs = 0;
   /** The peer has half-closed. */
   ended = false;
+  /** The peer has half-closed, and all it sent before has been dealt with. */
+  finished = false;
   /** Not read from: an outbox it feeds is full. */
   stalled = false;
 
@@ -78,10 +83,20 @@ export abstract class Peer implements SocketHandler {
     this.#heldEnd += end - start;
   }
 
+  /** Forgets what has arrived of an unfinished message. */
   protected dropHeld(): void {
     this.#held = nothing;
     this.#heldStart = 0;
     this.#heldEnd = 0;
+    this.scan.resume = 0;
+    this.scan.neededBytes = 0;
+    this.headerSinceMs = 0;
+  }
+
+  /** No more will come: the message that had begun is lost. */
+  protected cutShort(): void {
+    if (this.heldBytes > 0) this.pipeline.cutShort(this, 'cut-short');
+    this.dropHeld();
   }
 
   /** Stops reading until `outbox` has room. */
@@ -96,10 +111,11 @@ export abstract class Peer implements SocketHandler {
   resume(): void {
     this.stalled = false;
     if (this.closing) return;
+    this.lastActivityMs = this.pipeline.now(); // it was us who made it wait
     if (this.heldBytes > 0) this.#consumeHeld();
     if (this.stalled || this.closing) return;
     this.socket?.resume();
-    if (this.ended) this.afterEnd();
+    if (this.ended) this.#finish();
   }
 
   /** Queues bytes that are no message: an error reply, a pong. */
@@ -113,7 +129,13 @@ export abstract class Peer implements SocketHandler {
 
   onEnd(): void {
     this.ended = true;
-    if (!this.stalled) this.afterEnd();
+    if (!this.stalled) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.finished) return;
+    this.finished = true;
+    this.afterEnd();
   }
 
   /** Half-closes once everything queued has left, and reads no more. */

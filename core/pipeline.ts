@@ -85,7 +85,12 @@ export class Pipeline {
     if (client.links.size > 0 || client.outstanding > 0) return false;
     const { exchanges, facts } = this.#options;
     if (exchanges !== undefined || this.links.mode === 'dedicated') return true;
-    return facts.answersDue?.(client) === 0;
+    try {
+      return facts.answersDue?.(client) === 0;
+    } catch (error) {
+      pluginFault(error, this.log);
+      return false;
+    }
   }
 
   /** Takes the messages out of `bytes[start, end)` one by one; answers how far it came. What is left, the peer keeps. */
@@ -121,6 +126,7 @@ export class Pipeline {
     }
     scan.neededBytes = 0;
     if (typeof framed === 'number') {
+      scan.skipped = 0;
       if (framed > messageBytes) return this.#lost(peer, bytes, at, end, tooLarge);
       peer.headerSinceMs = 0;
       if (framed <= end - at) return framed;
@@ -133,7 +139,8 @@ export class Pipeline {
       return 0;
     }
     if (framed === 'skip') {
-      if (scan.reply !== undefined) peer.send(scan.reply);
+      peer.headerSinceMs = 0;
+      if (scan.reply !== undefined) this.#reply(scan.source, scan.reply);
       return scan.skipped;
     }
     return this.#lost(peer, bytes, at, end, framed instanceof Refusal ? framed : brokenFrame);
@@ -181,13 +188,15 @@ export class Pipeline {
       message.reason ??= 'identifier';
       return named;
     }
-    if (named instanceof Backend) {
+    // On a dedicated link a backend that names itself echoes what its request carried: the message is for its client.
+    const isEcho = !(source instanceof Client) && source.client !== undefined && named === source.backend;
+    if (named instanceof Backend && !isEcho) {
       message.backend = named;
       message.reason = 'identifier';
       return named.up ? named : this.#instead(message, this.#options.whenDown, backendDown);
     }
     if (named === 'unknown') return this.#instead(message, this.#options.whenGone, unknownBackend);
-    if (named !== undefined) return named;
+    if (named !== undefined && !(named instanceof Backend)) return named;
 
     if (message.from === 'backend') {
       if (message.client === undefined) return noDestination;
@@ -247,18 +256,18 @@ export class Pipeline {
       destination.outbox.append(message, counters);
       destination.lastActivityMs = message.atMs;
       if (message.exchange !== undefined) this.#answered(message.exchange, message.atMs);
-      if (destination.ended) destination.onSettled();
+      if (destination.finished) destination.onSettled();
     } else {
       const link = this.links.for(message.source, destination);
       if (link === undefined) return noDestination;
       const { outbox } = link;
       if (outbox.waitingBytes > 2 * destination.pool.settings.queueBytes) return overloaded;
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, link);
-      if (message.exchange !== undefined) message.exchange.link = link;
-      outbox.append(message, counters);
       if (message.reason === 'strategy' || message.reason === 'rechosen') {
         this.#options.affinity?.remember(message, destination);
       }
+      if (message.exchange !== undefined) message.exchange.link = link;
+      outbox.append(message, counters);
       if (outbox.waitingBytes > destination.pool.settings.queueBytes) outbox.flush();
       if (outbox.full && (message.source instanceof Client || message.source.client !== undefined)) {
         message.source.stallOn(outbox);
@@ -289,16 +298,31 @@ export class Pipeline {
     const counters = this.#counters(message.from);
     if (message.from === 'client' && message.exchange !== undefined) this.#options.exchanges?.close(message.exchange);
     const reply = outcome instanceof Discard ? outcome.reply : this.#refuse(message, outcome);
-    if (reply !== undefined && !message.source.closing) message.source.send(reply);
-    if (outcome instanceof Refusal && reply !== undefined) counters.refuse(outcome.reason);
+    const replied = reply !== undefined && this.#reply(message.source, reply);
+    if (outcome instanceof Refusal && replied) counters.refuse(outcome.reason);
     else counters.discard(outcome.reason);
     if (outcome instanceof Refusal) {
       this.log.warn(
         { reason: outcome.reason, from: message.from, peer: nameOf(message.source), bytes: message.length },
-        reply === undefined ? 'message discarded' : 'message refused',
+        replied ? 'message refused' : 'message discarded',
       );
     }
     if (message.from === 'backend' && message.exchange !== undefined) this.#options.exchanges?.close(message.exchange);
+  }
+
+  /**
+   * Sends an answer of our own; false if there is no way. A client that does not read is not read from either, so that
+   * replies cannot pile up; a backend gets none then, as others wait for what it sends.
+   */
+  #reply(peer: Client | Link, bytes: Uint8Array): boolean {
+    const { outbox } = peer;
+    if (peer.closing || (outbox.full && !(peer instanceof Client))) return false;
+    peer.send(bytes);
+    if (outbox.full && peer instanceof Client) {
+      outbox.flush();
+      if (outbox.full) peer.stallOn(outbox);
+    }
+    return true;
   }
 
   #refuse(message: Message, refusal: Refusal): Uint8Array | undefined {
@@ -323,6 +347,7 @@ export class Pipeline {
   relay(link: Link, client: Client, bytes: Buffer, start: number, end: number): void {
     if (client.closing) return;
     this.#accounting.relayedBytes += end - start;
+    client.lastActivityMs = this.now();
     client.outbox.appendBytes(bytes, start, end);
     if (client.outbox.full) client.outbox.flush();
     if (client.outbox.full) link.stallOn(client.outbox);

@@ -29,6 +29,7 @@ export class Scan {
 
   /** Says that the next `length` bytes belong to no message; `reply` goes back to their sender (a pong). */
   skip(length: number, reply?: Uint8Array): 'skip' {
+    if (reply !== undefined && !(reply instanceof Uint8Array)) throw new TypeError('a reply is bytes, not text');
     this.skipped = length;
     this.reply = reply;
     return 'skip';

@@ -32,7 +32,10 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
       const socket = new NodeSocket(stream);
       socket.attach(accept(socket));
     });
-    server.on('tlsClientError', (error: Error) => options.onError(error));
+    server.on('tlsClientError', (error: Error & { reason?: string }, { remoteAddress }) => {
+      // OpenSSL's message names its source files; its reason is what can be understood.
+      options.onError(new Error(error.reason ?? error.message.trim(), { cause: error }), remoteAddress);
+    });
   } else {
     server = net.createServer({ ...netOptions, pauseOnConnect: true }, (stream) => {
       const reader = new SharedReader();
@@ -61,7 +64,7 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
   const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
   return {
     address: { ...address, port },
-    close: () => new Promise((resolve) => void server.close(() => resolve())),
+    close: async () => void server.close(),
   };
 }
 
@@ -129,6 +132,9 @@ class SharedReader {
   }
 }
 
+/** How long a client may take for its TLS handshake. */
+const handshakeMs = 10_000;
+
 function serverTls(settings: ListenerTlsSettings): tls.TlsOptions {
   return {
     cert: settings.certificate,
@@ -137,6 +143,7 @@ function serverTls(settings: ListenerTlsSettings): tls.TlsOptions {
     requestCert: settings.clientCertificate !== 'none',
     rejectUnauthorized: settings.clientCertificate === 'required',
     minVersion: 'TLSv1.2',
+    handshakeTimeout: handshakeMs,
   };
 }
 

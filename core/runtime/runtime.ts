@@ -22,8 +22,11 @@ export interface Runtime extends Clock {
 export interface ListenOptions {
   readonly address: Address;
   readonly tls?: ListenerTlsSettings | undefined;
-  /** Told what went wrong without a connection to blame: a TLS handshake that failed, no more file descriptors. */
-  onError(error: Error): void;
+  /**
+   * Told what went wrong before there was a connection to accept: a TLS handshake that failed, no more file descriptors.
+   * @param remoteAddress whose handshake it was
+   */
+  onError(error: Error, remoteAddress?: string): void;
 }
 
 export interface ListeningSocket {

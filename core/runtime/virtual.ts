@@ -102,7 +102,8 @@ export class VirtualSocket implements Socket {
       this.#handler.onBytes(memory, 8, 8 + bytes.length);
       memory.fill(0xee);
     }
-    if (this.#endArrived && !this.#endDelivered && !this.#paused && !this.#closed) {
+    // As on Node.js, the end is told also while paused, if nothing is left to read.
+    if (this.#endArrived && !this.#endDelivered && this.#arrived.length === 0 && !this.#closed) {
       this.#endDelivered = true;
       this.#handler.onEnd();
       this.#closeIfDone();

@@ -1,4 +1,7 @@
-/** Whatever clients, backends and the network do, in any order: every message has exactly one outcome. */
+/**
+ * Whatever clients, backends and the network do, in any order: every message has exactly one outcome, reaches one backend
+ * at most, in order where it is pinned, and its answer reaches whoever sent it.
+ */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { balances } from '../../core/accounting.ts';
@@ -12,6 +15,7 @@ type Action =
   | { do: 'down' | 'up' | 'hang'; backend: number }
   | { do: 'advance'; milliseconds: number };
 
+// Each `x` stands for a text of its own.
 const text = fc.constantFrom(
   'x\n',
   '@a x\n',
@@ -24,7 +28,8 @@ const text = fc.constantFrom(
   '+\n',
   'par',
   'tial\n',
-  'x\ny\n@a z\n',
+  'x\nx\n@a x\n',
+  '@a x\n@a x\n@a x\n?no\n@a x\n',
   '\0',
 );
 const client = fc.nat(3);
@@ -47,29 +52,94 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   },
 );
 
-/** Answers every request that arrived at a backend since the last time. */
+/** Answers every request that arrived at a backend since the last time, the last one first. */
 function answerAll(links: readonly Wire[]): void {
   for (const link of links) {
-    const answers = link
-      .text()
-      .split('\n')
-      .flatMap((line) => (line === '' ? [] : [`${/#\d+/.exec(line)?.[0] ?? ''} ok\n`]));
-    if (answers.length > 0) link.send(answers.join(''));
+    const requests = link.text().split('\n').slice(0, -1);
+    const answers = requests.map((line) => `${/#\d+/.exec(line)?.[0] ?? ''} ok ${textIn(line)}\n`);
+    if (answers.length > 0) link.send(answers.reverse().join(''));
   }
 }
 
-function act(rig: Rig, wires: Wire[], next: Action): void {
-  if (next.do === 'advance') rig.advance(next.milliseconds);
-  else if ('client' in next) {
-    if (wires[next.client]?.closed ?? true) wires[next.client] = rig.client();
-    const wire = wires[next.client]!;
-    if (next.do === 'send') wire.send(next.text);
+const textIn = (line: string) => /m\d+\.\d+/.exec(line)?.[0] ?? '';
+
+/** What happened, seen from the peers. */
+class Trial {
+  readonly rig: Rig;
+  /** The connections of clients, all there have been; a text says by its first number who sent it. */
+  readonly wires: Wire[] = [];
+  /** All links there have been, by backend. */
+  readonly links: Set<Wire>[];
+  /** A client connection was closed, so replies may have been lost. */
+  closed = false;
+  readonly #current: number[] = [];
+  #texts = 0;
+
+  constructor(rig: Rig) {
+    this.rig = rig;
+    this.links = rig.backends.map(() => new Set());
+  }
+
+  act(next: Action): void {
+    const { rig } = this;
+    if (next.do === 'advance') rig.advance(next.milliseconds);
+    else if ('client' in next) this.#actAs(next);
+    else {
+      const backend = rig.backends[next.backend]!;
+      if (next.do === 'down' || next.do === 'up' || next.do === 'hang') backend[next.do]();
+      else if (next.do === 'answer') answerAll(backend.links);
+      else disturb(backend.links, next.do);
+    }
+    for (const [index, { links }] of rig.backends.entries()) for (const link of links) this.links[index]!.add(link);
+    this.closed ||= this.wires.some((wire) => wire.closed || wire.ended);
+    rig.stats(); // throws if the identity does not hold
+  }
+
+  #actAs(next: Extract<Action, { client: number }>): void {
+    let index = this.#current[next.client];
+    if (index === undefined || this.wires[index]!.closed) {
+      index = this.#current[next.client] = this.wires.push(this.rig.client()) - 1;
+    }
+    const wire = this.wires[index]!;
+    if (next.do === 'send') wire.send(next.text.replace(/x/g, () => `m${index}.${this.#texts++}`));
     else wire[next.do]();
-  } else {
-    const backend = rig.backends[next.backend]!;
-    if (next.do === 'down' || next.do === 'up' || next.do === 'hang') backend[next.do]();
-    else if (next.do === 'answer') answerAll(backend.links);
-    else disturb(backend.links, next.do);
+  }
+
+  /** Lets everybody read what is left. */
+  catchUp(): void {
+    for (const links of this.links) for (const link of links) link.resume();
+    for (const wire of this.wires) wire.resume();
+  }
+
+  check(refused: number, pinnedStayInOrder: boolean): void {
+    const delivered = new Set<string>();
+    for (const links of this.links) {
+      const last = new Map<string, number>();
+      for (const line of [...links].flatMap((link) => link.received.toString().split('\n'))) {
+        const text = textIn(line);
+        if (text === '') continue;
+        expect(delivered).not.toContain(text);
+        delivered.add(text);
+        if (!pinnedStayInOrder) continue;
+        const [client, count] = text.split('.') as [string, string];
+        expect(Number(count)).toBeGreaterThan(last.get(client) ?? -1);
+        last.set(client, Number(count));
+      }
+    }
+    const answered = new Set<string>();
+    let replies = 0;
+    for (const [index, wire] of this.wires.entries()) {
+      for (const line of wire.received.toString().split('\n')) {
+        if (line.startsWith('error')) replies++;
+        const text = textIn(line);
+        if (text === '') continue;
+        expect(text).toMatch(new RegExp(`^m${index}\\.`));
+        expect(answered).not.toContain(text);
+        answered.add(text);
+      }
+    }
+    if (this.closed) expect(replies).toBeLessThanOrEqual(refused);
+    else expect(replies).toBe(refused);
   }
 }
 
@@ -90,20 +160,30 @@ describe.each([
     'a policy that chooses anew',
     { pipeline: [[lines], [turns]], links: 'shared', identifiers: { whenDown: 'rechoose' } },
   ],
+  ['one backend', { pipeline: [[lines], [turns]], links: 'shared', backends: ['a'] }],
+  [
+    'one backend on dedicated links',
+    { pipeline: [[lines, { shared: false }], [turns]], links: 'dedicated', backends: ['a'] },
+  ],
 ] satisfies [string, RigOptions][])('with %s', (_name, options) => {
   it('received = forwarded + refused + discarded + held, at every instant, and nothing is left in the end', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(action, { maxLength: 60 }), async (actions) => {
         const rig = await embed({ ...options, linkQueueBytes: 40, limits: { queueBytes: 40 } });
-        const wires: Wire[] = [];
-        for (const next of actions) {
-          act(rig, wires, next);
-          rig.stats(); // throws if the identity does not hold
-        }
+        const trial = new Trial(rig);
+        for (const next of actions) if (!('backend' in next) || next.backend < rig.backends.length) trial.act(next);
+        trial.catchUp();
+        trial.check(rig.stats().fromClients.refused, 'backends' in options);
+
         await rig.stop();
         const stats = rig.balancer.stats().listeners.edge!;
         expect(balances(stats)).toBe(true);
-        expect(stats).toMatchObject({ queued: 0, connections: { open: 0 }, fromClients: { held: 0 } });
+        expect(stats).toMatchObject({
+          queued: 0,
+          connections: { open: 0 },
+          exchanges: { open: 0 },
+          fromClients: { held: 0 },
+        });
         expect(rig.runtime.timers).toBe(0);
         for (const { name } of rig.backends) expect(stats.backends[name]).toMatchObject({ links: 0 });
       }),

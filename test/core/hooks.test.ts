@@ -45,6 +45,25 @@ describe('PipelineHooks', () => {
     ]);
   });
 
+  it('takes nothing but functions for taps', () => {
+    expect(() => tap(new PipelineHooks(), 'frame', 'acme', undefined as never)).toThrow(
+      new TypeError('hooks.frame.tap() needs a function'),
+    );
+  });
+
+  it.each([
+    ['mroe', 'answered "mroe", which is no length'],
+    [{}, 'answered {}, which is no length'],
+    [0, 'answered the length 0: no progress'],
+    [Number.NaN, 'answered the length NaN: no progress'],
+  ])('names the plugin whose frame answers %j', (answer, text) => {
+    const hooks = new PipelineHooks();
+    tap(hooks, 'frame', 'acme', () => answer);
+    expect(thrownBy(() => call(hooks, 'frame', Buffer.alloc(4), 0, 4, scan))).toMatchObject({
+      message: `[acme] frame: ${text}`,
+    });
+  });
+
   it('hands taps what it is called with', () => {
     const hooks = new PipelineHooks();
     const bytes = Buffer.from('xyz');

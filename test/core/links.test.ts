@@ -1,12 +1,29 @@
 import { definePlugin, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
 import { embed, type RigOptions } from '../support/embedded.ts';
-import { lines, turns } from '../support/lines.ts';
+import { guest, lines, turns } from '../support/lines.ts';
 
 const shared = (options: Partial<RigOptions> = {}) =>
   embed({ pipeline: [[lines], [turns]], links: 'shared', ...options });
 const dedicated = (options: Partial<RigOptions> = {}) =>
   embed({ pipeline: [[lines, { shared: false }], [turns]], links: 'dedicated', ...options });
+
+/** Messages that begin with their length, one digit. */
+const sized = definePlugin({
+  name: 'sized',
+  summary: 'Digit, then bytes.',
+  pointsman: '^1',
+  options: Type.Object({}),
+  apply(hooks, _options, scope) {
+    scope.protocol({ identifiers: 'text', correlates: true });
+    hooks.frame.tap('sized', (bytes, start) => bytes[start]! - 0x30);
+    hooks.detectId.tap('sized', (message) => (message.from === 'backend' ? first : undefined));
+    let first: never;
+    hooks.forward.tap('sized', (message) => {
+      if (message.from === 'client') first = message.client as never;
+    });
+  },
+});
 
 describe('shared links', () => {
   it('are opened before the first message, one for each backend', async () => {
@@ -52,6 +69,86 @@ describe('shared links', () => {
     expect(waits.length).toBeLessThan(16);
     for (const wait of waits) expect(wait).toBeLessThanOrEqual(10_000);
     expect(waits.at(-1)).toBeGreaterThanOrEqual(5000);
+  });
+
+  it('that break in the middle of a message begin with a fresh one', async () => {
+    const rig = await embed({ pipeline: [[sized], [turns]], links: 'shared', backends: ['a'] });
+    rig.advance(2000);
+    const alice = rig.client();
+    alice.send('3ab');
+    rig.backend('a').link.send('9half');
+    rig.backend('a').link.reset();
+    rig.backend('a').link.send('3ok');
+    expect(alice.text()).toBe('3ok');
+  });
+
+  it('whose framing was lost while they had something to write come back, and stay', async () => {
+    const rig = await shared({ backends: ['a'] });
+    rig.advance(2000);
+    const alice = rig.client();
+    rig.backend('a').link.pause();
+    alice.send('1\n');
+    alice.send('2\n');
+    const { link } = rig.backend('a');
+    link.send('\0');
+    link.resume();
+    link.end();
+    rig.advance(3000);
+    rig.backend('a').text();
+    alice.send('3\n');
+    expect(rig.backend('a').text()).toMatch(/ 3\n$/);
+    rig.advance(1000);
+    expect(rig.backend('a').link.ended).toBe(false);
+    alice.send('4\n');
+    expect(rig.backend('a').text()).toMatch(/ 4\n$/);
+  });
+
+  it('whose framing was lost are opened afresh, also if the backend does not close', async () => {
+    const rig = await shared({ backends: ['a'] });
+    rig.advance(2000);
+    const alice = rig.client();
+    rig.backend('a').link.send('\0');
+    alice.send('1\n');
+    rig.advance(10_000);
+    expect(rig.backend('a').text()).toMatch(/ 1\n$/);
+  });
+
+  it('that the backend ends without reading what waits are closed, and opened afresh', async () => {
+    const rig = await shared({ backends: ['a'] });
+    rig.advance(2000);
+    const alice = rig.client();
+    rig.backend('a').link.pause();
+    alice.send('1\n');
+    rig.backend('a').link.end();
+    alice.send('2\n');
+    rig.advance(30_000);
+    expect(rig.backend('a').text()).toMatch(/ 2\n$/);
+  });
+
+  it('that the backend ends in the middle of a message have that counted once', async () => {
+    const rig = await shared({ backends: ['a'] });
+    rig.backend('a').link.send('hal');
+    rig.backend('a').link.end();
+    rig.advance(1000);
+    expect(rig.stats().fromBackends.discardedFor).toEqual({ 'cut-short': 1 });
+  });
+
+  it('that break as soon as they are open count as failures: the backend is down, and connects wait', async () => {
+    const rig = await shared({ backends: ['a'] });
+    let connects = 0;
+    rig.runtime.servers.set('tcp://10.0.0.1:7000', (peer) => {
+      connects++;
+      rig.runtime.enqueue(() => peer.reset());
+      return 'accept';
+    });
+    rig.backend('a').link.reset();
+    const alice = rig.client();
+    for (let i = 0; i < 100; i++) {
+      alice.send('x\n');
+      rig.advance(10);
+    }
+    expect(connects).toBeLessThan(20);
+    rig.stats();
   });
 });
 
@@ -179,6 +276,62 @@ describe('dedicated links', () => {
     rig.runtime.settle();
     expect(rig.backend('a').text()).toBe('@a x\n');
   });
+
+  it('that hold and release at once send the handshake first', async () => {
+    const hello = guest((hooks) => {
+      hooks.onLink.tap('guest', (link) => {
+        link.send(Buffer.from('HELLO\n'));
+        link.hold();
+        link.release();
+      });
+    });
+    const rig = await dedicated({ pipeline: [[lines, { shared: false }], [turns], [hello]] });
+    rig.client().send('@a x\n');
+    expect(rig.backend('a').text()).toBe('HELLO\n@a x\n');
+  });
+
+  it('whose client has gone are closed, also if the backend does not read', async () => {
+    const rig = await dedicated({ backends: ['a'] });
+    const alice = rig.client();
+    alice.send('1\n');
+    rig.backend('a').link.pause();
+    alice.send('2\n');
+    alice.send('3\n');
+    alice.reset();
+    rig.advance(60_000);
+    expect(rig.backend('a').links).toHaveLength(0);
+    rig.stats();
+  });
+
+  it('whose client has gone are closed, also if the backend does not close', async () => {
+    const rig = await dedicated({ backends: ['a'] });
+    const alice = rig.client();
+    alice.send('1\n');
+    const { link } = rig.backend('a');
+    link.pause();
+    alice.send('2\n3\n');
+    alice.reset();
+    link.resume();
+    expect(rig.backend('a').text()).toBe('@a 1\n@a 2\n@a 3\n');
+    expect([link.ended, link.closed]).toEqual([true, false]);
+    rig.advance(5000);
+    expect(link.closed).toBe(true);
+  });
+
+  it('pass a half-close on also to the backend that a message goes to instead', async () => {
+    const rig = await dedicated({ backends: ['a', 'b'] });
+    rig.backend('a').hang();
+    const alice = rig.client();
+    alice.send('1\n');
+    alice.end();
+    rig.advance(5000);
+    expect(rig.backend('b').text()).toBe('@b 1\n');
+    expect(rig.backend('b').link.ended).toBe(true);
+    rig.backend('b').link.send('answer\n');
+    rig.backend('b').link.end();
+    expect(alice.text()).toBe('answer\n');
+    expect(alice.closed).toBe(true);
+  });
 });
 
 describe('a client that half-closes', () => {
@@ -201,6 +354,29 @@ describe('a client that half-closes', () => {
     alice.end();
     expect(rig.backend('a').text()).toBe('@a #1 1\n');
     expect(rig.stats().fromClients.discardedFor).toEqual({ 'cut-short': 1 });
+  });
+
+  it('and goes away after a half-close has its unfinished message counted once', async () => {
+    const rig = await shared({ backends: ['a'] });
+    const alice = rig.client();
+    alice.send('1\nhal');
+    alice.end();
+    alice.reset();
+    expect(rig.stats().fromClients.discardedFor).toEqual({ 'cut-short': 1 });
+  });
+
+  it('while it waits for room has the rest of its messages dealt with', async () => {
+    const rig = await shared({ backends: ['a'], linkQueueBytes: 20 });
+    rig.advance(2000);
+    const alice = rig.client();
+    rig.backend('a').link.pause();
+    alice.send('@a one one one\n@a two two two\n@a three three\n@a four four\n@a five five\n');
+    alice.end();
+    rig.backend('a').down();
+    rig.advance(1);
+    expect(rig.stats().fromClients.received).toBe(5);
+    expect(alice.text()).toBe('error backend-down\n'.repeat(3));
+    expect(alice.closed).toBe(true);
   });
 });
 

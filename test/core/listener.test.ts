@@ -1,20 +1,11 @@
-import { definePlugin, type Hooks, refusal, type Scope, Type } from 'pointsman';
+import { definePlugin, refusal, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
 import { embed, type RigOptions } from '../support/embedded.ts';
-import { lines, turns } from '../support/lines.ts';
+import { guest, lines, turns } from '../support/lines.ts';
 
-const plugin = (apply: (hooks: Hooks, scope: Scope) => void) =>
-  definePlugin({
-    name: 'guest',
-    summary: 'For one test.',
-    pointsman: '^1',
-    options: Type.Object({}),
-    apply: (hooks, _options, scope) => apply(hooks, scope),
-  });
-
-const edge = (guest: ReturnType<typeof plugin> | undefined, options: Partial<RigOptions> = {}) =>
+const edge = (visitor: ReturnType<typeof guest> | undefined, options: Partial<RigOptions> = {}) =>
   embed({
-    pipeline: [[lines], [turns], ...(guest === undefined ? [] : [[guest] as const])],
+    pipeline: [[lines], [turns], ...(visitor === undefined ? [] : [[visitor] as const])],
     links: 'shared',
     ...options,
   });
@@ -42,6 +33,11 @@ describe('a client', () => {
     expect(rig.client('198.51.100.2').closed).toBe(false);
   });
 
+  it('without an address, on a unix socket, is not counted by address', async () => {
+    const rig = await edge(undefined, { limits: { connectionsPerAddress: 1 } });
+    expect([rig.client(''), rig.client('')].map(({ closed }) => closed)).toEqual([false, false]);
+  });
+
   it('that says nothing for too long is closed, unless it waits for an answer', async () => {
     const rig = await edge(undefined, { limits: { idleSeconds: 20 } });
     const [idle, waiting] = [rig.client(), rig.client()];
@@ -65,7 +61,7 @@ describe('a client', () => {
   it('is not read from while an onConnect tap makes up its mind', async () => {
     let admit: () => void = () => {};
     const rig = await edge(
-      plugin((hooks) => {
+      guest((hooks) => {
         hooks.onConnect.tap('guest', () => new Promise((resolve) => (admit = () => resolve(undefined))));
       }),
     );
@@ -81,7 +77,7 @@ describe('a client', () => {
     ['refuses it', () => refusal('unwelcome')],
     ['throws', () => Promise.reject(new Error('no idea'))],
   ])('is turned away if an onConnect tap %s', async (_what, tap) => {
-    const rig = await edge(plugin((hooks) => hooks.onConnect.tap('guest', tap)));
+    const rig = await edge(guest((hooks) => hooks.onConnect.tap('guest', tap)));
     const alice = rig.client();
     await promises(rig);
     expect(alice.closed).toBe(true);
@@ -92,7 +88,7 @@ describe('a client', () => {
   it('has its own state in every plugin, dropped when it closes', async () => {
     const seen: string[] = [];
     const rig = await edge(
-      plugin((hooks, scope) => {
+      guest((hooks, scope) => {
         const count = scope.perClient(() => ({ messages: 0 }));
         hooks.forward.tap('guest', (message) => void count(message.client!).messages++);
         hooks.onDisconnect.tap('guest', (client) => void seen.push(`${count(client).messages}`));
@@ -105,12 +101,45 @@ describe('a client', () => {
     bob.reset();
     expect(seen).toEqual(['2', '1']);
   });
+
+  it('is turned away if an onConnect tap answers what is no refusal, and the plugin is named', async () => {
+    const rig = await edge(guest((hooks) => hooks.onConnect.tap('guest', () => ({ reason: 'x' }) as never)));
+    const alice = rig.client();
+    await promises(rig);
+    expect(alice.closed).toBe(true);
+    expect(JSON.stringify(rig.logged)).toContain('[guest] onConnect: answered');
+  });
+
+  it('is closed at the deadline if the plugin cannot say how many answers are due', async () => {
+    const odd = definePlugin({
+      name: 'odd',
+      summary: 'x',
+      pointsman: '^1',
+      options: Type.Object({}),
+      apply(hooks, _options, scope) {
+        scope.protocol({
+          identifiers: 'text',
+          correlates: true,
+          answersDue() {
+            throw new Error('odd');
+          },
+        });
+        hooks.frame.tap('odd', (_bytes, start, end) => end - start);
+      },
+    });
+    const rig = await embed({ pipeline: [[odd], [turns]], links: 'shared', backends: ['a'] });
+    const alice = rig.client();
+    alice.end();
+    expect(rig.logged).toHaveLength(1);
+    rig.advance(70_000);
+    expect(alice.closed).toBe(true);
+  });
 });
 
 it('gives plugins a start before it opens and a stop after it has closed', async () => {
   const order: string[] = [];
   const rig = await edge(
-    plugin((_hooks, scope) => {
+    guest((_hooks, scope) => {
       order.push('apply');
       scope.onStart(async () => void order.push('start'));
       scope.onStop(() => void order.push('stop'));
@@ -123,7 +152,7 @@ it('gives plugins a start before it opens and a stop after it has closed', async
 
 it('gives plugins secrets that replicas with the same key share, one for each use', async () => {
   const secrets: string[] = [];
-  const spy = plugin((_hooks, scope) => {
+  const spy = guest((_hooks, scope) => {
     secrets.push(...['one', 'two'].map((label) => Buffer.from(scope.secret(label)).toString('hex')));
   });
   const keys = [{ id: 'k1', secret: Buffer.alloc(32, 1) }];
@@ -139,12 +168,52 @@ it('gives plugins secrets that replicas with the same key share, one for each us
 it('says which plugin it cannot apply', async () => {
   await expect(
     edge(
-      plugin(() => {
+      guest(() => {
         throw new Error('does not suit me');
       }),
     ),
   ).rejects.toThrow('[guest] apply: does not suit me');
-  await expect(edge(plugin((_hooks, scope) => scope.protocol({ identifiers: 'text' })))).rejects.toThrow(
+  await expect(edge(guest((_hooks, scope) => scope.protocol({ identifiers: 'text' })))).rejects.toThrow(
     '[guest] apply: a pipeline has one protocol, and another plugin has declared it',
   );
+});
+
+it('names the plugin whose timer throws, and goes on', async () => {
+  const rig = await edge(
+    guest((_hooks, scope) => {
+      scope.onStart(() => {
+        scope.clock.after(100, () => {
+          throw new Error('tick');
+        });
+      });
+    }),
+  );
+  rig.advance(1000);
+  await promises(rig);
+  expect(JSON.stringify(rig.logged)).toContain('[guest] clock.after: tick');
+});
+
+it('names the plugin that does not stop, and stops the others', async () => {
+  const order: string[] = [];
+  const rig = await edge(
+    guest((_hooks, scope) => {
+      scope.onStop(() => {
+        throw new Error('stuck');
+      });
+      scope.onStop(() => void order.push('second'));
+    }),
+  );
+  await rig.stop();
+  expect(order).toEqual(['second']);
+  expect(JSON.stringify(rig.logged)).toContain('[guest] onStop: stuck');
+});
+
+it('names the plugin that does not start, and opens nothing', async () => {
+  await expect(
+    edge(
+      guest((_hooks, scope) => {
+        scope.onStart(() => Promise.reject(new Error('cannot')));
+      }),
+    ),
+  ).rejects.toThrow('[guest] onStart: cannot');
 });

@@ -112,6 +112,12 @@ describe('Message', () => {
     for (const gone of ['client', 'backend', 'reason', 'exchange'] as const) expect(message[gone]).toBeUndefined();
   });
 
+  it('inserts bytes only', () => {
+    expect(() => messageOf('abc').splice(0, 0, 'text' as never)).toThrow(
+      new TypeError('splice() inserts bytes, not text'),
+    );
+  });
+
   it('agrees with the obvious model, whatever the edits and their order', () => {
     const edits = fc.array(fc.record({ skip: fc.nat(5), remove: fc.nat(5), insert: fc.uint8Array({ maxLength: 5 }) }), {
       maxLength: 12,

@@ -1,6 +1,7 @@
+import { definePlugin, type Hooks, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
 import { embed, type RigOptions, type Wire } from '../support/embedded.ts';
-import { lines, turns } from '../support/lines.ts';
+import { guest, lines, turns } from '../support/lines.ts';
 
 const shared = (options: Partial<RigOptions> = {}) =>
   embed({ pipeline: [[lines], [turns]], links: 'shared', ...options });
@@ -264,5 +265,150 @@ describe('bad input', () => {
     const alice = rig.client();
     alice.send('hello\n');
     expect(alice.text()).toBe('error no-backend\n');
+  });
+});
+
+describe('a keepalive', () => {
+  it('is answered also if it comes in two pieces, and is no header that dribbles in', async () => {
+    const rig = await shared();
+    const alice = rig.client();
+    rig.advance(100);
+    alice.send('+');
+    alice.send('\n');
+    rig.advance(20_000);
+    expect(alice.text()).toBe('-\n');
+    expect(alice.ended).toBe(false);
+  });
+});
+
+describe('a message', () => {
+  it('that makes room for others while it is handled is dealt with first', async () => {
+    const gate = guest((hooks) => {
+      hooks.onLink.tap('guest', (link) => link.hold());
+      hooks.detectId.tap({ name: 'guest', stage: -1 }, (message) => {
+        if (message.from === 'backend' && message.view().toString().startsWith('WELCOME')) {
+          (message.source as { release(): void }).release();
+        }
+        return undefined;
+      });
+    });
+    const rig = await dedicated({
+      pipeline: [[lines, { shared: false }], [turns], [gate]],
+      backends: ['a'],
+      linkQueueBytes: 20,
+    });
+    const alice = rig.client();
+    const sent = Array.from({ length: 12 }, (_, i) => `@a line ${i}\n`).join('');
+    alice.send(sent);
+    rig.backend('a').link.send('WELCOME to a\n');
+    expect(alice.text()).toBe('WELCOME to a\n');
+    expect(rig.backend('a').text()).toBe(sent);
+    expect(rig.stats()).toMatchObject({ fromBackends: { received: 1, forwarded: 1 }, fromClients: { forwarded: 12 } });
+  });
+
+  it.each([
+    ['insertId', (hooks: Hooks) => hooks.insertId.tap('guest', () => 1 as never)],
+    ['detectId', (hooks: Hooks) => hooks.detectId.tap({ name: 'guest', stage: -1 }, () => ({}) as never)],
+    ['detectId', (hooks: Hooks) => hooks.detectId.tap({ name: 'guest', stage: -1 }, (m) => m.span(1, 99))],
+    ['refuse', (hooks: Hooks) => hooks.refuse.tap({ name: 'guest', stage: -1 }, () => 5 as never)],
+  ])('that a plugin answers wrongly in %s costs the message, and the plugin is named', async (hook, tap) => {
+    const rig = await shared({ pipeline: [[lines], [turns], [guest((hooks) => tap(hooks))]] });
+    const alice = rig.client();
+    alice.send(hook === 'refuse' ? '?x\n' : 'x\n');
+    if (hook !== 'refuse') expect(alice.text()).toBe('error plugin-error\n');
+    rig.stats();
+    expect(JSON.stringify(rig.logged)).toContain(`[guest] ${hook}: answered`);
+  });
+
+  it('is refused, not forwarded as well, if the ids of its relatives cannot be told at last', async () => {
+    let calls = 0;
+    const odd = definePlugin({
+      name: 'odd',
+      summary: 'x',
+      pointsman: '^1',
+      options: Type.Object({}),
+      apply(hooks, _options, scope) {
+        scope.protocol({
+          identifiers: 'text',
+          correlates: true,
+          relatedIds() {
+            if (++calls === 2) throw new Error('odd');
+          },
+        });
+        hooks.frame.tap('odd', (bytes, start, end) => {
+          const at = bytes.indexOf(10, start);
+          return at < 0 || at >= end ? 'more' : at + 1 - start;
+        });
+        hooks.refuse.tap('odd', () => Buffer.from('no\n'));
+      },
+    });
+    const rig = await embed({ pipeline: [[odd], [turns]], links: 'shared', backends: ['a'] });
+    const alice = rig.client();
+    alice.send('x\n');
+    rig.stats();
+    expect(rig.backend('a').text()).toBe('');
+    expect(alice.text()).toBe('no\n');
+  });
+
+  it('that waited for room is not overdue when it leaves', async () => {
+    const rig = await shared({ backends: ['a'], linkQueueBytes: 20, limits: { replySeconds: 10 } });
+    const alice = rig.client();
+    rig.backend('a').link.pause();
+    alice.send('one one one\ntwo two two\nthree three\nfour four\n');
+    rig.advance(30_000);
+    rig.backend('a').link.resume();
+    const ids = [
+      ...rig
+        .backend('a')
+        .text()
+        .matchAll(/#(\d+) (four)/g),
+    ].map((match) => match[1]);
+    expect(ids).toHaveLength(1);
+    rig.advance(1000);
+    rig.backend('a').link.send(`#${ids[0]} yes\n`);
+    expect(alice.text()).toBe('yes\n');
+  });
+
+  it('that is refused when its client is about to be closed is discarded, as no reply goes out', async () => {
+    const rig = await shared({ backends: ['a', 'b'] });
+    rig.advance(2000);
+    rig.backend('a').hang();
+    rig.backend('a').link.reset();
+    const alice = rig.client();
+    alice.send('@a 1\n\0');
+    expect(alice.text()).toBe('error nul\n');
+    rig.advance(5000);
+    expect(alice.text()).toBe('');
+    expect(rig.stats().fromClients.refused).toBe(1);
+  });
+});
+
+describe('a client', () => {
+  it('is not read from either if it does not read our replies, so that they cannot pile up', async () => {
+    const rig = await shared({ limits: { queueBytes: 1000 } });
+    const alice = rig.client();
+    alice.pause();
+    for (let i = 0; i < 2000; i++) alice.send('?no\n');
+    expect(rig.stats().fromClients.received).toBeLessThan(200);
+    alice.resume();
+    expect(rig.stats().fromClients).toMatchObject({ received: 2000, refused: 2000 });
+    expect(alice.text().length).toBe(2000 * 'error question\n'.length);
+  });
+});
+
+describe('what is relayed', () => {
+  it('counts as traffic, so that the client is not closed for idleness', async () => {
+    const rig = await dedicated({
+      pipeline: [[lines, { shared: false, relays: true }], [turns]],
+      limits: { idleSeconds: 20 },
+    });
+    const alice = rig.client();
+    alice.send('@a go\n');
+    for (let i = 0; i < 5; i++) {
+      rig.advance(8000);
+      rig.backend('a').link.send('tick\n');
+    }
+    expect(alice.ended).toBe(false);
+    expect(alice.text()).toBe('tick\n'.repeat(5));
   });
 });

@@ -166,7 +166,15 @@ export async function embed(options: RigOptions): Promise<Rig> {
       return stats;
     },
     async stop() {
-      await balancer.stop({ deadlineSeconds: 0 });
+      let isStopped = false;
+      const stopped = balancer.stop({ deadlineSeconds: 0 }).finally(() => {
+        isStopped = true;
+      });
+      while (!isStopped) {
+        runtime.settle();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await stopped;
       runtime.settle();
     },
   };

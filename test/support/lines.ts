@@ -3,7 +3,7 @@
  * `#id ` before the text, and the backend's answer begins with it. `?text` is refused, `bye` discarded, `boom` makes the
  * plugin throw, NUL breaks the framing, and `+` alone is a keepalive that is answered by `-`.
  */
-import { definePlugin, discard, type Message, refusal, Type } from 'pointsman';
+import { definePlugin, discard, type Hooks, type Message, refusal, type Scope, Type } from 'pointsman';
 
 const bang = refusal('question', 'no questions');
 const bye = discard('bye', Buffer.from('ciao\n'));
@@ -99,3 +99,13 @@ export const turns = definePlugin({
     hooks.chooseBackend.tap('turns', (_message, { available }) => available[next++ % available.length]);
   },
 });
+
+/** A plugin for one test. */
+export const guest = (apply: (hooks: Hooks, scope: Scope) => void) =>
+  definePlugin({
+    name: 'guest',
+    summary: 'For one test.',
+    pointsman: '^1',
+    options: Type.Object({}),
+    apply: (hooks, _options, scope) => apply(hooks, scope),
+  });

@@ -153,6 +153,19 @@ describe('messages and answers travel', () => {
     expect(String(error)).toMatch(/certificate required|ECONNRESET|alert/i);
   });
 
+  it('or not: a client that never shakes hands does not keep the balancer from stopping', async () => {
+    const edge = await makeCertificate('edge.test');
+    const { balancer, address } = await balancerAt({
+      listen: 'tls://127.0.0.1:0',
+      backend: 'tcp://127.0.0.1:1',
+      listenerTls: { ...edge, clientCertificate: 'none' },
+    });
+    const silent = net.connect({ port: address.port, host: '127.0.0.1' });
+    closers.push(() => silent.destroy());
+    await once(silent, 'connect');
+    await balancer.stop({ deadlineSeconds: 0 });
+  });
+
   it('not to a backend whose certificate is for another name', async () => {
     const server = await makeCertificate('other.test');
     const backend = tls.createServer({ cert: server.certificate, key: server.key }, onLine);

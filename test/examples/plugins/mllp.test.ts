@@ -27,6 +27,16 @@ describe('the MLLP plugin of the README', () => {
     }
   });
 
+  it('brings an answer that repeats the identifier to its client, not back to the lab', async () => {
+    const rig = await rigOf();
+    const ward = rig.client();
+    ward.send(block('MSH|1'));
+    rig.backend('lab-1').link.send(rig.backend('lab-1').take());
+    expect(ward.text()).toBe(block('MSH|1', 'ZPM|lab-1'));
+    expect(rig.backend('lab-1').text()).toBe('');
+    expect(rig.stats().fromBackends).toMatchObject({ received: 1, forwarded: 1 });
+  });
+
   it('closes a connection that speaks something else', async () => {
     const rig = await rigOf();
     const ward = rig.client();
