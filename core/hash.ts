@@ -1,7 +1,7 @@
 /**
  * HalfSipHash-2-4 with 64 bits of output (J.-P. Aumasson, D. J. Bernstein: SipHash, the variant on 32-bit words): a keyed
  * hash for short inputs that needs no BigInt. Under a secret key nobody outside can make two inputs collide on purpose,
- * which is what the affinity table and derived ids (a SIP branch) ask for; under a public key it serves consistent hashing.
+ * which is what the affinity table and ids that protocols derive ask for; under a public key it serves consistent hashing.
  */
 
 export class KeyedHash {
@@ -49,6 +49,7 @@ export class KeyedHash {
       v0 ^= word;
     }
 
+    // The rounds stand here again, because a function of their own would have to answer four numbers.
     v2 ^= 0xee;
     for (let half = 0; half < 2; half++) {
       for (let round = 0; round < 4; round++) {

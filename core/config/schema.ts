@@ -307,7 +307,7 @@ export type Config = Static<ReturnType<typeof configSchema<typeof anyPipelineEnt
 export function composeSchema(plugins: Iterable<PluginDefinition>, { open = false } = {}): object {
   const branches: Record<string, object> = {};
   for (const { name, summary, options } of plugins) {
-    // Options the plugin does not know are mistakes, also where its schema forgets to say so; `sip:` alone means no options.
+    // Options the plugin does not know are mistakes, also where its schema forgets to say so; a name alone means no options.
     branches[name] = { additionalProperties: false, description: summary, ...options, type: ['object', 'null'] };
   }
   const entry = Type.Unsafe({

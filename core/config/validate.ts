@@ -41,7 +41,7 @@ export function validate(
   return { config: value as Config, mistakes };
 }
 
-/** A plugin without options (`- sip:`) has those that are the default. */
+/** A plugin whose name stands alone, without options, has those that are the default. */
 function giveOptions(value: unknown): void {
   const members = (of: unknown): unknown[] => (typeof of === 'object' && of !== null ? Object.values(of) : []);
   for (const listener of members(valueAt(value, ['listeners']))) {
