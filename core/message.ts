@@ -144,7 +144,7 @@ export class Message {
   /**
    * Copies the message with its edits to `target` from `at`; answers where it ends there. A call of `copy` costs more than a
    * short message's bytes do, so what lies between edits that change no length is copied in one go, edits after it, and what
-   * is short byte by byte (four pieces of a 128-byte frame: 290 ns with `copy`, 90 ns so).
+   * is short byte by byte (a length-prefixed pair of 128 bytes each took 1640 ns with `copy` for each piece, 1300 ns so).
    */
   copyTo(target: Buffer, at: number): number {
     const { bytes, start, end, editCount } = this;
