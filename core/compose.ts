@@ -29,7 +29,6 @@ export interface Composed {
   readonly hooks: PipelineHooks;
   readonly facts: ProtocolFacts;
   readonly pipeline: Pipeline;
-  readonly identifiers: Identifiers;
   readonly affinity: Affinity | undefined;
   readonly exchanges: Exchanges | undefined;
   readonly accounting: Accounting;
@@ -195,7 +194,6 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
     hooks,
     facts,
     pipeline,
-    identifiers,
     affinity,
     exchanges,
     accounting,

@@ -151,6 +151,7 @@ export class Exchanges implements ExchangeTable {
 
   /** Gives up on all requests that `link` carried; answers how many. */
   abandon(link: Link): number {
+    if (link.client?.outstanding === 0) return 0; // a dedicated link carries requests of its client only
     const carried: Exchange[] = [];
     for (let at = this.#oldest; at !== undefined; at = at.newer) if (at.link === link) carried.push(at);
     let count = 0;

@@ -21,6 +21,7 @@ export class Link extends Peer {
   #greeting: Uint8Array[] | undefined;
   #held = false;
   #endAfterQueue = false;
+  #timedOut = false;
   #cancelTimeout: (() => void) | undefined;
 
   constructor(links: Links, pipeline: Pipeline, turn: Turn, backend: Backend, client: Client | undefined) {
@@ -48,8 +49,6 @@ export class Link extends Peer {
       this,
     );
   }
-
-  #timedOut = false;
 
   /**
    * In `onLink`: sends bytes before anything else goes out on the link. Later: queues them after what waits. They are no
