@@ -2,8 +2,8 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isInstalled } from '../support/programs.ts';
 import type { Protocol } from './dialects.ts';
-import { isInstalled } from './processes.ts';
 
 /** One listener, with the backends behind it. */
 export interface Site {

@@ -4,12 +4,13 @@ import { availableParallelism, cpus, release, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { freePort } from '../support/programs.ts';
 import { type Balancer, balancers, reference, type Site } from './balancers.ts';
 import { chart } from './chart.ts';
 import { type Protocol, protocols } from './dialects.ts';
 import { measureIdle } from './idle.ts';
 import type { Measured, Order } from './load.ts';
-import { freePort, processors, Running } from './processes.ts';
+import { processors, Running } from './processes.ts';
 import { type Cell, cellName, type Result, summarize, table } from './report.ts';
 
 const help = `Measures pointsman and what is installed beside it, in turn: CPU time per message pair above all.

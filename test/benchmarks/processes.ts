@@ -1,25 +1,14 @@
 /** The processes of a benchmark: where they run, what they use (from /proc, so on Linux only), and their end. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import { availableParallelism } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { isInstalled } from '../support/programs.ts';
 
 /** Which processors a process may use, as `taskset -c` takes it. With two, the balancer has one, all others the other. */
 const cpus = availableParallelism();
 export const processors = { balancer: String(cpus - 1), load: '0', echo: cpus > 2 ? '1' : '0' };
-
-export function isInstalled(program: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
 
 const pins = cpus > 1 && isInstalled('taskset');
 
@@ -143,21 +132,5 @@ function read(pid: number, file: string): string | undefined {
     return readFileSync(`/proc/${pid}/${file}`, 'latin1');
   } catch {
     return undefined;
-  }
-}
-
-/** A port that nobody listens on, from below the range that the system assigns from. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const server = net.createServer().listen({ port, host: '127.0.0.1' });
-    const isFree = await Promise.race([
-      once(server, 'listening').then(() => true),
-      new Promise<boolean>((resolve) => server.once('error', () => resolve(false))),
-    ]);
-    if (!isFree) continue;
-    server.close();
-    await once(server, 'close');
-    return port;
   }
 }

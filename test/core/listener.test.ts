@@ -1,4 +1,4 @@
-import { definePlugin, refusal, Type } from 'pointsman';
+import { refusal } from 'pointsman';
 import { describe, expect, it } from 'vitest';
 import { embed, type RigOptions } from '../support/embedded.ts';
 import { guest, lines, turns } from '../support/lines.ts';
@@ -111,21 +111,15 @@ describe('a client', () => {
   });
 
   it('is closed at the deadline if the plugin cannot say how many answers are due', async () => {
-    const odd = definePlugin({
-      name: 'odd',
-      summary: 'x',
-      pointsman: '^1',
-      options: Type.Object({}),
-      apply(hooks, _options, scope) {
-        scope.protocol({
-          identifiers: 'text',
-          correlates: true,
-          answersDue() {
-            throw new Error('odd');
-          },
-        });
-        hooks.frame.tap('odd', (_bytes, start, end) => end - start);
-      },
+    const odd = guest((hooks, scope) => {
+      scope.protocol({
+        identifiers: 'text',
+        correlates: true,
+        answersDue() {
+          throw new Error('odd');
+        },
+      });
+      hooks.frame.tap('guest', (_bytes, start, end) => end - start);
     });
     const rig = await embed({ pipeline: [[odd], [turns]], links: 'shared', backends: ['a'] });
     const alice = rig.client();

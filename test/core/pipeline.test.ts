@@ -1,4 +1,4 @@
-import { definePlugin, type Hooks, Type } from 'pointsman';
+import type { Hooks } from 'pointsman';
 import { describe, expect, it } from 'vitest';
 import { embed, type RigOptions, type Wire } from '../support/embedded.ts';
 import { guest, lines, turns } from '../support/lines.ts';
@@ -322,25 +322,19 @@ describe('a message', () => {
 
   it('is refused, not forwarded as well, if the ids of its relatives cannot be told at last', async () => {
     let calls = 0;
-    const odd = definePlugin({
-      name: 'odd',
-      summary: 'x',
-      pointsman: '^1',
-      options: Type.Object({}),
-      apply(hooks, _options, scope) {
-        scope.protocol({
-          identifiers: 'text',
-          correlates: true,
-          relatedIds() {
-            if (++calls === 2) throw new Error('odd');
-          },
-        });
-        hooks.frame.tap('odd', (bytes, start, end) => {
-          const at = bytes.indexOf(10, start);
-          return at < 0 || at >= end ? 'more' : at + 1 - start;
-        });
-        hooks.refuse.tap('odd', () => Buffer.from('no\n'));
-      },
+    const odd = guest((hooks, scope) => {
+      scope.protocol({
+        identifiers: 'text',
+        correlates: true,
+        relatedIds() {
+          if (++calls === 2) throw new Error('odd');
+        },
+      });
+      hooks.frame.tap('guest', (bytes, start, end) => {
+        const at = bytes.indexOf(10, start);
+        return at < 0 || at >= end ? 'more' : at + 1 - start;
+      });
+      hooks.refuse.tap('odd', () => Buffer.from('no\n'));
     });
     const rig = await embed({ pipeline: [[odd], [turns]], links: 'shared', backends: ['a'] });
     const alice = rig.client();

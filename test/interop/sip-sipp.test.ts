@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { balances } from '../../core/accounting.ts';
-import { balance, describeWith, freePort, run, temporaryFolder, untilListening } from '../support/peers.ts';
+import { balance, describeWith, run, temporaryFolder, untilListening } from '../support/peers.ts';
+import { freePort } from '../support/programs.ts';
 
 const host = '127.0.0.1';
 const serverNames = ['uas-1', 'uas-2', 'uas-3'];

@@ -4,15 +4,16 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { describe, expect, onTestFinished, vi } from 'vitest';
 import type { ListenerStats } from '../../core/accounting.ts';
 import { Balancer } from '../../core/balancer.ts';
 import { loadConfig } from '../../core/config/load.ts';
 import { nodeRuntime } from '../../core/runtime/node.ts';
+import { isInstalled } from './programs.ts';
 
 const host = '127.0.0.1';
 
@@ -32,42 +33,11 @@ export function describeWith(program: string, debianPackage: string, name: strin
   describe.skip(`${name} (${why})`, body);
 }
 
-function isInstalled(program: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
 /** A folder of the test's own. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'pointsman-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   return folder;
-}
-
-/**
- * A port that nobody listens on. It is from below the range that the system assigns from, so that no test which asks for
- * any port gets this one meanwhile.
- */
-export async function freePort(): Promise<number> {
-  for (let tries = 0; tries < 100; tries++) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const server = net.createServer().listen({ port, host, exclusive: true });
-    const isFree = await Promise.race([
-      once(server, 'listening').then(() => true),
-      new Promise<boolean>((resolve) => server.once('error', () => resolve(false))),
-    ]);
-    if (!isFree) continue;
-    server.close();
-    await once(server, 'close');
-    return port;
-  }
-  throw new Error('100 ports tried, none is free');
 }
 
 /** Opens a server on a free port; answers the port. */
