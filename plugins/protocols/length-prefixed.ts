@@ -323,53 +323,97 @@ export default definePlugin({
   },
 });
 
-/** A positional number system in bytes: which byte stands for which digit, and back (-1: for none). */
-function numberSystem(base: number, byteOf: (digit: number) => number) {
-  const bytes = Uint8Array.from({ length: base }, (_, digit) => byteOf(digit));
-  const digits = new Int16Array(256).fill(-1);
-  for (const [digit, byte] of bytes.entries()) digits[byte] = digit;
-  return { base, bytes, digits };
-}
-
-const numberSystems = {
-  binary: numberSystem(256, (digit) => digit),
-  ascii: numberSystem(10, (digit) => 0x30 + digit),
-  bcd: numberSystem(100, (digit) => Math.floor(digit / 10) * 16 + (digit % 10)),
-};
-
 /** Reads and writes whole numbers from 0 in `size` bytes. */
-class NumberCodec {
+interface NumberCodec {
   readonly size: number;
   /** The first number that does not fit. */
   readonly limit: number;
-  readonly #system: ReturnType<typeof numberSystem>;
-  readonly #little: boolean;
+  /** Answers -1 if some byte is no digit; inexact above 2^53. */
+  read(bytes: Buffer, at: number): number;
+  write(value: number, target: Buffer): void;
+}
 
-  constructor(size: number, endian: 'big' | 'little', encoding: keyof typeof numberSystems = 'binary') {
+function numberCodec(
+  size: number,
+  endian: 'big' | 'little',
+  encoding: 'binary' | keyof typeof digitBytes = 'binary',
+): NumberCodec {
+  return encoding === 'binary' ? new BinaryCodec(size, endian) : new DecimalCodec(size, digitBytes[encoding]);
+}
+
+/** The last four bytes are read and written as an integer, what is in front of them as a multiple of 2^32: no step needs fractions. */
+class BinaryCodec implements NumberCodec {
+  readonly size: number;
+  readonly limit: number;
+  /** Where the most significant byte stands, and in which direction the next one. */
+  readonly #first: number;
+  readonly #step: number;
+
+  constructor(size: number, endian: 'big' | 'little') {
     this.size = size;
-    this.#system = numberSystems[encoding];
-    this.limit = this.#system.base ** size;
-    this.#little = endian === 'little';
+    this.limit = 256 ** size;
+    this.#first = endian === 'big' ? 0 : size - 1;
+    this.#step = endian === 'big' ? 1 : -1;
   }
 
-  /** Answers -1 if some byte is no digit; inexact above 2^53. */
+  read(bytes: Buffer, start: number): number {
+    const { size } = this;
+    const step = this.#step;
+    let at = start + this.#first;
+    let high = 0;
+    let low = 0;
+    let left = size;
+    for (; left > 4; left--, at += step) high = high * 256 + bytes[at]!;
+    for (; left > 0; left--, at += step) low = (low << 8) | bytes[at]!;
+    return high * 2 ** 32 + (low >>> 0);
+  }
+
+  write(value: number, target: Buffer): void {
+    const { size } = this;
+    const step = this.#step;
+    let at = this.#first + (size - 1) * step;
+    let low = value >>> 0;
+    for (let left = Math.min(size, 4); left > 0; left--, at -= step, low >>>= 8) target[at] = low & 0xff;
+    let high = Math.floor(value / 2 ** 32);
+    for (let left = size - 4; left > 0; left--, at -= step, high = Math.floor(high / 256)) target[at] = high % 256;
+  }
+}
+
+/** Which byte stands for which digit of a number, and how many digits there are: one decimal digit a byte, or two. */
+const digitBytes = {
+  ascii: Uint8Array.from({ length: 10 }, (_, digit) => 0x30 + digit),
+  bcd: Uint8Array.from({ length: 100 }, (_, digit) => Math.floor(digit / 10) * 16 + (digit % 10)),
+};
+
+/** The most significant digit comes first. */
+class DecimalCodec implements NumberCodec {
+  readonly size: number;
+  readonly limit: number;
+  readonly #bytes: Uint8Array;
+  /** The digit that a byte stands for; -1: none. */
+  readonly #digits = new Int16Array(256).fill(-1);
+
+  constructor(size: number, bytes: Uint8Array) {
+    this.size = size;
+    this.limit = bytes.length ** size;
+    this.#bytes = bytes;
+    for (const [digit, byte] of bytes.entries()) this.#digits[byte] = digit;
+  }
+
   read(bytes: Buffer, at: number): number {
-    const { base, digits } = this.#system;
-    const last = this.size - 1;
     let value = 0;
-    for (let i = 0; i <= last; i++) {
-      const digit = digits[bytes[at + (this.#little ? last - i : i)]!]!;
+    for (let i = 0; i < this.size; i++) {
+      const digit = this.#digits[bytes[at + i]!]!;
       if (digit < 0) return -1;
-      value = value * base + digit;
+      value = value * this.#bytes.length + digit;
     }
     return value;
   }
 
   write(value: number, target: Buffer): void {
-    const { base, bytes } = this.#system;
-    const last = this.size - 1;
-    for (let i = 0; i <= last; i++) {
-      target[this.#little ? i : last - i] = bytes[value % base]!;
+    const base = this.#bytes.length;
+    for (let i = this.size - 1; i >= 0; i--) {
+      target[i] = this.#bytes[value % base]!;
       value = Math.floor(value / base);
     }
   }
@@ -393,7 +437,7 @@ class LengthField {
     this.width = this.isVarint ? 1 : size;
     this.#size = size;
     this.#adjust = adjust;
-    this.#codec = encoding === 'varint' ? undefined : new NumberCodec(size, endian, encoding);
+    this.#codec = encoding === 'varint' ? undefined : numberCodec(size, endian, encoding);
     this.#scratch = Buffer.alloc(size);
   }
 
@@ -525,7 +569,7 @@ function spanOf(field: Field, layout: Layout): () => Span | undefined {
 
 /** The option `id`. */
 function identify(id: NonNullable<Options['id']>, length: LengthField, layout: Layout) {
-  const codec = id.encoding === 'number' ? new NumberCodec(id.size, id.endian) : undefined;
+  const codec = id.encoding === 'number' ? numberCodec(id.size, id.endian) : undefined;
   const marker = id.insert && bytesOf(id.insert.marker);
   const markerBytes = marker?.length ?? 0;
   const inserted = Buffer.concat([marker ?? Buffer.alloc(0), Buffer.alloc(id.size)]);
@@ -581,7 +625,7 @@ function identify(id: NonNullable<Options['id']>, length: LengthField, layout: L
 
 /** The option `correlation`. */
 function correlate(field: Correlation, layout: Layout, scope: Scope) {
-  const codec = new NumberCodec(field.size, field.endian);
+  const codec = numberCodec(field.size, field.endian);
   const scratch = Buffer.alloc(field.size);
   const backendRequests = scope.perClient(() => new BackendRequests(2 ** idBits(field.size) - 1));
   /** What the answer at hand, which a client gives to a backend, gets back. */
@@ -654,7 +698,7 @@ class BackendRequests {
 
 /** The option `replay`. */
 function keepHandshakes(field: NonNullable<Options['replay']>, layout: Layout, scope: Scope) {
-  const codec = new NumberCodec(field.size, field.endian);
+  const codec = numberCodec(field.size, field.endian);
   const { values, answers } = field;
   /** By the field's value, so their number is bounded; and the link that each went to, which needs no replay. */
   const handshakes = scope.perClient(() => new Map<number, { readonly frame: Buffer; readonly link: Link }>());
