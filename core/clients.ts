@@ -30,6 +30,11 @@ export class Clients {
     this.#free.push(client.slot);
   }
 
+  /** Whoever is in that slot now. */
+  inSlot(slot: number): Client | undefined {
+    return slot >= 0 && slot < this.#slots.length ? this.#slots[slot] : undefined;
+  }
+
   at(slot: number, generation: number): Client | undefined {
     const client = this.#slots[slot];
     return client !== undefined && client.generation === generation ? client : undefined;

@@ -22,6 +22,8 @@ const version = 0x10;
 const clientKind = 0x01;
 const sealedFlag = 0x04;
 const clientBodyBytes = 16;
+/** Behind the instance. */
+const slotInBody = 8;
 const longestNameBytes = 63;
 
 /** A key with what is derived from it for one use. */
@@ -56,6 +58,9 @@ class EnvelopeKey {
   }
 }
 
+/** How many bytes at the end of a token tell it from most others. */
+const hashedBytes = 8;
+
 /** Finds a known token by its bytes: no string, no allocation. */
 class TokenIndex<Value> {
   readonly #buckets = new Map<number, { bytes: Buffer; value: Value }[]>();
@@ -81,10 +86,12 @@ class TokenIndex<Value> {
     return undefined;
   }
 
-  /** FNV-1a. Tokens come from the config, so nobody outside can fill a bucket. */
+  /** FNV-1a of the last bytes, which are part of the MAC. Tokens come from the config, so nobody outside can fill a bucket. */
   #hash(bytes: Buffer, start: number, end: number): number {
     let hash = 0x811c9dc5;
-    for (let i = start; i < end; i++) hash = Math.imul(hash ^ foldCase(bytes[i]!, this.#foldCase), 0x01000193);
+    for (let i = Math.max(start, end - hashedBytes); i < end; i++) {
+      hash = Math.imul(hash ^ foldCase(bytes[i]!, this.#foldCase), 0x01000193);
+    }
     return hash;
   }
 }
@@ -93,6 +100,9 @@ class TokenIndex<Value> {
 function isSame(known: Buffer, bytes: Buffer, start: number, end: number, folds: boolean): boolean {
   if (known.length !== end - start) return false;
   let difference = 0;
+  for (let i = 0; i < known.length; i++) difference |= known[i]! ^ bytes[start + i]!;
+  if (difference === 0 || !folds) return difference === 0; // peers rarely change the case
+  difference = 0;
   for (let i = 0; i < known.length; i++) difference |= foldCase(known[i]!, folds) ^ foldCase(bytes[start + i]!, folds);
   return difference === 0;
 }
@@ -119,6 +129,8 @@ export class Identifiers implements TokenBook {
   readonly #backendKeys: readonly EnvelopeKey[];
   readonly #clientKeys: readonly EnvelopeKey[];
   readonly #tokens: readonly Token[];
+  /** Where a client's slot stands in the tokens that we make. */
+  readonly #slotOffset: number;
   #form: TokenForm = 'text';
   #foldCase = false;
   #namesClients = false;
@@ -134,6 +146,7 @@ export class Identifiers implements TokenBook {
     const clientKeys = keys.length > 0 ? keys : [{ id: 'p', secret: clients.processSecret }];
     this.#clientKeys = clientKeys.map((key) => new EnvelopeKey(key, 'client'));
     this.#tokens = pool.backends.map((backend) => this.#makeBackendToken(backend, this.#backendKeys[0]));
+    this.#slotOffset = 2 + this.#clientKeys[0]!.id.length + slotInBody;
     const clientRaw = 2 + this.#clientKeys[0]!.id.length + clientBodyBytes + macBytes;
     const raw = Math.max(0, ...this.#tokens.map((token) => token.raw.length));
     this.longest = { raw, text: Math.max(base32Length(clientRaw), ...this.#tokens.map((token) => token.text.length)) };
@@ -167,7 +180,35 @@ export class Identifiers implements TokenBook {
   }
 
   read(bytes: Buffer, start: number, end: number): Destination | TokenFault {
-    return this.#index.get(bytes, start, end) ?? this.#open(bytes, start, end);
+    return this.#index.get(bytes, start, end) ?? this.#knownClient(bytes, start, end) ?? this.#open(bytes, start, end);
+  }
+
+  /**
+   * The client that has been given this very token: responses name clients all the time, and such a one needs no MAC. Its
+   * slot is read where our own tokens have it; whatever else stands there finds another client, or none.
+   */
+  #knownClient(bytes: Buffer, start: number, end: number): Client | undefined {
+    if (!this.#namesClients) return undefined;
+    const slot = this.#form === 'text' ? this.#slotInText(bytes, start, end) : this.#slotInRaw(bytes, start, end);
+    const client = this.#clients.inSlot(slot);
+    const known = client?.token?.[this.#form === 'text' ? 'text' : 'raw'];
+    return known !== undefined && isSame(known, bytes, start, end, this.#foldCase) ? client : undefined;
+  }
+
+  #slotInRaw(bytes: Buffer, start: number, end: number): number {
+    const at = start + this.#slotOffset;
+    return at + 4 <= end ? bytes.readUInt32BE(at) : -1;
+  }
+
+  /** A slot has 32 bits, and so they are in at most 8 of the characters, which have 5 each. */
+  #slotInText(bytes: Buffer, start: number, end: number): number {
+    const firstBit = 8 * this.#slotOffset;
+    const at = start + Math.floor(firstBit / 5);
+    if (at + 8 > end) return -1;
+    let value = 0;
+    for (let i = at; i < at + 8; i++) value = value * 32 + base32Value(foldCase(bytes[i]!, this.#foldCase));
+    const bitsBehind = 40 - (firstBit % 5) - 32;
+    return Math.floor(value / 2 ** bitsBehind) % 2 ** 32;
   }
 
   #makeBackendToken(backend: Backend, key: EnvelopeKey | undefined): Token {
@@ -184,7 +225,7 @@ export class Identifiers implements TokenBook {
   #clientBody(client: Client): Buffer {
     const body = Buffer.alloc(clientBodyBytes);
     this.#clients.instance.copy(body);
-    body.writeUInt32BE(client.slot, 8);
+    body.writeUInt32BE(client.slot, slotInBody);
     body.writeUInt32BE(client.generation, 12);
     return body;
   }
@@ -202,12 +243,6 @@ export class Identifiers implements TokenBook {
     const bodyStart = 2 + raw[1]!;
     const bodyEnd = raw.length - macBytes;
     if (bodyStart >= bodyEnd || bodyEnd - bodyStart > longestNameBytes) return otherwise;
-    if (isClient) {
-      // Responses name clients all the time: one that has been given this very token needs no MAC.
-      const client = this.#clientAt(raw.subarray(bodyStart, bodyEnd));
-      const known = typeof client === 'string' ? undefined : client.token?.[this.#form === 'text' ? 'text' : 'raw'];
-      if (known !== undefined && isSame(known, bytes, start, end, this.#foldCase)) return client;
-    }
     const header = raw.subarray(0, bodyStart);
     const mac = raw.subarray(bodyEnd);
     for (const key of isClient ? this.#clientKeys : this.#backendKeys) {
@@ -225,7 +260,7 @@ export class Identifiers implements TokenBook {
   #clientAt(body: Buffer): Client | TokenFault {
     if (body.length !== clientBodyBytes) return 'forged';
     if (!body.subarray(0, 8).equals(this.#clients.instance)) return 'gone';
-    return this.#clients.at(body.readUInt32BE(8), body.readUInt32BE(12)) ?? 'gone';
+    return this.#clients.at(body.readUInt32BE(slotInBody), body.readUInt32BE(12)) ?? 'gone';
   }
 }
 
@@ -249,6 +284,12 @@ export function encodeBase32(bytes: Uint8Array): Buffer {
   return text;
 }
 
+/** What a character of lower-case base32 stands for; -1: it is none. */
+function base32Value(byte: number): number {
+  if (byte >= 0x61 && byte <= 0x7a) return byte - 0x61;
+  return byte >= 0x32 && byte <= 0x37 ? byte - 0x32 + 26 : -1;
+}
+
 /** The inverse. Undefined for anything `encodeBase32` cannot have written, but for letter case where that is folded. */
 export function decodeBase32(bytes: Uint8Array, start: number, end: number, folds: boolean): Buffer | undefined {
   const decoded = Buffer.allocUnsafe(Math.floor(((end - start) * 5) / 8));
@@ -256,11 +297,8 @@ export function decodeBase32(bytes: Uint8Array, start: number, end: number, fold
   let count = 0;
   let at = 0;
   for (let i = start; i < end; i++) {
-    const byte = foldCase(bytes[i]!, folds);
-    let value: number;
-    if (byte >= 0x61 && byte <= 0x7a) value = byte - 0x61;
-    else if (byte >= 0x32 && byte <= 0x37) value = byte - 0x32 + 26;
-    else return undefined;
+    const value = base32Value(foldCase(bytes[i]!, folds));
+    if (value < 0) return undefined;
     bits = ((bits << 5) | value) & 0xfff;
     count += 5;
     if (count >= 8) {
