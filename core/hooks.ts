@@ -129,7 +129,11 @@ export class PipelineHooks {
           const tapOptions = typeof options === 'string' ? { name: plugin } : { ...options, name: plugin };
           if (name === 'onConnect') this.onConnect.tapPromise(tapOptions, guardAsync(plugin, tap));
           // The arities differ from hook to hook; each guard passes on what its hook passes.
-          else (hook as SyncHook<unknown[], unknown>).tap(tapOptions, guard(plugin, name, tap));
+          else
+            (hook as SyncHook<unknown[], unknown>).tap(
+              tapOptions,
+              guards[name](plugin, tap as never) as AnyTap as () => void,
+            );
         },
       } as Tappable<never>;
     }
@@ -139,72 +143,146 @@ export class PipelineHooks {
 
 type AnyTap = (...args: never[]) => unknown;
 
-/** Fixed arity instead of rest arguments: this wraps every call on the per-message path. */
-function guard(plugin: string, hook: HookName, tap: AnyTap) {
-  const call = tap as (a: unknown, b: unknown, c: unknown, d: unknown) => unknown;
-  const fault = answerCheck(hook);
-  return (a: unknown, b: unknown, c: unknown, d: unknown): unknown => {
-    let answer: unknown;
+type SyncHookName = Exclude<HookName, 'onConnect'>;
+
+/** Made for each tap of a hook: calls it, names the plugin in what goes wrong, and lets no answer through that the hook does not allow. */
+type Guard<Name extends SyncHookName> = (
+  plugin: string,
+  tap: HookSignatures[Name],
+) => (...args: Parameters<HookSignatures[Name]>) => ReturnType<HookSignatures[Name]>;
+
+/**
+ * One guard for each hook, written out instead of made by one function: this runs several times for each message, and a call
+ * site that all taps of all hooks share is one that the compiler can do nothing for. What is common comes first.
+ */
+const guards: { readonly [Name in SyncHookName]: Guard<Name> } = {
+  frame: (plugin, tap) => (bytes, start, end, scan) => {
+    let answer: Framed | undefined;
     try {
-      answer = call(a, b, c, d);
+      answer = tap(bytes, start, end, scan);
     } catch (cause) {
-      throw PluginError.threw(plugin, hook, cause);
+      throw PluginError.threw(plugin, 'frame', cause);
+    }
+    if (typeof answer === 'number') {
+      if (answer >= 1 && Number.isSafeInteger(answer)) return answer;
+      throw new PluginError(plugin, 'frame', `answered the length ${answer}: no progress`);
+    }
+    if (answer === 'more' || answer === undefined || answer === null) return answer ?? undefined;
+    if (answer === 'skip') {
+      const { skipped } = scan;
+      if (skipped >= 1 && skipped <= end - start) return answer;
+      throw new PluginError(plugin, 'frame', `skipped ${skipped} of ${end - start} bytes`);
+    }
+    if (answer === 'broken' || answer instanceof Refusal) return answer;
+    throw wrongAnswer(plugin, 'frame', answer, `answered ${JSON.stringify(answer)}, which is no length`);
+  },
+
+  detectId: (plugin, tap) => (message) => {
+    let answer: Detected | undefined;
+    try {
+      answer = tap(message);
+    } catch (cause) {
+      throw PluginError.threw(plugin, 'detectId', cause);
     }
     if (answer === undefined || answer === null) return undefined;
-    if (typeof (answer as { then?: unknown }).then === 'function') {
-      (answer as Promise<unknown>).then(undefined, () => {}); // its rejection must not end the process
-      throw new PluginError(plugin, hook, 'answered a promise, but this hook is synchronous');
+    if (typeof answer === 'number' || answer instanceof Exchange) return answer;
+    if ('offset' in answer) {
+      const { offset, length } = answer;
+      const size = message.length;
+      if (offset >= 0 && length >= 0 && offset + length <= size) return answer;
+      throw new PluginError(plugin, 'detectId', `answered span(${offset}, ${length}) of a message of ${size} bytes`);
     }
-    const wrong = fault?.(answer, a, b, c, d);
-    if (wrong !== undefined) throw new PluginError(plugin, hook, wrong);
+    const isDestination = answer instanceof Backend || answer instanceof Client;
+    if (isDestination || answer instanceof Refusal || answer instanceof Discard) return answer;
+    throw wrongAnswer(plugin, 'detectId', answer, 'answered what names nobody');
+  },
+
+  chooseBackend: (plugin, tap) => (message, pool) => {
+    let answer: Backend | undefined;
+    try {
+      answer = tap(message, pool);
+    } catch (cause) {
+      throw PluginError.threw(plugin, 'chooseBackend', cause);
+    }
+    if (answer === undefined || answer === null) return undefined;
+    if (!(answer instanceof Backend)) throw wrongAnswer(plugin, 'chooseBackend', answer, 'chose what is no backend');
+    if (answer.pool !== pool) {
+      throw new PluginError(plugin, 'chooseBackend', `chose ${answer.name}, which is not in the pool ${pool.name}`);
+    }
+    if (!answer.up) throw new PluginError(plugin, 'chooseBackend', `chose ${answer.name}, which is down`);
     return answer;
-  };
+  },
+
+  insertId: (plugin, tap) => (message, token) => {
+    let answer: Refusal | undefined;
+    try {
+      answer = tap(message, token);
+    } catch (cause) {
+      throw PluginError.threw(plugin, 'insertId', cause);
+    }
+    if (answer === undefined || answer === null) return undefined;
+    if (answer instanceof Refusal) return answer;
+    throw wrongAnswer(plugin, 'insertId', answer, 'answered what is no refusal');
+  },
+
+  forward: (plugin, tap) => (message, destination) => {
+    let answer: unknown;
+    try {
+      answer = tap(message, destination);
+    } catch (cause) {
+      throw PluginError.threw(plugin, 'forward', cause);
+    }
+    if (answer !== undefined) checkNoPromise(plugin, 'forward', answer);
+  },
+
+  refuse: (plugin, tap) => (message, refusal) => {
+    let answer: Uint8Array | undefined;
+    try {
+      answer = tap(message, refusal);
+    } catch (cause) {
+      throw PluginError.threw(plugin, 'refuse', cause);
+    }
+    if (answer === undefined || answer === null) return undefined;
+    if (answer instanceof Uint8Array) return answer;
+    throw wrongAnswer(plugin, 'refuse', answer, 'answered what is no bytes');
+  },
+
+  onLink: (plugin, tap) => (link) => {
+    let answer: unknown;
+    try {
+      answer = tap(link);
+    } catch (cause) {
+      throw PluginError.threw(plugin, 'onLink', cause);
+    }
+    if (answer !== undefined) checkNoPromise(plugin, 'onLink', answer);
+  },
+
+  onDisconnect: (plugin, tap) => (client) => {
+    let answer: unknown;
+    try {
+      answer = tap(client);
+    } catch (cause) {
+      throw PluginError.threw(plugin, 'onDisconnect', cause);
+    }
+    if (answer !== undefined) checkNoPromise(plugin, 'onDisconnect', answer);
+  },
+};
+
+/** The error for an answer that a hook does not allow; that it is a promise says more than what it is not. */
+function wrongAnswer(plugin: string, hook: HookName, answer: unknown, text: string): PluginError {
+  try {
+    checkNoPromise(plugin, hook, answer);
+  } catch (error) {
+    return error as PluginError;
+  }
+  return new PluginError(plugin, hook, text);
 }
 
-type AnswerCheck = (answer: unknown, a: unknown, b: unknown, c: unknown, d: unknown) => string | undefined;
-
-/** What is wrong with an answer that the types cannot rule out. */
-function answerCheck(hook: HookName): AnswerCheck | undefined {
-  if (hook === 'frame') {
-    return (answer, _bytes, start, end, scan) => {
-      if (typeof answer === 'number') {
-        return answer >= 1 && Number.isSafeInteger(answer) ? undefined : `answered the length ${answer}: no progress`;
-      }
-      if (answer === 'more' || answer === 'broken' || answer instanceof Refusal) return undefined;
-      if (answer !== 'skip') return `answered ${JSON.stringify(answer)}, which is no length`;
-      const { skipped } = scan as Scan;
-      const available = (end as number) - (start as number);
-      return skipped >= 1 && skipped <= available ? undefined : `skipped ${skipped} of ${available} bytes`;
-    };
-  }
-  if (hook === 'detectId') {
-    return (answer, message) => {
-      if (typeof answer === 'number' || answer instanceof Exchange) return undefined;
-      const { offset, length } = answer as Span;
-      if (typeof offset === 'number') {
-        const size = (message as Message).length;
-        const fits = offset >= 0 && length >= 0 && offset + length <= size;
-        return fits ? undefined : `answered span(${offset}, ${length}) of a message of ${size} bytes`;
-      }
-      if (answer instanceof Backend || answer instanceof Client) return undefined;
-      return answer instanceof Refusal || answer instanceof Discard ? undefined : 'answered what names nobody';
-    };
-  }
-  if (hook === 'insertId') {
-    return (answer) => (answer instanceof Refusal ? undefined : 'answered what is no refusal');
-  }
-  if (hook === 'refuse') {
-    return (answer) => (answer instanceof Uint8Array ? undefined : 'answered what is no bytes');
-  }
-  if (hook === 'chooseBackend') {
-    return (answer, _message, pool) => {
-      const { pool: itsPool, up, name } = answer as Backend;
-      if (itsPool !== pool)
-        return `chose ${name ?? 'what is no backend'}, which is not in the pool ${(pool as Pool).name}`;
-      return up ? undefined : `chose ${name}, which is down`;
-    };
-  }
-  return undefined;
+/** @throws PluginError if `answer` is a promise */
+function checkNoPromise(plugin: string, hook: HookName, answer: unknown): void {
+  if (typeof (answer as { then?: unknown } | null)?.then !== 'function') return;
+  (answer as Promise<unknown>).then(undefined, () => {}); // its rejection must not end the process
+  throw new PluginError(plugin, hook, 'answered a promise, but this hook is synchronous');
 }
 
 function guardAsync(plugin: string, tap: AnyTap) {
