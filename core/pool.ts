@@ -44,6 +44,7 @@ export class Backend {
    * @param nowMs the clock of the measurement
    */
   observeLatency(milliseconds: number, nowMs: number): void {
+    if (nowMs === this.#latencyAtMs && milliseconds <= this.latencyMs) return; // one of many that arrived together
     const kept = Math.exp((this.#latencyAtMs - nowMs) / latencyDecayMs);
     this.#latencyAtMs = nowMs;
     this.latencyMs =
