@@ -67,7 +67,7 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
   const { runtime, keys, clients } = services;
   const log = services.log.child?.({ listener: settings.name }) ?? services.log;
   const hooks = new PipelineHooks();
-  const accounting = new Accounting();
+  const accounting = new Accounting(pool.backends.length);
   const identifiers = new Identifiers({ keys, mode: settings.identifiers.mode, pool, clients });
   const starts: (() => Promise<void>)[] = [];
   const stops: (() => Promise<void>)[] = [];

@@ -5,8 +5,11 @@
  */
 import type { Client } from './client.ts';
 import type { Link } from './link.ts';
+import { copyBytes } from './memory.ts';
 import type { Message } from './message.ts';
 import type { Backend } from './pool.ts';
+
+const noBytes = Buffer.alloc(0);
 
 /** One outstanding request. Valid from `open` until its answer has been forwarded. */
 export class Exchange {
@@ -19,7 +22,7 @@ export class Exchange {
   /** When it was opened, in milliseconds of the runtime's monotonic clock. */
   openedAtMs = 0;
   /** The bytes that stood in the request where the id is now. */
-  original: Uint8Array = new Uint8Array(0);
+  original: Buffer = noBytes;
 
   // For the table: its neighbours in the order of opening.
   older: Exchange | undefined;
@@ -30,11 +33,11 @@ export class Exchange {
   /** Keeps a copy of `bytes[start, end)` in memory that the next user of this object takes over. */
   keep(bytes: Buffer, start: number, end: number): void {
     const length = end - start;
-    if (length > this.#store.length) this.#store = Buffer.allocUnsafeSlow(length);
-    if (length !== this.original.length || this.original.buffer !== this.#store.buffer) {
+    if (length !== this.original.length) {
+      if (length > this.#store.length) this.#store = Buffer.allocUnsafeSlow(length);
       this.original = this.#store.subarray(0, length);
     }
-    bytes.copy(this.#store, 0, start, end);
+    copyBytes(bytes, start, end, this.#store, 0);
   }
 }
 
@@ -56,10 +59,18 @@ const originalBytesLimit = 16_777_216;
 /** Objects kept for reuse, and how many bytes of memory one may hold; the rest is left to the garbage collector. */
 const sparesKept = 4096;
 const spareBytesKept = 256;
+const firstSlots = 256;
+
+function emptySlots(count: number): (Exchange | undefined)[] {
+  return Array.from({ length: count });
+}
 
 export class Exchanges implements ExchangeTable {
-  /** Outstanding requests by id modulo the number of slots, at least twice as many as requests where the ids suffice. */
-  readonly #slots: (Exchange | undefined)[];
+  /**
+   * Outstanding requests by the low bits of their ids. A power of two, at least twice as many slots as requests where the ids
+   * suffice; doubled when it must be, so that a quiet listener stays small.
+   */
+  #slots: (Exchange | undefined)[] = emptySlots(firstSlots);
   readonly #spares: Exchange[] = [];
   readonly #limit: number;
   readonly #lastId: number;
@@ -79,9 +90,8 @@ export class Exchanges implements ExchangeTable {
    * @param bits how wide the protocol's field is: ids stay below 2^bits
    */
   constructor(limit: number, bits: number, expirySeconds: number, now: () => number) {
-    this.#lastId = 2 ** Math.min(bits, 48) - 1;
+    this.#lastId = 2 ** Math.min(bits, 31) - 1;
     this.#limit = Math.min(limit, this.#lastId);
-    this.#slots = Array.from({ length: Math.min(2 * this.#limit, this.#lastId) });
     this.#expiryMs = expirySeconds * 1000;
     this.#now = now;
   }
@@ -91,9 +101,10 @@ export class Exchanges implements ExchangeTable {
     if (client === undefined || backend === undefined) return undefined;
     if (this.size >= this.#limit || length > originalBytesEach) return undefined;
     if (this.#originalBytes + length > originalBytesLimit) return undefined;
+    if (2 * this.size >= this.#slots.length && this.#slots.length <= this.#lastId) this.#grow();
     const exchange = this.#spares.pop() ?? new Exchange();
     exchange.id = this.#freeId();
-    this.#slots[exchange.id % this.#slots.length] = exchange;
+    this.#slots[exchange.id & (this.#slots.length - 1)] = exchange;
     exchange.client = client;
     exchange.backend = backend;
     exchange.openedAtMs = message.atMs;
@@ -111,13 +122,13 @@ export class Exchanges implements ExchangeTable {
   }
 
   find(message: Message, id: number): Exchange | undefined {
-    const exchange = this.#slots[id % this.#slots.length];
+    const exchange = this.#slots[id & (this.#slots.length - 1)];
     return exchange !== undefined && exchange.id === id && exchange.link === message.source ? exchange : undefined;
   }
 
   /** Its answer has been forwarded, or it will never come. */
   close(exchange: Exchange): void {
-    const slot = exchange.id % this.#slots.length;
+    const slot = exchange.id & (this.#slots.length - 1);
     if (this.#slots[slot] !== exchange) return;
     const { client, older, newer } = exchange;
     this.#slots[slot] = undefined;
@@ -164,15 +175,23 @@ export class Exchanges implements ExchangeTable {
     return count;
   }
 
+  /** Ids that differ in their low bits still do when there are more of those. */
+  #grow(): void {
+    const slots = emptySlots(2 * this.#slots.length);
+    for (let each = this.#oldest; each !== undefined; each = each.newer) slots[each.id & (slots.length - 1)] = each;
+    this.#slots = slots;
+  }
+
   /**
    * The next id whose slot is free. There is one, as fewer requests are outstanding than there are slots; a full round
    * over the slots passes each occupied one once, so where half of them are free an id costs two steps on average.
    */
   #freeId(): number {
+    const mask = this.#slots.length - 1;
     for (;;) {
       const id = this.#next;
       this.#next = id === this.#lastId ? 1 : id + 1;
-      if (this.#slots[id % this.#slots.length] === undefined) return id;
+      if (this.#slots[id & mask] === undefined) return id;
     }
   }
 }

@@ -205,7 +205,7 @@ export class Listener {
           backend.name,
           {
             up: backend.up,
-            messages: accounting.toBackend[backend.index] ?? 0,
+            messages: accounting.toBackend[backend.index]!,
             inFlight: backend.inFlight,
             links: backend.connections,
             latencyMs: Math.round(backend.latencyMs * 1000) / 1000,

@@ -7,32 +7,10 @@ import type { Counters } from './accounting.ts';
 import type { Client } from './client.ts';
 import type { Exchange } from './exchanges.ts';
 import type { Link } from './link.ts';
+import { copyBytes, noSlab, type Slab, slabs } from './memory.ts';
 import type { Message } from './message.ts';
 import type { Reason } from './outcome.ts';
 import type { Runtime, Socket } from './runtime/runtime.ts';
-
-/** Memory for chunks, in sizes of powers of four so that whatever was given back fits the next taker. */
-class Slabs {
-  static readonly #sizes = [4096, 16_384, 65_536, 262_144];
-  /** Bytes kept of each size. */
-  static readonly #keptBytes = 4 * 1024 * 1024;
-  readonly #spares: Buffer[][] = Slabs.#sizes.map(() => []);
-
-  take(bytes: number): Buffer {
-    for (let i = 0; i < Slabs.#sizes.length; i++) {
-      if (bytes <= Slabs.#sizes[i]!) return this.#spares[i]!.pop() ?? Buffer.allocUnsafeSlow(Slabs.#sizes[i]!);
-    }
-    return Buffer.allocUnsafeSlow(2 ** Math.ceil(Math.log2(bytes)));
-  }
-
-  give(slab: Buffer): void {
-    const spares = this.#spares[Slabs.#sizes.indexOf(slab.length)];
-    if (spares !== undefined && spares.length * slab.length < Slabs.#keptBytes) spares.push(slab);
-  }
-}
-
-const slabs = new Slabs();
-const noSlab = Buffer.alloc(0);
 
 /** Who waits for room in an outbox. */
 interface Waiter {
@@ -98,11 +76,11 @@ export class Outbox {
   /** Called when `full` changes. */
   onFull: ((full: boolean) => void) | undefined;
 
-  protected chunk: Buffer = noSlab;
+  protected chunk: Slab = noSlab;
   readonly #turn: Turn;
   readonly #limitBytes: number;
   #socket: Socket | undefined;
-  #writing: Buffer = noSlab;
+  #writing: Slab = noSlab;
   #scheduled = false;
   #wasFull = false;
   #waiters: Waiter[] = [];
@@ -149,18 +127,17 @@ export class Outbox {
   }
 
   /** Copies a message, edits applied, to the end of the queue. */
-  append(message: Message, counters: Counters): void {
-    const length = message.length + message.growth;
-    const at = this.reserve(length);
+  append(message: Message): void {
+    const at = this.reserve(message.length + message.growth);
     message.copyTo(this.chunk, at);
-    this.#count(counters);
+    this.#count(message.source.counters);
     this.#schedule();
   }
 
   /** Queues bytes that are no message of anybody: a reply of our own, a relayed piece. */
   appendBytes(bytes: Uint8Array, start = 0, end: number = bytes.length): void {
     const at = this.reserve(end - start);
-    this.chunk.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), at);
+    this.chunk.put(bytes, start, end, at);
     this.#schedule();
   }
 
@@ -181,7 +158,7 @@ export class Outbox {
         counters.forwarded += messages;
       }
       this.#clearRuns();
-      if (socket.write(queuedBytes === chunk.length ? chunk : chunk.subarray(0, queuedBytes))) {
+      if (socket.write(chunk.bytes.subarray(0, queuedBytes))) {
         slabs.give(chunk);
       } else {
         this.#writing = chunk;
@@ -247,14 +224,16 @@ export class Outbox {
   protected reserve(length: number): number {
     const at = this.queuedBytes;
     const needed = at + length;
-    if (needed > this.chunk.length) {
-      const larger = slabs.take(needed);
-      if (at > 0) this.chunk.copy(larger, 0, 0, at);
-      slabs.give(this.chunk);
-      this.chunk = larger;
-    }
+    if (needed > this.chunk.bytes.length) this.#enlarge(needed);
     this.queuedBytes = needed;
     return at;
+  }
+
+  #enlarge(needed: number): void {
+    const larger = slabs.take(needed);
+    copyBytes(this.chunk.bytes, 0, this.queuedBytes, larger.bytes, 0);
+    slabs.give(this.chunk);
+    this.chunk = larger;
   }
 
   #schedule(): void {
@@ -285,52 +264,63 @@ export class Outbox {
 export interface TakenBack {
   readonly bytes: Buffer;
   readonly source: Client | Link;
-  readonly counters: Counters;
   /** The exchange it opened, and its id then: the object may serve another request by now. */
   readonly exchange: Exchange | undefined;
   readonly exchangeId: number;
 }
 
+/** Entries kept for reuse. */
+const entriesKept = 4096;
+
+/** What the journal says of a queued message. Entries are reused: a message costs no allocation. */
+class Entry {
+  /** Where it lies in the chunk. */
+  start = 0;
+  end = 0;
+  /** Its first number among the journal's edits. */
+  edits = 0;
+  source: Client | Link | undefined;
+  exchange: Exchange | undefined;
+  exchangeId = 0;
+}
+
 /**
  * The outbox of a link. Its journal says of each queued message where it lies and how to undo its edits, so that it can be
- * taken back as it was received. Parallel arrays that are reused: a message costs no allocation.
+ * taken back as it was received.
  */
 export class LinkOutbox extends Outbox {
-  readonly #starts: number[] = [];
-  readonly #ends: number[] = [];
-  readonly #firstEdits: number[] = [];
-  readonly #sources: (Client | Link | undefined)[] = [];
-  readonly #counters: (Counters | undefined)[] = [];
-  readonly #exchanges: (Exchange | undefined)[] = [];
-  readonly #exchangeIds: number[] = [];
-  #entries = 0;
+  readonly #entries: Entry[] = [];
+  #entryCount = 0;
   // An edit is three numbers: where it stands in the chunk, how many bytes it inserted there, how many it removed.
   readonly #edits: number[] = [];
   #editNumbers = 0;
   /** The bytes that edits removed, one after the other. */
-  #removed: Buffer = noSlab;
+  #removed: Buffer = Buffer.alloc(0);
   #removedBytes = 0;
 
-  override append(message: Message, counters: Counters): void {
+  override append(message: Message): void {
     const start = this.queuedBytes;
-    super.append(message, counters);
-    const entry = this.#entries++;
-    this.#starts[entry] = start;
-    this.#ends[entry] = this.queuedBytes;
-    this.#firstEdits[entry] = this.#editNumbers;
-    this.#sources[entry] = message.source;
-    this.#counters[entry] = counters;
-    this.#exchanges[entry] = message.exchange;
-    this.#exchangeIds[entry] = message.exchange?.id ?? 0;
-    let growth = 0;
-    for (let i = 0; i < message.editCount; i++) {
-      const removes = message.editRemoves[i]!;
-      const inserts = message.editBytes[i]!.length;
-      const offset = message.editOffsets[i]!;
-      this.#edits[this.#editNumbers++] = start + offset + growth;
-      this.#edits[this.#editNumbers++] = inserts;
-      this.#edits[this.#editNumbers++] = removes;
-      growth += inserts - removes;
+    super.append(message);
+    if (this.#entryCount === this.#entries.length) this.#entries.push(new Entry());
+    const entry = this.#entries[this.#entryCount++]!;
+    entry.start = start;
+    entry.end = this.queuedBytes;
+    entry.edits = this.#editNumbers;
+    entry.source = message.source;
+    entry.exchange = message.exchange;
+    if (message.exchange !== undefined) entry.exchangeId = message.exchange.id;
+    const { editCount, editOffsets, editRemoves, editBytes } = message;
+    let shift = start;
+    for (let i = 0; i < editCount; i++) {
+      const removes = editRemoves[i]!;
+      const inserts = editBytes[i]!.length;
+      const offset = editOffsets[i]!;
+      const at = this.#editNumbers;
+      this.#edits[at] = shift + offset;
+      this.#edits[at + 1] = inserts;
+      this.#edits[at + 2] = removes;
+      this.#editNumbers = at + 3;
+      shift += inserts - removes;
       if (removes > 0) this.#keepRemoved(message.bytes, message.start + offset, removes);
     }
   }
@@ -338,28 +328,22 @@ export class LinkOutbox extends Outbox {
   /** Empties the queue and answers its messages as they were received, oldest first. The caller calls `settle` when it has dealt with them. */
   takeBack(): TakenBack[] {
     const taken: TakenBack[] = [];
+    const { bytes } = this.chunk;
     let removedAt = 0;
-    for (let entry = 0; entry < this.#entries; entry++) {
-      const editsEnd = entry + 1 < this.#entries ? this.#firstEdits[entry + 1]! : this.#editNumbers;
+    for (let i = 0; i < this.#entryCount; i++) {
+      const entry = this.#entries[i]!;
+      const editsEnd = i + 1 < this.#entryCount ? this.#entries[i + 1]!.edits : this.#editNumbers;
       const pieces: Buffer[] = [];
-      let from = this.#starts[entry]!;
-      for (let edit = this.#firstEdits[entry]!; edit < editsEnd; edit += 3) {
+      let from = entry.start;
+      for (let edit = entry.edits; edit < editsEnd; edit += 3) {
         const removes = this.#edits[edit + 2]!;
-        pieces.push(
-          this.chunk.subarray(from, this.#edits[edit]!),
-          this.#removed.subarray(removedAt, removedAt + removes),
-        );
+        pieces.push(bytes.subarray(from, this.#edits[edit]!), this.#removed.subarray(removedAt, removedAt + removes));
         removedAt += removes;
         from = this.#edits[edit]! + this.#edits[edit + 1]!;
       }
-      pieces.push(this.chunk.subarray(from, this.#ends[entry]!));
-      taken.push({
-        bytes: Buffer.concat(pieces),
-        source: this.#sources[entry]!,
-        counters: this.#counters[entry]!,
-        exchange: this.#exchanges[entry],
-        exchangeId: this.#exchangeIds[entry]!,
-      });
+      pieces.push(bytes.subarray(from, entry.end));
+      const { source, exchange, exchangeId } = entry;
+      taken.push({ bytes: Buffer.concat(pieces), source: source!, exchange, exchangeId });
     }
     this.clear();
     return taken;
@@ -367,11 +351,13 @@ export class LinkOutbox extends Outbox {
 
   protected override forgetQueued(): void {
     super.forgetQueued();
-    // Let go of what the entries point at; the arrays stay.
-    this.#sources.fill(undefined, 0, this.#entries);
-    this.#counters.fill(undefined, 0, this.#entries);
-    this.#exchanges.fill(undefined, 0, this.#entries);
-    this.#entries = 0;
+    for (let i = 0; i < this.#entryCount; i++) {
+      const entry = this.#entries[i]!;
+      entry.source = undefined;
+      entry.exchange = undefined;
+    }
+    if (this.#entries.length > entriesKept) this.#entries.length = entriesKept;
+    this.#entryCount = 0;
     this.#editNumbers = 0;
     this.#removedBytes = 0;
   }
@@ -383,7 +369,7 @@ export class LinkOutbox extends Outbox {
       this.#removed.copy(larger, 0, 0, this.#removedBytes);
       this.#removed = larger;
     }
-    bytes.copy(this.#removed, this.#removedBytes, start, start + length);
+    copyBytes(bytes, start, start + length, this.#removed, this.#removedBytes);
     this.#removedBytes = needed;
   }
 }

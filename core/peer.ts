@@ -1,4 +1,6 @@
 /** What clients and links have in common: bytes that arrive and are framed, and an outbox for what leaves. */
+import type { Counters } from './accounting.ts';
+import { copyBytes, readMemory } from './memory.ts';
 import type { Side } from './message.ts';
 import type { Outbox } from './outbox.ts';
 import type { Pipeline } from './pipeline.ts';
@@ -13,6 +15,8 @@ const nothing = Buffer.alloc(0);
 export abstract class Peer implements SocketHandler {
   readonly scan: Scan;
   readonly outbox: Outbox;
+  /** Where the messages it sends are counted. */
+  readonly counters: Counters;
   /** When bytes last arrived, in milliseconds of the runtime's clock. */
   lastActivityMs: number;
   /** When the message began whose header is still incomplete; 0 if there is none. */
@@ -38,6 +42,7 @@ export abstract class Peer implements SocketHandler {
   constructor(side: Side, pipeline: Pipeline, outbox: Outbox) {
     this.pipeline = pipeline;
     this.outbox = outbox;
+    this.counters = pipeline.accounting.of(side);
     // A peer is a client or a link and nothing else; the base class cannot say so.
     this.scan = new Scan(side, this as never, pipeline.limits);
     this.lastActivityMs = pipeline.now();
@@ -51,13 +56,31 @@ export abstract class Peer implements SocketHandler {
   onBytes(bytes: Buffer, start: number, end: number): void {
     this.lastActivityMs = this.pipeline.now();
     if (this.closing) return;
-    if (this.heldBytes === 0) {
-      const at = this.pipeline.consume(this, bytes, start, end);
-      if (at < end && !this.closing) this.#hold(bytes, at, end);
+    const held = this.heldBytes;
+    if (held === 0) this.#consume(bytes, start, end);
+    else if (bytes === readMemory && this.#fitsBefore(start, end)) {
+      copyBytes(this.#held, this.#heldStart, this.#heldEnd, bytes, start - held);
+      this.#heldStart = this.#heldEnd = 0;
+      this.#consume(bytes, start - held, end);
+      if (this.heldBytes === 0) this.#held = nothing;
     } else {
       this.#hold(bytes, start, end);
       if (!this.stalled) this.#consumeHeld();
     }
+  }
+
+  /**
+   * Whether to put the beginning that is kept in front of what has come, instead of adding that to it: if it is the smaller
+   * part, and the message will be whole. What comes byte by byte must not be moved to and fro each time.
+   */
+  #fitsBefore(start: number, end: number): boolean {
+    const held = this.heldBytes;
+    return held <= end - start && held <= start && this.scan.neededBytes <= held + end - start && !this.stalled;
+  }
+
+  #consume(bytes: Buffer, start: number, end: number): void {
+    const at = this.pipeline.consume(this, bytes, start, end);
+    if (at < end && !this.closing) this.#hold(bytes, at, end);
   }
 
   #consumeHeld(): void {
@@ -79,7 +102,7 @@ export abstract class Peer implements SocketHandler {
       this.#heldStart = 0;
       this.#heldEnd = length;
     }
-    bytes.copy(this.#held, this.#heldEnd, start, end);
+    copyBytes(bytes, start, end, this.#held, this.#heldEnd);
     this.#heldEnd += end - start;
   }
 

@@ -4,7 +4,7 @@
  *
  *     frame → detectId → (chooseBackend) → insertId → forward
  */
-import type { Accounting, Counters } from './accounting.ts';
+import type { Accounting } from './accounting.ts';
 import type { Affinity } from './affinity.ts';
 import { Client } from './client.ts';
 import { PluginError } from './errors.ts';
@@ -65,7 +65,7 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #hooks: PipelineHooks;
   readonly #forwardIsTapped: boolean;
-  readonly #accounting: Accounting;
+  readonly accounting: Accounting;
   readonly #message = new Message();
 
   constructor(options: PipelineOptions) {
@@ -77,7 +77,7 @@ export class Pipeline {
     this.relaysAnswers = options.facts.relaysAnswers ?? false;
     this.#hooks = options.hooks;
     this.#forwardIsTapped = options.hooks.isTapped('forward');
-    this.#accounting = options.accounting;
+    this.accounting = options.accounting;
   }
 
   /** Whether a client that has half-closed is known to have all its answers: by exchanges, by the end of its links, or from the protocol. */
@@ -104,7 +104,7 @@ export class Pipeline {
       if (scan.skipped > 0) scan.skipped = 0;
       else {
         this.#message.open(bytes, at, at + length, scan.from, scan.source);
-        this.#counters(scan.from).received++;
+        peer.counters.received++;
         this.#dispatch(this.#message);
       }
       scan.resume = 0;
@@ -150,7 +150,7 @@ export class Pipeline {
   #lost(peer: Peer, bytes: Buffer, at: number, end: number, refusal: Refusal): -1 {
     const { scan } = peer;
     this.#message.open(bytes, at, end, scan.from, scan.source);
-    this.#counters(scan.from).received++;
+    peer.counters.received++;
     this.#end(this.#message, refusal);
     peer.closeGently();
     return -1;
@@ -158,72 +158,69 @@ export class Pipeline {
 
   /** One message, framed and counted, to its outcome. */
   #dispatch(message: Message): void {
-    let route: Route;
+    let end: Refusal | Discard | undefined;
     try {
-      route = this.#route(message);
-      if (!(route instanceof Refusal || route instanceof Discard)) {
+      const route = this.#route(message);
+      if (route instanceof Refusal || route instanceof Discard) end = route;
+      else {
         const { backend } = message;
         const token = backend === undefined ? undefined : this.#options.identifiers.ofBackend(backend);
-        route = this.#hooks.insertId.call(message, token) ?? this.#forward(message, route) ?? route;
+        end = this.#hooks.insertId.call(message, token) ?? this.#forward(message, route);
       }
     } catch (error) {
-      route = pluginFault(error, this.log);
+      end = pluginFault(error, this.log);
     }
-    if (route instanceof Refusal || route instanceof Discard) this.#end(message, route);
+    if (end !== undefined) this.#end(message, end);
   }
 
   /** Where to? The message's identifier first, then what related messages did, then the strategy. */
   #route(message: Message): Route {
-    const source = message.source;
-    if (source instanceof Client) message.client = source;
+    const { source } = message;
+    if (message.from === 'client') message.client = source as Client;
     else {
-      message.backend = source.backend;
-      message.client = source.client;
+      message.backend = (source as Link).backend;
+      message.client = (source as Link).client;
     }
 
     const detected = this.#hooks.detectId.call(message);
-    const named = detected === undefined ? undefined : this.#resolve(message, detected);
-    if (named instanceof Client) {
-      message.client = named;
-      message.reason ??= 'identifier';
-      return named;
+    if (detected === undefined || detected === 0) return this.#unnamed(message);
+    if (detected instanceof Exchange) {
+      message.exchange = detected;
+      message.reason = 'correlation';
+      return (message.client = detected.client);
     }
-    // On a dedicated link a backend that names itself echoes what its request carried: the message is for its client.
-    const isEcho = !(source instanceof Client) && source.client !== undefined && named === source.backend;
-    if (named instanceof Backend && !isEcho) {
+    const named = this.#resolve(message, detected);
+    if (named instanceof Client) {
+      message.reason = 'identifier';
+      return (message.client = named);
+    }
+    if (named instanceof Backend) {
+      // On a dedicated link a backend that names itself echoes what its request carried: the message is for its client.
+      if (named === message.backend && message.client !== undefined) return this.#unnamed(message);
       message.backend = named;
       message.reason = 'identifier';
       return named.up ? named : this.#instead(message, this.#options.whenDown, backendDown);
     }
-    if (named === 'unknown') return this.#instead(message, this.#options.whenGone, unknownBackend);
-    if (named !== undefined && !(named instanceof Backend)) return named;
+    return named === 'unknown' ? this.#instead(message, this.#options.whenGone, unknownBackend) : named;
+  }
 
-    if (message.from === 'backend') {
-      if (message.client === undefined) return noDestination;
-      message.reason = 'link';
-      return message.client;
-    }
-    return this.#choose(message, 'strategy');
+  /** The message carries no identifier. */
+  #unnamed(message: Message): Route {
+    if (message.from === 'client') return this.#choose(message, 'strategy');
+    if (message.client === undefined) return noDestination;
+    message.reason = 'link';
+    return message.client;
   }
 
   /** Whom a `detectId` tap's answer means. */
-  #resolve(message: Message, detected: Detected): Route | 'unknown' | undefined {
-    if (typeof detected === 'number') {
-      return detected === 0 ? undefined : (this.#options.pool.byNumber(detected) ?? 'unknown');
-    }
-    if (detected instanceof Exchange) {
-      message.exchange = detected;
-      message.reason = 'correlation';
-      return detected.client;
-    }
-    if ('offset' in detected) {
-      message.identifier.offset = detected.offset;
-      message.identifier.length = detected.length;
-      const start = message.start + detected.offset;
-      const named = this.#options.identifiers.read(message.bytes, start, start + detected.length);
-      return typeof named === 'string' ? faultOf(named) : named;
-    }
-    return detected;
+  #resolve(message: Message, detected: Exclude<Detected, Exchange>): Route | 'unknown' {
+    if (typeof detected === 'number') return this.#options.pool.byNumber(detected) ?? 'unknown';
+    if (!('offset' in detected)) return detected;
+    message.identifier.offset = detected.offset;
+    message.identifier.length = detected.length;
+    const start = message.start + detected.offset;
+    const named = this.#options.identifiers.read(message.bytes, start, start + detected.length);
+    return typeof named === 'string' ? faultOf(named) : named;
   }
 
   /** The message names a backend that cannot have it. */
@@ -248,12 +245,11 @@ export class Pipeline {
 
   /** Copies the message to its destination's outbox. Answers why not, if it cannot. */
   #forward(message: Message, destination: Destination): Refusal | Discard | undefined {
-    const counters = this.#counters(message.from);
     if (destination instanceof Client) {
       if (destination.closed || destination.closing) return clientGone;
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, destination);
       if (!this.#hasRoom(message, destination)) return slowClient;
-      destination.outbox.append(message, counters);
+      destination.outbox.append(message);
       destination.lastActivityMs = message.atMs;
       if (message.exchange !== undefined) this.#answered(message.exchange, message.atMs);
       if (destination.finished) destination.onSettled();
@@ -267,14 +263,14 @@ export class Pipeline {
         this.#options.affinity?.remember(message, destination);
       }
       if (message.exchange !== undefined) message.exchange.link = link;
-      outbox.append(message, counters);
+      outbox.append(message);
       if (outbox.waitingBytes > destination.pool.settings.queueBytes) outbox.flush();
-      if (outbox.full && (message.source instanceof Client || message.source.client !== undefined)) {
+      if (outbox.full && (message.from === 'client' || (message.source as Link).client !== undefined)) {
         message.source.stallOn(outbox);
       }
-      this.#accounting.toBackend[destination.index] = (this.#accounting.toBackend[destination.index] ?? 0) + 1;
+      this.accounting.sendTo(destination);
     }
-    if (message.reason !== undefined) this.#accounting.routes[message.reason]++;
+    if (message.reason !== undefined) this.accounting.route(message.reason);
     return undefined;
   }
 
@@ -284,7 +280,7 @@ export class Pipeline {
     if (outbox.waitingBytes === 0 || outbox.waitingBytes + message.length <= this.limits.queueBytes) return true;
     outbox.flush();
     if (outbox.waitingBytes === 0 || outbox.waitingBytes + message.length <= this.limits.queueBytes) return true;
-    if (!(message.source instanceof Client) && message.source.client === client) {
+    if (message.from === 'backend' && (message.source as Link).client === client) {
       if (outbox.full) message.source.stallOn(outbox);
       return true;
     }
@@ -295,7 +291,7 @@ export class Pipeline {
 
   /** The message is refused or discarded. */
   #end(message: Message, outcome: Refusal | Discard): void {
-    const counters = this.#counters(message.from);
+    const { counters } = message.source;
     if (message.from === 'client' && message.exchange !== undefined) this.#options.exchanges?.close(message.exchange);
     const reply = outcome instanceof Discard ? outcome.reply : this.#refuse(message, outcome);
     const replied = reply !== undefined && this.#reply(message.source, reply);
@@ -339,14 +335,10 @@ export class Pipeline {
     this.#options.exchanges?.close(exchange);
   }
 
-  #counters(side: 'client' | 'backend'): Counters {
-    return this.#accounting.of(side);
-  }
-
   /** A dedicated link's bytes, passed on as they came. */
   relay(link: Link, client: Client, bytes: Buffer, start: number, end: number): void {
     if (client.closing) return;
-    this.#accounting.relayedBytes += end - start;
+    this.accounting.relayedBytes += end - start;
     client.lastActivityMs = this.now();
     client.outbox.appendBytes(bytes, start, end);
     if (client.outbox.full) client.outbox.flush();
@@ -364,15 +356,14 @@ export class Pipeline {
 
   /** The peer has closed, or took too long, before its message was whole. */
   cutShort(peer: Peer, reason: Reason): void {
-    const counters = this.#counters(peer.scan.from);
-    counters.received++;
-    counters.discard(reason);
+    peer.counters.received++;
+    peer.counters.discard(reason);
   }
 
   /** The link is closed: requests it carried will not be answered. Those in `waiting` never left and are sent again. */
   abandon(link: Link, waiting: readonly TakenBack[]): void {
     this.release(waiting);
-    this.#accounting.abandoned += this.#options.exchanges?.abandon(link) ?? 0;
+    this.accounting.abandoned += this.#options.exchanges?.abandon(link) ?? 0;
   }
 
   /** Ends the exchanges of messages that were taken back. */
@@ -384,7 +375,8 @@ export class Pipeline {
 
   /** A message that never left, through the hooks again as it was received. */
   redispatch(taken: TakenBack, stopping: boolean): void {
-    const { source, bytes, counters } = taken;
+    const { source, bytes } = taken;
+    const { counters } = source;
     counters.held--;
     const gone = source instanceof Client ? source.closed : source.state !== 'open';
     if (gone || stopping) {
@@ -401,7 +393,7 @@ export class Pipeline {
       this.#end(message, pluginFault(error, this.log));
       return;
     }
-    this.#accounting.redispatched++;
+    this.accounting.redispatched++;
     this.#dispatch(message);
   }
 }

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
+import { headroomBytes, readMemory } from '../memory.ts';
 import type { LinkTlsSettings, ListenerTlsSettings } from '../settings.ts';
 import type { Address } from './address.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
@@ -107,14 +108,14 @@ function connect(options: ConnectOptions, handler: SocketHandler): Socket {
  * Where every plain socket reads into. What arrives is dealt with before the next read, so one piece of memory serves all, and
  * nothing is allocated for a read.
  */
-const readMemory = Buffer.allocUnsafeSlow(65_536);
+const readArea = readMemory.subarray(headroomBytes);
 
 class SharedReader {
   handler: SocketHandler | undefined;
   readonly onread = {
-    buffer: readMemory,
+    buffer: readArea,
     callback: (length: number): boolean => {
-      this.handler?.onBytes(readMemory, 0, length);
+      this.handler?.onBytes(readMemory, headroomBytes, headroomBytes + length);
       return true;
     },
   };

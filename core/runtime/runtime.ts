@@ -66,7 +66,10 @@ export interface Socket {
 export interface SocketHandler {
   /** A connect has succeeded, TLS handshake included. Not called for accepted sockets. */
   onOpen(): void;
-  /** `bytes[start, end)` arrived. The memory is the socket's again when this returns. */
+  /**
+   * `bytes[start, end)` arrived. The memory is the socket's again when this returns; what stands before `start` in
+   * `readMemory` (memory.ts) may be written over meanwhile.
+   */
   onBytes(bytes: Buffer, start: number, end: number): void;
   /** The peer has half-closed. */
   onEnd(): void;

@@ -2,6 +2,7 @@
  * The seam in memory: a clock that moves only when told to, a seeded random source, and sockets that are pairs of
  * queues. Nothing happens by itself: `settle()` runs everything that is due now, `advance()` moves the clock.
  */
+import { headroomBytes, readMemory } from '../memory.ts';
 import { type Address, formatAddress } from './address.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
 
@@ -10,6 +11,10 @@ interface Timer {
   order: number;
   callback: () => void;
 }
+
+/** How many bytes that belong to nobody surround those that arrive, and how many arrive at once. */
+const straysAround = 8;
+const readBytes = readMemory.length - headroomBytes - straysAround;
 
 /** The far end of a virtual connection: the client that a test plays, or the backend. */
 export class VirtualPeer {
@@ -93,14 +98,23 @@ export class VirtualSocket implements Socket {
     this.#deliver();
   }
 
+  /**
+   * Hands over bytes in the memory that real sockets read into, surrounded by other bytes, and wiped after use: whoever reads
+   * beyond `end`, or keeps the memory, is found out.
+   */
+  #read(bytes: Buffer): void {
+    const start = headroomBytes;
+    const end = start + bytes.length;
+    readMemory.fill('\n', start - straysAround, end + straysAround);
+    bytes.copy(readMemory, start);
+    this.#handler.onBytes(readMemory, start, end);
+    readMemory.fill(0xee, start - straysAround, end + straysAround);
+  }
+
   #deliver(): void {
     while (!this.#paused && !this.#closed && this.#arrived.length > 0) {
       const bytes = this.#arrived.shift()!;
-      // Surrounded by other bytes, and wiped after use: whoever reads beyond `end`, or keeps the memory, is found out.
-      const memory = Buffer.alloc(bytes.length + 16, '\n');
-      bytes.copy(memory, 8);
-      this.#handler.onBytes(memory, 8, 8 + bytes.length);
-      memory.fill(0xee);
+      for (let at = 0; at < bytes.length; at += readBytes) this.#read(bytes.subarray(at, at + readBytes));
     }
     // As on Node.js, the end is told also while paused, if nothing is left to read.
     if (this.#endArrived && !this.#endDelivered && this.#arrived.length === 0 && !this.#closed) {

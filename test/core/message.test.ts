@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Slab } from '../../core/memory.ts';
 import { Message } from '../../core/message.ts';
 import { clientAt, messageFrom } from '../support/pool.ts';
 
@@ -87,7 +88,7 @@ describe('Message', () => {
     const message = messageOf('abc');
     message.splice(1, 1, bytes('BB'));
     const target = Buffer.from('........');
-    expect(message.copyTo(target, 2)).toBe(6);
+    expect(message.copyTo(new Slab(target), 2)).toBe(6);
     expect(target.toString()).toBe('..aBBc..');
   });
 

@@ -1,0 +1,82 @@
+/**
+ * The memory that messages pass through: what sockets read into and what outboxes collect in is one ArrayBuffer, the arena.
+ * Within one array `copyWithin` copies 128 bytes in 47 ns, where `subarray` and `set` between two take 102 (and leave a view
+ * behind to be collected), and `Buffer.copy` 106.
+ */
+
+const arenaBytes = 33_554_432;
+/** In front of what is read there is room for the beginning of a message that an earlier read has brought. */
+export const headroomBytes = 65_536;
+const readBytes = 65_536;
+
+// The system gives memory to a page when it is first touched, so a quiet balancer does not have all of this.
+const memory = new ArrayBuffer(arenaBytes);
+const arena = new Uint8Array(memory);
+
+/** The arena's beginning, so that a place in it is the same in the arena: `headroomBytes`, then what sockets read into. */
+export const readMemory: Buffer = Buffer.from(memory, 0, headroomBytes + readBytes);
+
+/** From this length on a call is quicker than a loop. */
+const shortBytes = 24;
+
+/** Copies `source[from, until)` to `target` from `at`, where the two do not overlap. Short pieces: a number, a token. */
+export function copyBytes(source: Uint8Array, from: number, until: number, target: Uint8Array, at: number): void {
+  if (until - from >= shortBytes) target.set(source.subarray(from, until), at);
+  else for (let i = from, to = at; i < until; i++, to++) target[to] = source[i]!;
+}
+
+/** A piece of memory to collect output in. */
+export class Slab {
+  readonly bytes: Buffer;
+  /** Where it begins in the arena; -1: elsewhere. */
+  readonly #arenaStart: number;
+
+  constructor(bytes: Buffer, arenaStart = -1) {
+    this.bytes = bytes;
+    this.#arenaStart = arenaStart;
+  }
+
+  get isInArena(): boolean {
+    return this.#arenaStart >= 0;
+  }
+
+  /** Copies `source[from, until)` here, to `at`. */
+  put(source: Uint8Array, from: number, until: number, at: number): void {
+    if (source === readMemory && this.#arenaStart >= 0) arena.copyWithin(this.#arenaStart + at, from, until);
+    else copyBytes(source, from, until, this.bytes, at);
+  }
+}
+
+/** Slabs in sizes of powers of four, so that whatever was given back fits the next taker. */
+class Slabs {
+  static readonly #sizes = [4096, 16_384, 65_536, 262_144];
+  /** Bytes kept of each size, besides those in the arena. */
+  static readonly #keptBytes = 4 * 1024 * 1024;
+  readonly #spares: Slab[][] = Slabs.#sizes.map(() => []);
+  #arenaUsed = readMemory.length;
+
+  /** One of at least `bytes` bytes. What is in it is of no account. */
+  take(bytes: number): Slab {
+    for (let i = 0; i < Slabs.#sizes.length; i++) {
+      const size = Slabs.#sizes[i]!;
+      if (bytes <= size) return this.#spares[i]!.pop() ?? this.#make(size);
+    }
+    return new Slab(Buffer.allocUnsafeSlow(2 ** Math.ceil(Math.log2(bytes))));
+  }
+
+  give(slab: Slab): void {
+    const spares = this.#spares[Slabs.#sizes.indexOf(slab.bytes.length)];
+    if (spares === undefined) return;
+    if (slab.isInArena || spares.length * slab.bytes.length < Slabs.#keptBytes) spares.push(slab);
+  }
+
+  #make(size: number): Slab {
+    const at = this.#arenaUsed;
+    if (at + size > arenaBytes) return new Slab(Buffer.allocUnsafeSlow(size));
+    this.#arenaUsed = at + size;
+    return new Slab(Buffer.from(memory, at, size), at);
+  }
+}
+
+export const slabs = new Slabs();
+export const noSlab = new Slab(Buffer.alloc(0));
