@@ -23,16 +23,30 @@ class CollectedIds implements RelatedIds {
   count = 0;
   readonly highs: number[] = [];
   readonly lows: number[] = [];
-  message!: Message;
+  message: Message | undefined;
+  /** Which of those that the object `message` has served. */
+  serial = 0;
   readonly #hash: KeyedHash;
 
   constructor(hash: KeyedHash) {
     this.#hash = hash;
   }
 
+  open(message: Message): void {
+    this.message = message;
+    this.serial = 0;
+    this.count = 0;
+    this.seconds = 32;
+  }
+
+  /** Whether all ids of this very message have been collected. */
+  areOf(message: Message): boolean {
+    return this.message === message && this.serial === message.serial;
+  }
+
   add(offset: number, length: number, kind = 0): void {
-    const start = this.message.start + offset;
-    this.#hash.hash(this.message.bytes, start, start + length);
+    const { bytes, start } = this.message!;
+    this.#hash.hash(bytes, start + offset, start + offset + length);
     this.highs[this.count] = this.#hash.high ^ Math.imul(kind, 0x9e3779b1);
     this.lows[this.count] = this.#hash.low;
     this.count++;
@@ -119,8 +133,7 @@ export class Affinity implements AffinityTable {
 
   settle(message: Message, offset: number, length: number, kind: number, seconds: number): void {
     const ids = this.#ids;
-    ids.message = message;
-    ids.count = 0;
+    ids.open(message);
     ids.add(offset, length, kind);
     const entry = this.#lookUp(ids.highs[0]!, ids.lows[0]!);
     if (entry === none) return;
@@ -139,10 +152,11 @@ export class Affinity implements AffinityTable {
 
   #collect(message: Message): CollectedIds {
     const ids = this.#ids;
-    ids.message = message;
-    ids.count = 0;
-    ids.seconds = 32;
+    // `remember` comes soon after `find`, and asks for the same.
+    if (ids.areOf(message)) return ids;
+    ids.open(message);
     this.#relate(message, ids);
+    ids.serial = message.serial;
     return ids;
   }
 
