@@ -27,7 +27,7 @@ export class Client extends Peer {
   #onClosed: ((client: Client) => void) | undefined;
 
   constructor(pipeline: Pipeline, turn: Turn, socket: Socket, onClosed: (client: Client) => void) {
-    super('client', pipeline, new Outbox(turn, pipeline.limits.queueBytes));
+    super('client', pipeline, new Outbox(turn, pipeline.limits.queueBytes, socket.delimits), socket.delimits);
     this.socket = socket;
     this.address = socket.remoteAddress;
     this.port = socket.remotePort;

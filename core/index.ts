@@ -25,6 +25,7 @@ export {
   type TokenBook,
   type TokenFault,
   type TokenForm,
+  type WebSocketFacts,
 } from './plugin.ts';
 export type { Backend, Pool } from './pool.ts';
 export type { Scan } from './scan.ts';

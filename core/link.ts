@@ -25,7 +25,7 @@ export class Link extends Peer {
   #cancelTimeout: (() => void) | undefined;
 
   constructor(links: Links, pipeline: Pipeline, turn: Turn, backend: Backend, client: Client | undefined) {
-    super('backend', pipeline, new LinkOutbox(turn, backend.pool.settings.queueBytes));
+    super('backend', pipeline, new LinkOutbox(turn, backend.pool.settings.queueBytes, false), false);
     this.#links = links;
     this.backend = backend;
     this.client = client;
@@ -130,7 +130,7 @@ export class Link extends Peer {
   }
 
   override onBytes(bytes: Buffer, start: number, end: number): void {
-    if (this.client !== undefined && this.pipeline.relaysAnswers)
+    if (this.client !== undefined && this.pipeline.relaysAnswers && !this.client.delimits)
       this.pipeline.relay(this, this.client, bytes, start, end);
     else super.onBytes(bytes, start, end);
   }

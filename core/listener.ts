@@ -56,6 +56,8 @@ export class Listener {
         {
           address: settings.listen,
           tls: settings.tls,
+          webSocket: composed.facts.webSocket ?? { frames: composed.facts.identifiers === 'text' ? 'text' : 'binary' },
+          messageBytes: settings.limits.messageBytes,
           onError: (error, peer) =>
             composed.log.warn({ error: error.message, peer }, 'a connection failed before it was accepted'),
         },

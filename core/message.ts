@@ -51,6 +51,8 @@ export class Message {
   client: Client | undefined;
   /** The backend it comes from or goes to; undefined until chosen, and for client-to-client messages. */
   backend: Backend | undefined;
+  /** Where it goes, known from `insertId` on: whether it `delimits` says if the message must end as the protocol's streams have it. */
+  destination: Client | Backend | undefined;
   /** Why it goes there; undefined until that is known. */
   reason: RouteReason | undefined;
   /** Where `detectId` found the token, so that `insertId` can replace or strip it; length 0 if it found none. */
@@ -80,6 +82,7 @@ export class Message {
     this.atMs = source.lastActivityMs;
     this.client = undefined;
     this.backend = undefined;
+    this.destination = undefined;
     this.reason = undefined;
     this.exchange = undefined;
     this.identifier.length = 0;

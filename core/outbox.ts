@@ -87,11 +87,18 @@ export class Outbox {
   // Who the queued messages are counted by: runs of one counter each, nearly always a single one.
   #runCounters: Counters[] = [];
   #runMessages: number[] = [];
+  readonly #delimits: boolean;
+  /** Where each message in the chunk ends, if the transport delimits them. */
+  #ends: number[] = [];
 
-  /** @param limitBytes above which `full` is true */
-  constructor(turn: Turn, limitBytes: number) {
+  /**
+   * @param limitBytes above which `full` is true
+   * @param delimits the transport sends messages one by one
+   */
+  constructor(turn: Turn, limitBytes: number, delimits: boolean) {
     this.#turn = turn;
     this.#limitBytes = limitBytes;
+    this.#delimits = delimits;
   }
 
   get waitingBytes(): number {
@@ -115,7 +122,7 @@ export class Outbox {
 
   /** Writes bytes ahead of all that waits, through a socket that `open` has not been given yet. */
   writeAhead(socket: Socket, bytes: Buffer): void {
-    if (!socket.write(bytes)) this.pendingBytes = bytes.length;
+    if (!socket.write(bytes, [bytes.length])) this.pendingBytes = bytes.length;
   }
 
   /** Stops writing; what waits stays. */
@@ -131,6 +138,7 @@ export class Outbox {
     const at = this.reserve(message.length + message.growth);
     message.copyTo(this.chunk, at);
     this.#count(message.source.counters);
+    if (this.#delimits) this.#ends.push(this.queuedBytes);
     this.#schedule();
   }
 
@@ -138,6 +146,7 @@ export class Outbox {
   appendBytes(bytes: Uint8Array, start = 0, end: number = bytes.length): void {
     const at = this.reserve(end - start);
     this.chunk.put(bytes, start, end, at);
+    if (this.#delimits) this.#ends.push(this.queuedBytes);
     this.#schedule();
   }
 
@@ -148,6 +157,8 @@ export class Outbox {
     if (socket === undefined || !socket.writable || this.pendingBytes > 0) return;
     if (this.queuedBytes > 0) {
       const { chunk, queuedBytes } = this;
+      const ends = this.#ends;
+      if (ends.length > 0) this.#ends = [];
       this.chunk = noSlab;
       this.queuedBytes = 0;
       this.forgetQueued();
@@ -158,7 +169,7 @@ export class Outbox {
         counters.forwarded += messages;
       }
       this.#clearRuns();
-      if (socket.write(chunk.bytes.subarray(0, queuedBytes))) {
+      if (socket.write(chunk.bytes.subarray(0, queuedBytes), ends)) {
         slabs.give(chunk);
       } else {
         this.#writing = chunk;
@@ -211,6 +222,7 @@ export class Outbox {
     slabs.give(this.chunk);
     this.chunk = noSlab;
     this.queuedBytes = 0;
+    this.#ends.length = 0;
     this.forgetQueued();
     this.#clearRuns();
   }

@@ -15,6 +15,8 @@ const nothing = Buffer.alloc(0);
 export abstract class Peer implements SocketHandler {
   readonly scan: Scan;
   readonly outbox: Outbox;
+  /** Whether the transport says where messages end. */
+  readonly delimits: boolean;
   /** Where the messages it sends are counted. */
   readonly counters: Counters;
   /** When bytes last arrived, in milliseconds of the runtime's clock. */
@@ -39,12 +41,13 @@ export abstract class Peer implements SocketHandler {
   #heldStart = 0;
   #heldEnd = 0;
 
-  constructor(side: Side, pipeline: Pipeline, outbox: Outbox) {
+  constructor(side: Side, pipeline: Pipeline, outbox: Outbox, delimits: boolean) {
     this.pipeline = pipeline;
     this.outbox = outbox;
+    this.delimits = delimits;
     this.counters = pipeline.accounting.of(side);
     // A peer is a client or a link and nothing else; the base class cannot say so.
-    this.scan = new Scan(side, this as never, pipeline.limits);
+    this.scan = new Scan(side, this as never, pipeline.limits, delimits);
     this.lastActivityMs = pipeline.now();
   }
 
@@ -80,11 +83,17 @@ export abstract class Peer implements SocketHandler {
 
   #consume(bytes: Buffer, start: number, end: number): void {
     const at = this.pipeline.consume(this, bytes, start, end);
-    if (at < end && !this.closing) this.#hold(bytes, at, end);
+    if (at === end || this.closing) return;
+    if (this.delimits && !this.stalled) this.pipeline.breakOff(this, bytes, at, end);
+    else this.#hold(bytes, at, end);
   }
 
   #consumeHeld(): void {
     this.#heldStart = this.pipeline.consume(this, this.#held, this.#heldStart, this.#heldEnd);
+    if (this.heldBytes > 0 && this.delimits && !this.stalled && !this.closing) {
+      this.pipeline.breakOff(this, this.#held, this.#heldStart, this.#heldEnd);
+      this.dropHeld();
+    }
     if (this.heldBytes === 0 || this.closing) this.dropHeld();
   }
 

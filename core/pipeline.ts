@@ -146,14 +146,22 @@ export class Pipeline {
     return this.#lost(peer, bytes, at, end, framed instanceof Refusal ? framed : brokenFrame);
   }
 
-  /** The end of the message at `at` cannot be told, so neither can the beginning of the next one. */
+  /** The end of the message at `at` cannot be told, so neither can the beginning of the next one, unless the transport says. */
   #lost(peer: Peer, bytes: Buffer, at: number, end: number, refusal: Refusal): -1 {
     const { scan } = peer;
     this.#message.open(bytes, at, end, scan.from, scan.source);
     peer.counters.received++;
     this.#end(this.#message, refusal);
-    peer.closeGently();
+    if (!peer.delimits) peer.closeGently();
     return -1;
+  }
+
+  /** What has come is all of the message, and does not make one. */
+  breakOff(peer: Peer, bytes: Buffer, at: number, end: number): void {
+    peer.scan.resume = 0;
+    peer.scan.neededBytes = 0;
+    peer.headerSinceMs = 0;
+    this.#lost(peer, bytes, at, end, brokenFrame);
   }
 
   /** One message, framed and counted, to its outcome. */
@@ -165,6 +173,7 @@ export class Pipeline {
       else {
         const { backend } = message;
         const token = backend === undefined ? undefined : this.#options.identifiers.ofBackend(backend);
+        message.destination = route;
         end = this.#hooks.insertId.call(message, token) ?? this.#forward(message, route);
       }
     } catch (error) {
@@ -388,7 +397,7 @@ export class Pipeline {
     message.atMs = this.now();
     try {
       // The plugin parses the message again: what it keeps between hooks is of another one by now.
-      this.#hooks.frame.call(bytes, 0, bytes.length, new Scan(message.from, source, this.limits));
+      this.#hooks.frame.call(bytes, 0, bytes.length, new Scan(message.from, source, this.limits, source.delimits));
     } catch (error) {
       this.#end(message, pluginFault(error, this.log));
       return;

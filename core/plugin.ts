@@ -88,7 +88,7 @@ export interface ListenerFacts {
   readonly limits: Limits;
   /** `host:port` that peers can reach it at: the config's `advertise`, else the address it listens on. */
   readonly advertise: string;
-  /** What it speaks: `tcp`, `tls`, `unix`. */
+  /** What it speaks: `tcp`, `tls`, `ws`, `wss`, `unix`. */
   readonly transport: string;
 }
 
@@ -144,11 +144,21 @@ export type TokenFault = 'forged' | 'unknown' | 'gone';
 /** How a plugin writes its identifiers: `text` where bytes are characters, `raw` where they are bytes, `number` in fixed-width fields. */
 export type TokenForm = 'text' | 'raw' | 'number';
 
+/** How a WebSocket carries the messages of a protocol (RFC 6455). */
+export interface WebSocketFacts {
+  /** The subprotocol that clients must offer; undefined: none is asked for. */
+  readonly subprotocol?: string;
+  /** What is sent before the client has shown what it prefers; what is no UTF-8 leaves in binary frames in any case. */
+  readonly frames: 'text' | 'binary';
+}
+
 export interface ProtocolFacts {
   /** Which form of tokens it reads and writes. */
   readonly identifiers: TokenForm;
   /** Letter case in tokens does not matter in this protocol (peers may change it). */
   readonly foldCase?: boolean;
+  /** How WebSocket listeners carry its messages. Undefined: in text frames where `identifiers` is `text`, of no subprotocol. */
+  readonly webSocket?: WebSocketFacts;
   /** Messages may name client connections. Undefined: false, and a token that does is taken for a forgery. */
   readonly namesClients?: boolean;
   /** The answer to a request finds its way back over a link that many clients share, so links may be shared. Undefined: false. */

@@ -16,6 +16,8 @@ export class Backend {
   /** Its place in `pool.backends`: a dense index for arrays that a plugin keeps per backend. */
   readonly index: number;
   readonly pool: Pool;
+  /** Whether the transport to it says where messages end. */
+  readonly delimits = false;
 
   /** False from a failed connect until the next successful one. */
   up = true;

@@ -11,6 +11,11 @@ export class Scan {
   readonly source: Client | Link;
   readonly limits: Limits;
   /**
+   * The transport has said where the message ends (WebSocket): what comes before `end` is all there is, so 'more' is as good
+   * as 'broken'. What does not fit the protocol costs this message only, not the connection.
+   */
+  readonly isWhole: boolean;
+  /**
    * How many bytes from `start` the framer need not look at again. The core sets it to 0 for each new message; the
    * framer sets it when it answers 'more', and finds it again when more bytes have come.
    */
@@ -21,10 +26,11 @@ export class Scan {
   skipped = 0;
   reply: Uint8Array | undefined;
 
-  constructor(from: Side, source: Client | Link, limits: Limits) {
+  constructor(from: Side, source: Client | Link, limits: Limits, isWhole = false) {
     this.from = from;
     this.source = source;
     this.limits = limits;
+    this.isWhole = isWhole;
   }
 
   /** Says that the next `length` bytes belong to no message; `reply` goes back to their sender (a pong). */

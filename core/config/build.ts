@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import type { PluginDefinition } from '../plugin.ts';
-import { type Address, parseAddress } from '../runtime/address.ts';
+import { type Address, isWebSocket, parseAddress } from '../runtime/address.ts';
 import type {
   BackendSettings,
   KeySettings,
@@ -107,7 +107,9 @@ function readAddress(draft: Draft, path: Path, text: string): Address {
 /** A listener may leave its port to the system; whoever connects must know one. */
 function readBackendAddress(draft: Draft, path: Path, text: string): Address {
   const address = readAddress(draft, path, text);
-  if (address !== nowhere && address.transport !== 'unix' && address.port === 0) {
+  if (isWebSocket(address)) {
+    complain(draft, path, (written) => `"${written}": backends are reached over tcp, tls or unix`);
+  } else if (address !== nowhere && address.transport !== 'unix' && address.port === 0) {
     complain(draft, path, (written) => `"${written}" has no port to connect to; write one from 1 to 65535`);
   }
   return address;

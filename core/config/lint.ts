@@ -2,7 +2,7 @@
 import { type Composed, composePipeline, dryServices, linkMode, tapping } from '../compose.ts';
 import { PluginError } from '../errors.ts';
 import { Pool } from '../pool.ts';
-import { type Address, formatAddress } from '../runtime/address.ts';
+import { type Address, formatAddress, isSecure } from '../runtime/address.ts';
 import type { KeySettings, ListenerSettings, PoolSettings } from '../settings.ts';
 import type { Built, Draft } from './build.ts';
 import { listed, valueAt } from './describe.ts';
@@ -116,14 +116,13 @@ function lintPool({ findings, locator }: Draft, { name, backends, tls }: PoolSet
 
 function lintListenerTls({ findings }: Draft, { name, listen, tls }: ListenerSettings): void {
   const path = ['listeners', name];
-  if (listen.transport === 'tls' && tls === undefined) {
-    findings.add([...path, 'listen'], {
-      stage: 'lint',
-      message: 'a tls:// listener needs "tls" with certificate and key',
-    });
+  if (isSecure(listen) && tls === undefined) {
+    const message = `a ${listen.transport}:// listener needs "tls" with certificate and key`;
+    findings.add([...path, 'listen'], { stage: 'lint', message });
   }
-  if (listen.transport !== 'tls' && tls !== undefined) {
-    const message = `"listen" is ${listen.transport}, so that "tls" has no effect; write tls:// there`;
+  if (!isSecure(listen) && tls !== undefined) {
+    const secure = listen.transport === 'ws' ? 'wss' : 'tls';
+    const message = `"listen" is ${listen.transport}, so that "tls" has no effect; write ${secure}:// there`;
     findings.add([...path, 'tls'], { stage: 'lint', message, atKey: true });
   }
   if (tls !== undefined && tls.clientCertificate !== 'none' && tls.ca === undefined) {

@@ -152,7 +152,9 @@ const limits = Type.Object(
 const listener = <Entry extends TSchema>(pipelineEntry: Entry) =>
   Type.Object(
     {
-      listen: address('Where clients connect: tcp://host:port, tls://host:port or unix:/path; port 0 is any free one.'),
+      listen: address(
+        'Where clients connect: tcp://host:port, tls://host:port, ws://host:port/path, wss://host:port/path or unix:/path. Port 0 is any free one; a WebSocket without a path takes any.',
+      ),
       pool: Type.String({ description: 'The name of the pool it feeds.' }),
       advertise: Type.Optional(
         Type.String({

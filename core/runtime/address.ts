@@ -1,6 +1,6 @@
-/** Addresses as configs write them: `tcp://host:port`, `tls://host:port`, `unix:/path`. */
+/** Addresses as configs write them: `tcp://host:port`, `tls://host:port`, `ws://host:port/path`, `wss://…`, `unix:/path`. */
 
-type Transport = 'tcp' | 'tls' | 'unix';
+type Transport = 'tcp' | 'tls' | 'ws' | 'wss' | 'unix';
 
 export interface Address {
   readonly transport: Transport;
@@ -8,14 +8,24 @@ export interface Address {
   readonly host: string;
   /** 0 to 65535 (0: any free port, for listeners); 0 for unix sockets. */
   readonly port: number;
-  /** The path of a unix socket; else empty. */
+  /** The path of a unix socket; of a WebSocket: that of its URL, empty for any; else empty. */
   readonly path: string;
 }
 
 /** Schemes of the config format that this version does not speak yet. */
-const later = new Set(['udp', 'ws', 'wss', 'fd']);
+const later = new Set(['udp', 'fd']);
 
-const hostAndPort = /^(?:\[([0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/;
+/** Transports that are secured with a certificate. */
+export function isSecure({ transport }: Address): boolean {
+  return transport === 'tls' || transport === 'wss';
+}
+
+/** Transports that bring messages one by one, and not a stream of bytes. */
+export function isWebSocket({ transport }: Address): boolean {
+  return transport === 'ws' || transport === 'wss';
+}
+
+const hostAndPort = /^(?:\[([0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?)\]|([A-Za-z0-9._-]+)):(\d{1,5})(\/[!-~]*)?$/;
 
 /**
  * Reads an address.
@@ -28,16 +38,17 @@ export function parseAddress(text: string): Address {
     if (path === '') throw new SyntaxError(`"${text}" has no path; write unix:/run/name.sock`);
     return { transport: 'unix', host: '', port: 0, path };
   }
-  if (scheme === 'tcp' || scheme === 'tls') {
+  if (scheme === 'tcp' || scheme === 'tls' || scheme === 'ws' || scheme === 'wss') {
     const match = hostAndPort.exec(text.slice(scheme.length + 1).replace(/^\/\//, ''));
-    const port = Number(match?.[3]);
-    if (match === null || port > 65_535) {
+    const [, bracketed, bare, port, path = ''] = match ?? [];
+    const hasPath = scheme === 'ws' || scheme === 'wss';
+    if (match === null || Number(port) > 65_535 || (path !== '' && !hasPath)) {
       throw new SyntaxError(`"${text}" is no address; write ${scheme}://host:port, an IPv6 host as [::1]`);
     }
-    return { transport: scheme, host: match[1] ?? match[2] ?? '', port, path: '' };
+    return { transport: scheme, host: bracketed ?? bare ?? '', port: Number(port), path };
   }
   if (scheme !== undefined && later.has(scheme)) {
-    throw new SyntaxError(`"${text}": this version does not speak ${scheme}; it speaks tcp, tls and unix`);
+    throw new SyntaxError(`"${text}": this version does not speak ${scheme}; it speaks tcp, tls, ws, wss and unix`);
   }
   throw new SyntaxError(`"${text}" is no address; write tcp://host:port, tls://host:port or unix:/path`);
 }
@@ -46,5 +57,5 @@ export function parseAddress(text: string): Address {
 export function formatAddress(address: Address): string {
   if (address.transport === 'unix') return `unix:${address.path}`;
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
-  return `${address.transport}://${host}:${address.port}`;
+  return `${address.transport}://${host}:${address.port}${address.path}`;
 }

@@ -1,12 +1,12 @@
-/** The seam on Node.js: real time, the system's randomness, TCP, TLS and unix sockets. */
+/** The seam on Node.js: real time, the system's randomness, TCP, TLS and unix sockets; WebSockets are in websocket.ts. */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
 import { headroomBytes, readMemory } from '../memory.ts';
-import type { LinkTlsSettings, ListenerTlsSettings } from '../settings.ts';
-import type { Address } from './address.ts';
+import { isSecure, isWebSocket } from './address.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
+import { clientTls, serverTls } from './tls.ts';
 
 export function nodeRuntime(): Runtime {
   return {
@@ -27,15 +27,16 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
   const { address } = options;
   const netOptions = { allowHalfOpen: true, noDelay: true };
   let server: net.Server;
-  if (address.transport === 'tls') {
-    if (options.tls === undefined) throw new Error('a tls:// listener needs a certificate and a key');
-    server = tls.createServer({ ...netOptions, ...serverTls(options.tls) }, (stream) => {
+  if (isSecure(address) && options.tls === undefined) {
+    throw new Error(`a ${address.transport}:// listener needs a certificate and a key`);
+  }
+  if (isWebSocket(address)) {
+    const { webSocketServer } = await import('./websocket.ts');
+    server = webSocketServer(options, accept);
+  } else if (address.transport === 'tls') {
+    server = tls.createServer({ ...netOptions, ...serverTls(options.tls!) }, (stream) => {
       const socket = new NodeSocket(stream);
       socket.attach(accept(socket));
-    });
-    server.on('tlsClientError', (error: Error & { reason?: string }, { remoteAddress }) => {
-      // OpenSSL's message names its source files; its reason is what can be understood.
-      options.onError(new Error(error.reason ?? error.message.trim(), { cause: error }), remoteAddress);
     });
   } else {
     server = net.createServer({ ...netOptions, pauseOnConnect: true }, (stream) => {
@@ -47,6 +48,10 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
       socket.attach(reader.handler, reading !== undefined);
     });
   }
+  server.on('tlsClientError', (error: Error & { reason?: string }, { remoteAddress }) => {
+    // OpenSSL's message names its source files; its reason is what can be understood.
+    options.onError(new Error(error.reason ?? error.message.trim(), { cause: error }), remoteAddress);
+  });
   if (address.transport === 'unix') await removeStaleSocket(address.path);
 
   await new Promise<void>((resolve, reject) => {
@@ -133,42 +138,8 @@ class SharedReader {
   }
 }
 
-/** How long a client may take for its TLS handshake. */
-const handshakeMs = 10_000;
-
-function serverTls(settings: ListenerTlsSettings): tls.TlsOptions {
-  return {
-    cert: settings.certificate,
-    key: settings.key,
-    ...(settings.ca === undefined ? {} : { ca: settings.ca }),
-    requestCert: settings.clientCertificate !== 'none',
-    rejectUnauthorized: settings.clientCertificate === 'required',
-    minVersion: 'TLSv1.2',
-    handshakeTimeout: handshakeMs,
-  };
-}
-
-/** `allowHalfOpen` is documented for TLS too, but missing from the types. */
-type ClientTlsOptions = tls.ConnectionOptions & { allowHalfOpen: boolean };
-
-function clientTls(address: Address, settings: LinkTlsSettings | undefined): ClientTlsOptions {
-  const serverName = settings?.serverName ?? (net.isIP(address.host) === 0 ? address.host : undefined);
-  return {
-    allowHalfOpen: true,
-    minVersion: 'TLSv1.2',
-    rejectUnauthorized: settings?.verify ?? true,
-    ...(serverName === undefined
-      ? {}
-      : {
-          servername: serverName,
-          checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(serverName, certificate),
-        }),
-    ...(settings?.ca === undefined ? {} : { ca: settings.ca }),
-    ...(settings?.certificate === undefined ? {} : { cert: settings.certificate, key: settings.key }),
-  };
-}
-
 class NodeSocket implements Socket {
+  readonly delimits = false;
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #stream: net.Socket;

@@ -2,7 +2,7 @@
  * The seam between the core and the world: time, randomness and sockets. node.ts implements it on Node.js, virtual.ts in
  * memory on a clock of its own, so that tests, dry runs and simulations run the same core.
  */
-import type { Clock } from '../plugin.ts';
+import type { Clock, WebSocketFacts } from '../plugin.ts';
 import type { LinkTlsSettings, ListenerTlsSettings } from '../settings.ts';
 import type { Address } from './address.ts';
 
@@ -22,6 +22,10 @@ export interface Runtime extends Clock {
 export interface ListenOptions {
   readonly address: Address;
   readonly tls?: ListenerTlsSettings | undefined;
+  /** WebSocket listeners: how messages are carried. */
+  readonly webSocket?: WebSocketFacts | undefined;
+  /** WebSocket listeners: the longest message they take, in bytes. */
+  readonly messageBytes: number;
   /**
    * Told what went wrong before there was a connection to accept: a TLS handshake that failed, no more file descriptors.
    * @param remoteAddress whose handshake it was
@@ -42,8 +46,13 @@ export interface ConnectOptions {
   readonly keepaliveSeconds: number;
 }
 
-/** An ordered, reliable byte stream in both directions. */
+/**
+ * An ordered, reliable connection: of bytes in both directions, or (`delimits`) of whole messages, each of which `onBytes` brings
+ * on its own.
+ */
 export interface Socket {
+  /** The transport says where messages end. */
+  readonly delimits: boolean;
   /** The peer's IP address; empty for unix sockets. */
   readonly remoteAddress: string;
   readonly remotePort: number;
@@ -52,8 +61,9 @@ export interface Socket {
   /**
    * Hands bytes over. True: they have been taken and the memory may be reused at once. False: it belongs to the socket
    * until `onWritten`, and nothing more may be written before that.
+   * @param ends where each message in `bytes` ends, for a socket that delimits them; else of no account
    */
-  write(bytes: Buffer): boolean;
+  write(bytes: Buffer, ends: readonly number[]): boolean;
   /** Stops `onBytes`; what the network delivers meanwhile stays with the system, which slows the peer down. */
   pause(): void;
   resume(): void;

@@ -3,7 +3,7 @@
  * queues. Nothing happens by itself: `settle()` runs everything that is due now, `advance()` moves the clock.
  */
 import { headroomBytes, readMemory } from '../memory.ts';
-import { type Address, formatAddress } from './address.ts';
+import { type Address, formatAddress, isWebSocket } from './address.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
 
 interface Timer {
@@ -57,6 +57,7 @@ export class VirtualPeer {
 }
 
 export class VirtualSocket implements Socket {
+  readonly delimits: boolean;
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #runtime: VirtualRuntime;
@@ -68,10 +69,17 @@ export class VirtualSocket implements Socket {
   #endDelivered = false;
   #closed = false;
   /** What was written while the peer does not read. */
-  #pending: Buffer[] = [];
+  #pending: { readonly bytes: Buffer; readonly ends: readonly number[] }[] = [];
   #ending = false;
 
-  constructor(runtime: VirtualRuntime, peer: VirtualPeer, remoteAddress: string, remotePort: number) {
+  constructor(
+    runtime: VirtualRuntime,
+    peer: VirtualPeer,
+    remoteAddress: string,
+    remotePort: number,
+    delimits: boolean,
+  ) {
+    this.delimits = delimits;
     this.#runtime = runtime;
     this.#peer = peer;
     this.remoteAddress = remoteAddress;
@@ -114,7 +122,8 @@ export class VirtualSocket implements Socket {
   #deliver(): void {
     while (!this.#paused && !this.#closed && this.#arrived.length > 0) {
       const bytes = this.#arrived.shift()!;
-      for (let at = 0; at < bytes.length; at += readBytes) this.#read(bytes.subarray(at, at + readBytes));
+      if (this.delimits) this.#handler.onBytes(bytes, 0, bytes.length);
+      else for (let at = 0; at < bytes.length; at += readBytes) this.#read(bytes.subarray(at, at + readBytes));
     }
     // As on Node.js, the end is told also while paused, if nothing is left to read.
     if (this.#endArrived && !this.#endDelivered && this.#arrived.length === 0 && !this.#closed) {
@@ -128,18 +137,24 @@ export class VirtualSocket implements Socket {
     return !this.#closed && !this.#ending;
   }
 
-  write(bytes: Buffer): boolean {
+  write(bytes: Buffer, ends: readonly number[]): boolean {
     if (this.#peer.paused) {
-      this.#pending.push(bytes);
+      this.#pending.push({ bytes, ends });
       return false;
     }
-    this.#hand(Buffer.from(bytes));
+    this.#hand(bytes, ends);
     return true;
   }
 
-  #hand(bytes: Buffer): void {
-    this.#peer.chunks.push(bytes);
-    if (this.#peer.onBytes !== undefined) this.#runtime.enqueue(() => this.#peer.onBytes?.(bytes));
+  /** The peer gets a stream write by write, messages one by one. */
+  #hand(bytes: Buffer, ends: readonly number[]): void {
+    let start = 0;
+    for (const end of this.delimits ? ends : [bytes.length]) {
+      const chunk = Buffer.from(bytes.subarray(start, end));
+      start = end;
+      this.#peer.chunks.push(chunk);
+      if (this.#peer.onBytes !== undefined) this.#runtime.enqueue(() => this.#peer.onBytes?.(chunk));
+    }
   }
 
   /** The peer reads again. */
@@ -147,7 +162,7 @@ export class VirtualSocket implements Socket {
     if (this.#closed || this.#pending.length === 0) return;
     const pending = this.#pending;
     this.#pending = [];
-    for (const bytes of pending) this.#hand(Buffer.from(bytes));
+    for (const { bytes, ends } of pending) this.#hand(bytes, ends);
     this.#handler.onWritten();
     this.#endIfWritten();
   }
@@ -253,7 +268,7 @@ export class VirtualRuntime implements Runtime {
 
   connect(options: ConnectOptions, handler: SocketHandler): Socket {
     const peer = new VirtualPeer(this);
-    const socket = new VirtualSocket(this, peer, options.address.host, options.address.port);
+    const socket = new VirtualSocket(this, peer, options.address.host, options.address.port, false);
     socket.attach(handler);
     this.enqueue(() => {
       const verdict = this.servers.get(formatAddress(options.address))?.(peer) ?? 'refuse';
@@ -270,7 +285,7 @@ export class VirtualRuntime implements Runtime {
     const listener = this.#listeners.get(formatAddress(address));
     if (listener === undefined) return undefined;
     const peer = new VirtualPeer(this);
-    const socket = new VirtualSocket(this, peer, from, fromPort);
+    const socket = new VirtualSocket(this, peer, from, fromPort, isWebSocket(address));
     socket.attach(listener.accept(socket));
     return peer;
   }

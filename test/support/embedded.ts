@@ -27,6 +27,8 @@ export interface RigOptions {
   identifiers?: IdentifierSettings;
   limits?: Partial<Limits>;
   advertise?: string;
+  /** What the listener speaks; undefined: TCP. */
+  transport?: Address['transport'];
   linkQueueBytes?: number;
 }
 
@@ -95,9 +97,8 @@ export function optionsOf(plugin: PluginDefinition, options: object = {}): objec
   return filled;
 }
 
-const listen: Address = { transport: 'tcp', host: '192.0.2.1', port: 5060, path: '' };
-
 export async function embed(options: RigOptions): Promise<Rig> {
+  const listen: Address = { transport: options.transport ?? 'tcp', host: '192.0.2.1', port: 5060, path: '' };
   const runtime = new VirtualRuntime();
   const logged: object[] = [];
   const keep = (level: string) => (fields: object, text?: string) => void logged.push({ level, ...fields, text });

@@ -37,6 +37,7 @@ export const lines = definePlugin({
       const until = newline < 0 || newline >= end ? end : newline;
       if (bytes.subarray(start, until).includes(0)) return nul;
       if (until < end) return until + 1 - start;
+      if (scan.isWhole) return end - start;
       scan.resume = end - start;
       return 'more';
     });
@@ -68,6 +69,7 @@ export const lines = definePlugin({
         if (exchange === undefined) return refusal('overloaded');
         message.splice(text, 0, Buffer.from(`#${exchange.id} `));
       }
+      if (message.bytes[message.end - 1] !== 0x0a) message.splice(message.length, 0, Buffer.from('\n'));
       return undefined;
     });
 

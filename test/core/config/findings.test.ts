@@ -288,7 +288,18 @@ describe('lint', () => {
     {
       when: 'a scheme is not spoken yet',
       listener: sound.listener.replace('tcp:', 'udp:'),
-      finds: '6:13  lint: "udp://127.0.0.1:5060": this version does not speak udp; it speaks tcp, tls and unix',
+      finds:
+        '6:13  lint: "udp://127.0.0.1:5060": this version does not speak udp; it speaks tcp, tls, ws, wss and unix',
+    },
+    {
+      when: 'a backend is a WebSocket',
+      pools: sound.pools.replace('tcp://127.0.0.1:7001', 'ws://127.0.0.1:7001'),
+      finds: '3:20  lint: "ws://127.0.0.1:7001": backends are reached over tcp, tls or unix',
+    },
+    {
+      when: 'a secure WebSocket has no certificate',
+      listener: sound.listener.replace('tcp:', 'wss:'),
+      finds: '6:13  lint: a wss:// listener needs "tls" with certificate and key',
     },
     {
       when: 'advertise has no port',

@@ -1,0 +1,198 @@
+import { once } from 'node:events';
+import type http from 'node:http';
+import net from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { balances } from '../../../core/accounting.ts';
+import { Balancer } from '../../../core/balancer.ts';
+import { parseAddress } from '../../../core/runtime/address.ts';
+import { nodeRuntime } from '../../../core/runtime/node.ts';
+import { defaultLimits, type ListenerTlsSettings } from '../../../core/settings.ts';
+import { makeCertificate } from '../../support/certificates.ts';
+import { guest, lines, turns } from '../../support/lines.ts';
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+/** A backend on TCP that answers every line, and a balancer in front of it. */
+async function balancerAt(listen: string, tls?: ListenerTlsSettings, subprotocol?: string) {
+  const backend = net.createServer((stream) => {
+    let rest = '';
+    stream.on('data', (bytes) => {
+      const parts = (rest + bytes).split('\n');
+      rest = parts.pop()!;
+      stream.write(parts.map((line) => `${/#\d+ /.exec(line)?.[0]}got ${line.replace(/.*#\d+ /, '')}\n`).join(''));
+    });
+    stream.on('error', () => {});
+  });
+  backend.listen({ port: 0, host: '127.0.0.1' });
+  await once(backend, 'listening');
+  closers.push(() => backend.close());
+  const { port } = backend.address() as net.AddressInfo;
+  const quiet = () => {};
+  const declares = guest((hooks, scope) => {
+    scope.protocol({
+      identifiers: 'text',
+      correlates: false,
+      webSocket: { subprotocol: subprotocol!, frames: 'text' },
+    });
+    hooks.frame.tap('guest', (_bytes, start, end) => end - start);
+  });
+  const balancer = new Balancer(
+    {
+      keys: [],
+      pools: [
+        {
+          name: 'pool',
+          backends: [{ name: 'a', address: parseAddress(`tcp://127.0.0.1:${port}`), weight: 1 }],
+          links: subprotocol === undefined ? 'shared' : 'dedicated',
+          linksPerBackend: 1,
+          connectSeconds: 5,
+          keepaliveSeconds: 30,
+          queueBytes: 4_194_304,
+        },
+      ],
+      listeners: [
+        {
+          name: 'edge',
+          listen: parseAddress(listen),
+          pool: 'pool',
+          identifiers: {},
+          limits: { ...defaultLimits, messageBytes: 100_000 },
+          tls,
+          pipeline: [
+            subprotocol === undefined
+              ? { plugin: lines as never, options: { shared: true, relays: false } }
+              : { plugin: declares as never, options: {} },
+            { plugin: turns as never, options: {} },
+          ],
+        },
+      ],
+    },
+    { runtime: nodeRuntime(), log: { debug: quiet, info: quiet, warn: quiet, error: quiet } },
+  );
+  await balancer.start();
+  closers.push(() => balancer.stop({ deadlineSeconds: 0 }));
+  return { balancer, port: balancer.listeners[0]!.address!.port };
+}
+
+async function connected(socket: WebSocket): Promise<WebSocket> {
+  await once(socket, 'open');
+  closers.push(() => socket.terminate());
+  return socket;
+}
+
+async function messages(socket: WebSocket, count: number): Promise<{ text: string; isBinary: boolean }[]> {
+  const all: { text: string; isBinary: boolean }[] = [];
+  for await (const [data, isBinary] of on(socket, count)) all.push({ text: String(data), isBinary });
+  return all;
+}
+
+async function* on(socket: WebSocket, count: number): AsyncGenerator<[Buffer, boolean]> {
+  const arrived: [Buffer, boolean][] = [];
+  let wake = () => {};
+  socket.on('message', (data, isBinary) => {
+    arrived.push([data as Buffer, isBinary]);
+    wake();
+  });
+  for (let i = 0; i < count; i++) {
+    while (arrived.length === 0) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    yield arrived.shift()!;
+  }
+}
+
+describe('a WebSocket listener', () => {
+  it('carries each message in one of the WebSocket, in the kind of frame that the client uses', async () => {
+    const { balancer, port } = await balancerAt('ws://127.0.0.1:0');
+    const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}/any/path`));
+    const answers = messages(socket, 1002);
+    for (let i = 0; i < 1000; i++) socket.send(`text ${i}`);
+    socket.send(Buffer.from('binary'), { binary: true });
+    socket.send('é'.repeat(20_000));
+    const received = await answers;
+    expect(received.slice(0, 1000)).toEqual(
+      Array.from({ length: 1000 }, (_, i) => ({ text: `got text ${i}\n`, isBinary: expect.any(Boolean) })),
+    );
+    expect(received.slice(1000).map(({ text }) => text)).toEqual(['got binary\n', `got ${'é'.repeat(20_000)}\n`]);
+    expect(balances(balancer.stats().listeners.edge!)).toBe(true);
+  });
+
+  it('answers text with text, and binary with binary', async () => {
+    const { port } = await balancerAt('ws://127.0.0.1:0');
+    const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}`));
+    for (const binary of [false, true, false]) {
+      const answer = messages(socket, 1);
+      socket.send('one', { binary });
+      expect(await answer).toEqual([{ text: 'got one\n', isBinary: binary }]);
+      socket.removeAllListeners('message');
+    }
+  });
+
+  it('is secured by TLS as wss', async () => {
+    const certificate = await makeCertificate('edge.test');
+    const { port } = await balancerAt('wss://127.0.0.1:0', {
+      certificate: certificate.certificate,
+      key: certificate.key,
+      clientCertificate: 'none',
+    });
+    const options = { ca: certificate.certificate, servername: 'edge.test' };
+    const socket = await connected(new WebSocket(`wss://127.0.0.1:${port}`, options));
+    const answer = messages(socket, 1);
+    socket.send('one');
+    expect(await answer).toEqual([{ text: 'got one\n', isBinary: false }]);
+  });
+
+  it('closes a connection whose message is longer than the limit', async () => {
+    const { port } = await balancerAt('ws://127.0.0.1:0');
+    const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}`));
+    socket.send('x'.repeat(100_001));
+    const [code] = await once(socket, 'close');
+    expect(code).toBe(1009);
+  });
+
+  it('says what it is to a client that speaks plain HTTP', async () => {
+    const { port } = await balancerAt('ws://127.0.0.1:0');
+    const response = await fetch(`http://127.0.0.1:${port}/`);
+    expect([response.status, response.headers.get('upgrade')]).toEqual([426, 'websocket']);
+    expect(await response.text()).toBe('This is a WebSocket endpoint.\n');
+  });
+
+  it.each([
+    ['another path', 'ws://127.0.0.1:0/sip', '/', ['acme'], 404],
+    ['no subprotocol', 'ws://127.0.0.1:0', '/', [], 400],
+    ['another subprotocol', 'ws://127.0.0.1:0', '/', ['acme2'], 400],
+  ])('turns a client away that asks for %s', async (_name, listen, path, offers, status) => {
+    const { port } = await balancerAt(listen, undefined, 'acme');
+    const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, offers);
+    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, http.IncomingMessage];
+    expect(response.statusCode).toBe(status);
+    response.destroy();
+  });
+
+  it('agrees on the subprotocol that the protocol plugin asks for', async () => {
+    const { port } = await balancerAt('ws://127.0.0.1:0/sip', undefined, 'acme');
+    const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}/sip?x=1`, ['other', 'acme']));
+    expect(socket.protocol).toBe('acme');
+  });
+
+  it('closes in order when the balancer stops, and when the client does', async () => {
+    const { balancer, port } = await balancerAt('ws://127.0.0.1:0');
+    const one = await connected(new WebSocket(`ws://127.0.0.1:${port}`));
+    const answer = messages(one, 1);
+    one.send('one');
+    await answer;
+    one.close(1000);
+    await once(one, 'close');
+    const other = await connected(new WebSocket(`ws://127.0.0.1:${port}`));
+    const closed = once(other, 'close');
+    await balancer.stop({ deadlineSeconds: 1 });
+    await closed;
+    expect(balancer.stats().listeners.edge!.connections.open).toBe(0);
+  });
+});
