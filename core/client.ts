@@ -29,6 +29,7 @@ export class Client extends Peer {
   constructor(pipeline: Pipeline, turn: Turn, socket: Socket, onClosed: (client: Client) => void) {
     super('client', pipeline, new Outbox(turn, pipeline.limits.queueBytes, socket.delimits), socket.delimits);
     this.socket = socket;
+    this.longestMessageBytes = socket.longestMessageBytes;
     this.address = socket.remoteAddress;
     this.port = socket.remotePort;
     this.#onClosed = onClosed;

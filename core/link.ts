@@ -25,7 +25,12 @@ export class Link extends Peer {
   #cancelTimeout: (() => void) | undefined;
 
   constructor(links: Links, pipeline: Pipeline, turn: Turn, backend: Backend, client: Client | undefined) {
-    super('backend', pipeline, new LinkOutbox(turn, backend.pool.settings.queueBytes, false), false);
+    super(
+      'backend',
+      pipeline,
+      new LinkOutbox(turn, backend.pool.settings.queueBytes, backend.delimits),
+      backend.delimits,
+    );
     this.#links = links;
     this.backend = backend;
     this.client = client;
@@ -48,6 +53,7 @@ export class Link extends Peer {
       { address: this.backend.address, tls: settings.tls, keepaliveSeconds: settings.keepaliveSeconds },
       this,
     );
+    this.longestMessageBytes = this.socket.longestMessageBytes;
   }
 
   /**
@@ -130,7 +136,7 @@ export class Link extends Peer {
   }
 
   override onBytes(bytes: Buffer, start: number, end: number): void {
-    if (this.client !== undefined && this.pipeline.relaysAnswers && !this.client.delimits)
+    if (this.client !== undefined && this.pipeline.relaysAnswers && !this.delimits && !this.client.delimits)
       this.pipeline.relay(this, this.client, bytes, start, end);
     else super.onBytes(bytes, start, end);
   }

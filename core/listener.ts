@@ -58,6 +58,7 @@ export class Listener {
           tls: settings.tls,
           webSocket: composed.facts.webSocket ?? { frames: composed.facts.identifiers === 'text' ? 'text' : 'binary' },
           messageBytes: settings.limits.messageBytes,
+          connections: settings.limits.connections,
           onError: (error, peer) =>
             composed.log.warn({ error: error.message, peer }, 'a connection failed before it was accepted'),
         },

@@ -17,6 +17,8 @@ export abstract class Peer implements SocketHandler {
   readonly outbox: Outbox;
   /** Whether the transport says where messages end. */
   readonly delimits: boolean;
+  /** The longest message that can be sent to it, in bytes. */
+  longestMessageBytes = Number.POSITIVE_INFINITY;
   /** Where the messages it sends are counted. */
   readonly counters: Counters;
   /** When bytes last arrived, in milliseconds of the runtime's clock. */

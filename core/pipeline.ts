@@ -256,6 +256,7 @@ export class Pipeline {
   #forward(message: Message, destination: Destination): Refusal | Discard | undefined {
     if (destination instanceof Client) {
       if (destination.closed || destination.closing) return clientGone;
+      if (message.length + message.growth > destination.longestMessageBytes) return tooLarge;
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, destination);
       if (!this.#hasRoom(message, destination)) return slowClient;
       destination.outbox.append(message);
@@ -266,6 +267,7 @@ export class Pipeline {
       const link = this.links.for(message.source, destination);
       if (link === undefined) return noDestination;
       const { outbox } = link;
+      if (message.length + message.growth > link.longestMessageBytes) return tooLarge;
       if (outbox.waitingBytes > 2 * destination.pool.settings.queueBytes) return overloaded;
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, link);
       if (message.reason === 'strategy' || message.reason === 'rechosen') {

@@ -88,7 +88,7 @@ export interface ListenerFacts {
   readonly limits: Limits;
   /** `host:port` that peers can reach it at: the config's `advertise`, else the address it listens on. */
   readonly advertise: string;
-  /** What it speaks: `tcp`, `tls`, `ws`, `wss`, `unix`. */
+  /** What it speaks: `tcp`, `tls`, `udp`, `ws`, `wss`, `unix`. */
   readonly transport: string;
 }
 

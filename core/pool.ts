@@ -1,5 +1,5 @@
 /** Pools: named sets of backends with their health, weights and loads. Strategies choose among `available`. */
-import type { Address } from './runtime/address.ts';
+import { type Address, delimits } from './runtime/address.ts';
 import type { BackendSettings, PoolSettings } from './settings.ts';
 
 /** After so long without a peak, 1/e of it is left in `latencyMs`. */
@@ -17,7 +17,7 @@ export class Backend {
   readonly index: number;
   readonly pool: Pool;
   /** Whether the transport to it says where messages end. */
-  readonly delimits = false;
+  readonly delimits: boolean;
 
   /** False from a failed connect until the next successful one. */
   up = true;
@@ -35,6 +35,7 @@ export class Backend {
     this.pool = pool;
     this.name = settings.name;
     this.address = settings.address;
+    this.delimits = delimits(settings.address);
     this.weight = settings.weight;
     this.number = settings.number;
     this.index = index;

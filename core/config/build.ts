@@ -108,7 +108,7 @@ function readAddress(draft: Draft, path: Path, text: string): Address {
 function readBackendAddress(draft: Draft, path: Path, text: string): Address {
   const address = readAddress(draft, path, text);
   if (isWebSocket(address)) {
-    complain(draft, path, (written) => `"${written}": backends are reached over tcp, tls or unix`);
+    complain(draft, path, (written) => `"${written}": backends are reached over tcp, tls, udp or unix`);
   } else if (address !== nowhere && address.transport !== 'unix' && address.port === 0) {
     complain(draft, path, (written) => `"${written}" has no port to connect to; write one from 1 to 65535`);
   }

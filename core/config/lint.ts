@@ -143,6 +143,7 @@ function lintAddresses({ findings, locator }: Draft, listeners: readonly Listene
 }
 
 function collide(one: Address, other: Address): boolean {
+  if ((one.transport === 'udp') !== (other.transport === 'udp')) return false;
   if (one.transport === 'unix' || other.transport === 'unix') {
     return one.transport === other.transport && one.path === other.path;
   }

@@ -40,10 +40,12 @@ const key = Type.Object(
 // Ajv ignores (and in strict mode refuses) defaults inside a union, so that of `weight` is filled in by load.ts.
 const backend = Type.Union(
   [
-    address('The address of the backend: tcp://host:port, tls://host:port or unix:/path.'),
+    address('The address of the backend: tcp://host:port, tls://host:port, udp://host:port or unix:/path.'),
     Type.Object(
       {
-        address: address('The address of the backend: tcp://host:port, tls://host:port or unix:/path.'),
+        address: address(
+          'The address of the backend: tcp://host:port, tls://host:port, udp://host:port or unix:/path.',
+        ),
         weight: Type.Optional(
           Type.Number({
             minimum: 0,
@@ -153,7 +155,7 @@ const listener = <Entry extends TSchema>(pipelineEntry: Entry) =>
   Type.Object(
     {
       listen: address(
-        'Where clients connect: tcp://host:port, tls://host:port, ws://host:port/path, wss://host:port/path or unix:/path. Port 0 is any free one; a WebSocket without a path takes any.',
+        'Where clients connect: tcp://host:port, tls://host:port, udp://host:port, ws://host:port/path, wss://host:port/path or unix:/path. Port 0 is any free one; a WebSocket without a path takes any.',
       ),
       pool: Type.String({ description: 'The name of the pool it feeds.' }),
       advertise: Type.Optional(

@@ -1,6 +1,6 @@
-/** Addresses as configs write them: `tcp://host:port`, `tls://host:port`, `ws://host:port/path`, `wss://…`, `unix:/path`. */
+/** Addresses as configs write them: `tcp://host:port`, `tls://…`, `udp://…`, `ws://host:port/path`, `wss://…`, `unix:/path`. */
 
-type Transport = 'tcp' | 'tls' | 'ws' | 'wss' | 'unix';
+type Transport = 'tcp' | 'tls' | 'udp' | 'ws' | 'wss' | 'unix';
 
 export interface Address {
   readonly transport: Transport;
@@ -13,16 +13,20 @@ export interface Address {
 }
 
 /** Schemes of the config format that this version does not speak yet. */
-const later = new Set(['udp', 'fd']);
+const later = new Set(['fd']);
 
 /** Transports that are secured with a certificate. */
 export function isSecure({ transport }: Address): boolean {
   return transport === 'tls' || transport === 'wss';
 }
 
-/** Transports that bring messages one by one, and not a stream of bytes. */
 export function isWebSocket({ transport }: Address): boolean {
   return transport === 'ws' || transport === 'wss';
+}
+
+/** Transports that bring messages one by one, and not a stream of bytes. */
+export function delimits(address: Address): boolean {
+  return address.transport === 'udp' || isWebSocket(address);
 }
 
 const hostAndPort = /^(?:\[([0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?)\]|([A-Za-z0-9._-]+)):(\d{1,5})(\/[!-~]*)?$/;
@@ -38,7 +42,7 @@ export function parseAddress(text: string): Address {
     if (path === '') throw new SyntaxError(`"${text}" has no path; write unix:/run/name.sock`);
     return { transport: 'unix', host: '', port: 0, path };
   }
-  if (scheme === 'tcp' || scheme === 'tls' || scheme === 'ws' || scheme === 'wss') {
+  if (isWithHost(scheme)) {
     const match = hostAndPort.exec(text.slice(scheme.length + 1).replace(/^\/\//, ''));
     const [, bracketed, bare, port, path = ''] = match ?? [];
     const hasPath = scheme === 'ws' || scheme === 'wss';
@@ -48,9 +52,15 @@ export function parseAddress(text: string): Address {
     return { transport: scheme, host: bracketed ?? bare ?? '', port: Number(port), path };
   }
   if (scheme !== undefined && later.has(scheme)) {
-    throw new SyntaxError(`"${text}": this version does not speak ${scheme}; it speaks tcp, tls, ws, wss and unix`);
+    throw new SyntaxError(
+      `"${text}": this version does not speak ${scheme}; it speaks tcp, tls, udp, ws, wss and unix`,
+    );
   }
   throw new SyntaxError(`"${text}" is no address; write tcp://host:port, tls://host:port or unix:/path`);
+}
+
+function isWithHost(scheme: string | undefined): scheme is Exclude<Transport, 'unix'> {
+  return scheme !== undefined && ['tcp', 'tls', 'udp', 'ws', 'wss'].includes(scheme);
 }
 
 /** Writes an address as configs do. */

@@ -1,10 +1,11 @@
-/** The seam on Node.js: real time, the system's randomness, TCP, TLS and unix sockets; WebSockets are in websocket.ts. */
+/** The seam on Node.js: real time, the system's randomness, TCP, TLS and unix sockets. Others are in datagram.ts and websocket.ts. */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
 import { headroomBytes, readMemory } from '../memory.ts';
 import { isSecure, isWebSocket } from './address.ts';
+import { connectDatagrams, listenDatagrams } from './datagram.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
 import { clientTls, serverTls } from './tls.ts';
 
@@ -25,6 +26,7 @@ export function nodeRuntime(): Runtime {
 
 async function listen(options: ListenOptions, accept: (socket: Socket) => SocketHandler): Promise<ListeningSocket> {
   const { address } = options;
+  if (address.transport === 'udp') return listenDatagrams(options, accept);
   const netOptions = { allowHalfOpen: true, noDelay: true };
   let server: net.Server;
   if (isSecure(address) && options.tls === undefined) {
@@ -90,6 +92,7 @@ async function removeStaleSocket(path: string): Promise<void> {
 
 function connect(options: ConnectOptions, handler: SocketHandler): Socket {
   const { address } = options;
+  if (address.transport === 'udp') return connectDatagrams(options, handler);
   const reader = new SharedReader();
   reader.handler = handler;
   const netOptions = { allowHalfOpen: true, noDelay: true, onread: reader.onread };
@@ -140,6 +143,7 @@ class SharedReader {
 
 class NodeSocket implements Socket {
   readonly delimits = false;
+  readonly longestMessageBytes = Number.POSITIVE_INFINITY;
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #stream: net.Socket;

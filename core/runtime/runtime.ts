@@ -26,6 +26,8 @@ export interface ListenOptions {
   readonly webSocket?: WebSocketFacts | undefined;
   /** WebSocket listeners: the longest message they take, in bytes. */
   readonly messageBytes: number;
+  /** How many clients there may be at once; where none can be turned away (UDP), the one that has been silent for longest goes. */
+  readonly connections: number;
   /**
    * Told what went wrong before there was a connection to accept: a TLS handshake that failed, no more file descriptors.
    * @param remoteAddress whose handshake it was
@@ -47,12 +49,14 @@ export interface ConnectOptions {
 }
 
 /**
- * An ordered, reliable connection: of bytes in both directions, or (`delimits`) of whole messages, each of which `onBytes` brings
+ * A connection: of bytes in both directions, ordered and reliable, or (`delimits`) of whole messages, each of which `onBytes` brings
  * on its own.
  */
 export interface Socket {
   /** The transport says where messages end. */
   readonly delimits: boolean;
+  /** The longest message that it can carry, in bytes. */
+  readonly longestMessageBytes: number;
   /** The peer's IP address; empty for unix sockets. */
   readonly remoteAddress: string;
   readonly remotePort: number;

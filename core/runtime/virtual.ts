@@ -3,7 +3,7 @@
  * queues. Nothing happens by itself: `settle()` runs everything that is due now, `advance()` moves the clock.
  */
 import { headroomBytes, readMemory } from '../memory.ts';
-import { type Address, formatAddress, isWebSocket } from './address.ts';
+import { type Address, delimits, formatAddress } from './address.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
 
 interface Timer {
@@ -58,6 +58,7 @@ export class VirtualPeer {
 
 export class VirtualSocket implements Socket {
   readonly delimits: boolean;
+  readonly longestMessageBytes: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #runtime: VirtualRuntime;
@@ -72,14 +73,9 @@ export class VirtualSocket implements Socket {
   #pending: { readonly bytes: Buffer; readonly ends: readonly number[] }[] = [];
   #ending = false;
 
-  constructor(
-    runtime: VirtualRuntime,
-    peer: VirtualPeer,
-    remoteAddress: string,
-    remotePort: number,
-    delimits: boolean,
-  ) {
-    this.delimits = delimits;
+  constructor(runtime: VirtualRuntime, peer: VirtualPeer, remoteAddress: string, remotePort: number, address: Address) {
+    this.delimits = delimits(address);
+    this.longestMessageBytes = address.transport === 'udp' ? 65_507 : Number.POSITIVE_INFINITY;
     this.#runtime = runtime;
     this.#peer = peer;
     this.remoteAddress = remoteAddress;
@@ -268,7 +264,7 @@ export class VirtualRuntime implements Runtime {
 
   connect(options: ConnectOptions, handler: SocketHandler): Socket {
     const peer = new VirtualPeer(this);
-    const socket = new VirtualSocket(this, peer, options.address.host, options.address.port, false);
+    const socket = new VirtualSocket(this, peer, options.address.host, options.address.port, options.address);
     socket.attach(handler);
     this.enqueue(() => {
       const verdict = this.servers.get(formatAddress(options.address))?.(peer) ?? 'refuse';
@@ -285,7 +281,7 @@ export class VirtualRuntime implements Runtime {
     const listener = this.#listeners.get(formatAddress(address));
     if (listener === undefined) return undefined;
     const peer = new VirtualPeer(this);
-    const socket = new VirtualSocket(this, peer, from, fromPort, isWebSocket(address));
+    const socket = new VirtualSocket(this, peer, from, fromPort, address);
     socket.attach(listener.accept(socket));
     return peer;
   }

@@ -52,6 +52,7 @@ function refuse(stream: Duplex, status: 400 | 404): void {
 
 class WebSocketSocket implements Socket {
   readonly delimits = true;
+  readonly longestMessageBytes = Number.POSITIVE_INFINITY;
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #connection: WebSocket;

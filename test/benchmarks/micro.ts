@@ -32,6 +32,7 @@ const dialogMessages = 5;
 /** Keeps what is written until it is taken; always has room. */
 class Pipe implements Socket {
   readonly delimits = false;
+  readonly longestMessageBytes = Number.POSITIVE_INFINITY;
   readonly remoteAddress = '127.0.0.1';
   readonly remotePort = 1;
   readonly writable = true;

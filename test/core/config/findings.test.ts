@@ -287,14 +287,14 @@ describe('lint', () => {
     },
     {
       when: 'a scheme is not spoken yet',
-      listener: sound.listener.replace('tcp:', 'udp:'),
+      listener: sound.listener.replace('tcp:', 'fd:'),
       finds:
-        '6:13  lint: "udp://127.0.0.1:5060": this version does not speak udp; it speaks tcp, tls, ws, wss and unix',
+        '6:13  lint: "fd://127.0.0.1:5060": this version does not speak fd; it speaks tcp, tls, udp, ws, wss and unix',
     },
     {
       when: 'a backend is a WebSocket',
       pools: sound.pools.replace('tcp://127.0.0.1:7001', 'ws://127.0.0.1:7001'),
-      finds: '3:20  lint: "ws://127.0.0.1:7001": backends are reached over tcp, tls or unix',
+      finds: '3:20  lint: "ws://127.0.0.1:7001": backends are reached over tcp, tls, udp or unix',
     },
     {
       when: 'a secure WebSocket has no certificate',

@@ -1,0 +1,194 @@
+import dgram from 'node:dgram';
+import { once } from 'node:events';
+import net from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { balances, type ListenerStats } from '../../../core/accounting.ts';
+import { Balancer } from '../../../core/balancer.ts';
+import { parseAddress } from '../../../core/runtime/address.ts';
+import { nodeRuntime } from '../../../core/runtime/node.ts';
+import { defaultLimits, type Limits } from '../../../core/settings.ts';
+import { lines, turns } from '../../support/lines.ts';
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+const answerTo = (line: string) => `${/#\d+ /.exec(line)?.[0]}got ${line.trim().replace(/.*#\d+ /, '')}\n`;
+
+/** A socket that keeps what it gets, and can be waited on. */
+class Endpoint {
+  readonly socket = dgram.createSocket('udp4');
+  readonly received: string[] = [];
+  #wake = () => {};
+
+  constructor() {
+    this.socket.on('message', (bytes) => {
+      this.received.push(String(bytes));
+      this.#wake();
+    });
+    this.socket.on('error', () => {});
+    closers.push(() => this.socket.close());
+  }
+
+  async open(): Promise<number> {
+    this.socket.bind({ port: 0, address: '127.0.0.1' });
+    await once(this.socket, 'listening');
+    return this.socket.address().port;
+  }
+
+  send(text: string, port: number): void {
+    this.socket.send(text, port, '127.0.0.1');
+  }
+
+  async get(count: number): Promise<string[]> {
+    while (this.received.length < count) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    return this.received.splice(0);
+  }
+}
+
+async function udpBackend(): Promise<string> {
+  const endpoint = new Endpoint();
+  endpoint.socket.on('message', (bytes, { port }) => endpoint.send(answerTo(String(bytes)), port));
+  return `udp://127.0.0.1:${await endpoint.open()}`;
+}
+
+async function tcpBackend(): Promise<string> {
+  const server = net.createServer((stream) => {
+    stream.on('data', (bytes) => stream.write(String(bytes).trim().split('\n').map(answerTo).join('')));
+    stream.on('error', () => {});
+  });
+  server.listen({ port: 0, host: '127.0.0.1' });
+  await once(server, 'listening');
+  closers.push(() => server.close());
+  return `tcp://127.0.0.1:${(server.address() as net.AddressInfo).port}`;
+}
+
+async function balancerAt(listen: string, backend: string, limits: Partial<Limits> = {}) {
+  let logged: (text: string) => void = () => {};
+  const quiet = () => {};
+  const log = { debug: quiet, info: quiet, warn: (_fields: object, text = '') => logged(text), error: quiet };
+  const balancer = new Balancer(
+    {
+      keys: [],
+      pools: [
+        {
+          name: 'pool',
+          backends: [{ name: 'a', address: parseAddress(backend), weight: 1 }],
+          links: 'shared',
+          linksPerBackend: 1,
+          connectSeconds: 5,
+          keepaliveSeconds: 30,
+          queueBytes: 4_194_304,
+        },
+      ],
+      listeners: [
+        {
+          name: 'edge',
+          listen: parseAddress(listen),
+          pool: 'pool',
+          identifiers: {},
+          limits: { ...defaultLimits, ...limits },
+          pipeline: [
+            { plugin: lines as never, options: { shared: true, relays: false } },
+            { plugin: turns as never, options: {} },
+          ],
+        },
+      ],
+    },
+    { runtime: nodeRuntime(), log },
+  );
+  await balancer.start();
+  closers.push(() => balancer.stop({ deadlineSeconds: 0 }));
+  const warned = (text: string) =>
+    new Promise<void>((resolve) => {
+      logged = (found) => void (found === text && resolve());
+    });
+  const stats = (): ListenerStats => balancer.stats().listeners.edge!;
+  return { balancer, port: balancer.listeners[0]!.address!.port, stats, warned };
+}
+
+describe('messages in datagrams', () => {
+  it.each([
+    ['UDP', udpBackend],
+    ['TCP', tcpBackend],
+  ])('find their way to backends on %s and back', async (_name, startBackend) => {
+    const { port, stats } = await balancerAt('udp://127.0.0.1:0', await startBackend());
+    const clients = [new Endpoint(), new Endpoint(), new Endpoint()];
+    for (const client of clients) await client.open();
+    for (let round = 0; round < 20; round++) {
+      for (const [i, client] of clients.entries()) client.send(`${i}-${round}`, port);
+      for (const [i, client] of clients.entries()) expect(await client.get(1)).toEqual([`got ${i}-${round}\n`]);
+    }
+    expect(stats().connections).toMatchObject({ open: 3, accepted: 3 });
+    expect(stats().fromClients).toMatchObject({ received: 60, forwarded: 60 });
+    expect(balances(stats())).toBe(true);
+  });
+
+  it('reach backends on UDP from clients on TCP', async () => {
+    const { port } = await balancerAt('tcp://127.0.0.1:0', await udpBackend());
+    const client = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    let received = '';
+    client.on('data', (bytes) => {
+      received += bytes;
+    });
+    client.end('one\ntwo\n');
+    await once(client, 'close');
+    expect(received.split('\n').sort()).toEqual(['', 'got one', 'got two']);
+  });
+
+  it('that are broken cost nobody anything else', async () => {
+    const { port, stats } = await balancerAt('udp://127.0.0.1:0', await udpBackend());
+    const client = new Endpoint();
+    await client.open();
+    client.send('bro\0ken', port);
+    expect(await client.get(1)).toEqual(['error nul\n']);
+    client.send('sound', port);
+    expect(await client.get(1)).toEqual(['got sound\n']);
+    expect(stats().connections).toMatchObject({ open: 1, accepted: 1 });
+  });
+
+  it('are refused if what they become is too long for one', async () => {
+    const { port } = await balancerAt('tcp://127.0.0.1:0', await udpBackend());
+    const client = net.connect({ port, host: '127.0.0.1' });
+    closers.push(() => client.destroy());
+    client.write(`${'x'.repeat(65_506)}\n`);
+    expect(String((await once(client, 'data'))[0])).toBe('error too-large\n');
+  });
+});
+
+describe('a UDP listener', () => {
+  it('forgets the client that has been silent for longest when there are too many', async () => {
+    const { port, stats } = await balancerAt('udp://127.0.0.1:0', await udpBackend(), { connections: 2 });
+    const [one, two, three] = [new Endpoint(), new Endpoint(), new Endpoint()];
+    for (const client of [one, two, one, three, one]) {
+      client.send('x', port);
+      expect(await client.get(1)).toEqual(['got x\n']);
+    }
+    expect(stats().connections).toEqual({ open: 2, accepted: 3, turnedAway: 0 });
+  });
+
+  it('reports an address that is taken', async () => {
+    const { port } = await balancerAt('udp://127.0.0.1:0', await udpBackend());
+    await expect(balancerAt(`udp://127.0.0.1:${port}`, 'udp://127.0.0.1:1')).rejects.toThrow('EADDRINUSE');
+  });
+});
+
+describe('a UDP link', () => {
+  it('is down when the system says that nobody listens there', async () => {
+    const gone = new Endpoint();
+    const port = await gone.open();
+    closers.pop();
+    gone.socket.close();
+    await once(gone.socket, 'close');
+    const { port: edge, warned } = await balancerAt('udp://127.0.0.1:0', `udp://127.0.0.1:${port}`);
+    const client = new Endpoint();
+    const isDown = warned('backend is down');
+    client.send('one', edge);
+    await isDown;
+  });
+});
