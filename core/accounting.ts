@@ -5,6 +5,7 @@
 import type { RouteReason, Side } from './message.ts';
 import type { Reason } from './outcome.ts';
 import type { Backend } from './pool.ts';
+import type { BackendState } from './settings.ts';
 
 /** The messages of one listener that come from one side. */
 export class Counters {
@@ -84,8 +85,9 @@ export class Accounting {
   }
 
   /** Counts a message for a backend. */
-  sendTo(backend: Backend): void {
+  sendTo(backend: Backend, atMs: number): void {
     this.toBackend[backend.index]!++;
+    backend.lastMessageAtMs = atMs;
   }
 
   of(side: Side): Counters {
@@ -122,10 +124,13 @@ export interface ListenerStats {
 
 interface BackendStats {
   readonly up: boolean;
+  readonly state: BackendState;
   readonly messages: number;
   readonly inFlight: number;
   readonly links: number;
   readonly latencyMs: number;
+  /** How long ago it last got a message, in seconds; undefined: it never has. */
+  readonly idleSeconds: number | undefined;
 }
 
 /** True if the identity holds in both directions. */

@@ -106,7 +106,7 @@ export class Affinity implements AffinityTable {
       if (entry === none) continue;
       const backend = this.#pool.backends[this.#backend[entry]!]!;
       // Its own relatives may know it by its more specific ids only.
-      if (i > 0 && backend.up) this.remember(message, backend);
+      if (i > 0 && backend.isUsable) this.remember(message, backend);
       return backend;
     }
     return undefined;

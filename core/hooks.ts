@@ -209,7 +209,7 @@ const guards: { readonly [Name in SyncHookName]: Guard<Name> } = {
     if (answer.pool !== pool) {
       throw new PluginError(plugin, 'chooseBackend', `chose ${answer.name}, which is not in the pool ${pool.name}`);
     }
-    if (!answer.up) throw new PluginError(plugin, 'chooseBackend', `chose ${answer.name}, which is down`);
+    if (!answer.isUsable) throw new PluginError(plugin, 'chooseBackend', `chose ${answer.name}, which is down`);
     return answer;
   },
 

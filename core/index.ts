@@ -29,4 +29,4 @@ export {
 } from './plugin.ts';
 export type { Backend, Pool } from './pool.ts';
 export type { Scan } from './scan.ts';
-export type { Limits } from './settings.ts';
+export type { BackendState, Limits } from './settings.ts';

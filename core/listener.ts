@@ -208,10 +208,15 @@ export class Listener {
           backend.name,
           {
             up: backend.up,
+            state: backend.state,
             messages: accounting.toBackend[backend.index]!,
             inFlight: backend.inFlight,
             links: backend.connections,
             latencyMs: Math.round(backend.latencyMs * 1000) / 1000,
+            idleSeconds:
+              backend.lastMessageAtMs === 0
+                ? undefined
+                : Math.round(this.#runtime.now() - backend.lastMessageAtMs) / 1000,
           },
         ]),
       ),

@@ -208,7 +208,7 @@ export class Pipeline {
       if (named === message.backend && message.client !== undefined) return this.#unnamed(message);
       message.backend = named;
       message.reason = 'identifier';
-      return named.up ? named : this.#instead(message, this.#options.whenDown, backendDown);
+      return named.isUsable ? named : this.#instead(message, this.#options.whenDown, backendDown);
     }
     return named === 'unknown' ? this.#instead(message, this.#options.whenGone, unknownBackend) : named;
   }
@@ -240,7 +240,7 @@ export class Pipeline {
   #choose(message: Message, reason: 'strategy' | 'rechosen'): Route {
     const { affinity, pool } = this.#options;
     const related = affinity?.find(message);
-    if (related?.up) {
+    if (related?.isUsable) {
       message.reason = 'affinity';
       message.backend = related;
       return related;
@@ -279,7 +279,7 @@ export class Pipeline {
       if (outbox.full && (message.from === 'client' || (message.source as Link).client !== undefined)) {
         message.source.stallOn(outbox);
       }
-      this.accounting.sendTo(destination);
+      this.accounting.sendTo(destination, message.atMs);
     }
     if (message.reason !== undefined) this.accounting.route(message.reason);
     return undefined;

@@ -1,6 +1,6 @@
 /** Pools: named sets of backends with their health, weights and loads. Strategies choose among `available`. */
 import { type Address, delimits } from './runtime/address.ts';
-import type { BackendSettings, PoolSettings } from './settings.ts';
+import type { BackendSettings, BackendState, PoolSettings } from './settings.ts';
 
 /** After so long without a peak, 1/e of it is left in `latencyMs`. */
 const latencyDecayMs = 10_000;
@@ -9,8 +9,10 @@ export class Backend {
   /** Its identity on the wire; unique in its pool. */
   readonly name: string;
   readonly address: Address;
-  /** Its share of new work relative to the others; 0: none. */
-  readonly weight: number;
+  /** Its share of new work relative to the others; 0: none. Set with `pool.setWeight`. */
+  weight: number;
+  /** What the operator lets it do. Set with `pool.setState`. */
+  state: BackendState;
   /** Its identifier in fixed-width binary fields, from 1; undefined if the config gives none. */
   readonly number: number | undefined;
   /** Its place in `pool.backends`: a dense index for arrays that a plugin keeps per backend. */
@@ -27,6 +29,8 @@ export class Backend {
   connections = 0;
   /** Shared links to it whose queue is full. */
   fullLinks = 0;
+  /** When it last got a message, in milliseconds of the runtime's clock; 0: never. Tells when one that drains may be stopped. */
+  lastMessageAtMs = 0;
   /** Peak-sensitive moving average of the time to answer, in milliseconds; 0 until the first answer. */
   latencyMs = 0;
   #latencyAtMs = 0;
@@ -37,8 +41,14 @@ export class Backend {
     this.address = settings.address;
     this.delimits = delimits(settings.address);
     this.weight = settings.weight;
+    this.state = settings.state ?? 'ready';
     this.number = settings.number;
     this.index = index;
+  }
+
+  /** Whether messages that name it may go there. */
+  get isUsable(): boolean {
+    return this.up && this.state !== 'maint';
   }
 
   /**
@@ -63,7 +73,7 @@ export class Pool {
   readonly #byNumber = new Map<number, Backend>();
 
   /**
-   * The backends that new work may go to: up, of a weight above 0, and reading what they are sent (or all of those, if none
+   * The backends that new work may go to: up, ready, of a weight above 0, and reading what they are sent (or all of those, if none
    * reads). A new array whenever that changes.
    */
   available: readonly Backend[] = [];
@@ -95,6 +105,16 @@ export class Pool {
     return true;
   }
 
+  setState(backend: Backend, state: BackendState): void {
+    backend.state = state;
+    this.#refresh();
+  }
+
+  setWeight(backend: Backend, weight: number): void {
+    backend.weight = weight;
+    this.#refresh();
+  }
+
   /** Counts a shared link whose queue has become full, or has room again. */
   setFull(backend: Backend, full: boolean): void {
     backend.fullLinks += full ? 1 : -1;
@@ -102,7 +122,7 @@ export class Pool {
   }
 
   #refresh(): void {
-    const up = this.backends.filter((backend) => backend.up && backend.weight > 0);
+    const up = this.backends.filter((backend) => backend.up && backend.state === 'ready' && backend.weight > 0);
     const reading = up.filter((backend) => backend.fullLinks === 0);
     this.available = reading.length > 0 ? reading : up;
   }

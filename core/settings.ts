@@ -19,11 +19,19 @@ export interface KeySettings {
   readonly secret: Uint8Array;
 }
 
+/**
+ * What an operator lets a backend do: `ready` everything; `drain` what carries its identifier or belongs to a session that it has,
+ * but nothing new; `maint` nothing, as if it were down.
+ */
+export type BackendState = 'ready' | 'drain' | 'maint';
+
 export interface BackendSettings {
   readonly name: string;
   readonly address: Address;
   readonly weight: number;
   readonly number?: number | undefined;
+  /** Undefined: `ready`. */
+  readonly state?: BackendState | undefined;
 }
 
 export interface PoolSettings {

@@ -69,8 +69,8 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
   const backends = Object.entries(pool.backends).map(([name, backend]): BackendSettings => {
     const at = [...path, 'backends', name];
     if (typeof backend === 'string') return { name, address: readBackendAddress(draft, at, backend), weight: 1 };
-    const { address, weight = 1, number } = backend;
-    return { name, address: readBackendAddress(draft, [...at, 'address'], address), weight, number };
+    const { address, weight = 1, number, state } = backend;
+    return { name, address: readBackendAddress(draft, [...at, 'address'], address), weight, number, state };
   });
   const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds } = pool;
   const tls = pool.tls && readLinkTls(draft, [...path, 'tls'], pool.tls);

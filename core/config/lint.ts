@@ -104,8 +104,8 @@ function lintPool({ findings, locator }: Draft, { name, backends, tls }: PoolSet
       byNumber.set(number, name);
     }
   }
-  if (backends.every(({ weight }) => weight === 0)) {
-    const message = 'every backend has weight 0, so that none gets new work';
+  if (backends.every(({ weight, state = 'ready' }) => weight === 0 || state !== 'ready')) {
+    const message = 'no backend is ready with a weight above 0, so that none gets new work';
     findings.add([...path, 'backends'], { stage: 'lint', severity: 'warning', message, atKey: true });
   }
   if (tls !== undefined && !backends.some(({ address }) => address.transport === 'tls')) {

@@ -37,7 +37,7 @@ const key = Type.Object(
   { ...closed, description: 'A key that signs and verifies identifiers.' },
 );
 
-// Ajv ignores (and in strict mode refuses) defaults inside a union, so that of `weight` is filled in by load.ts.
+// Ajv ignores (and in strict mode refuses) defaults inside a union, so those of `weight` and `state` are filled in later.
 const backend = Type.Union(
   [
     address('The address of the backend: tcp://host:port, tls://host:port, udp://host:port or unix:/path.'),
@@ -60,12 +60,19 @@ const backend = Type.Union(
             description: 'Its identifier in fixed-width binary fields, unique in the pool.',
           }),
         ),
+        state: Type.Optional(
+          Type.Enum(['ready', 'drain', 'maint'], {
+            description:
+              'What it is given: `ready` everything, `drain` what carries its identifier or belongs to a session it has, `maint` nothing. Default: ready.',
+          }),
+        ),
       },
       closed,
     ),
   ],
   {
-    description: 'A backend: its address, or its address with weight and number. Its name is its identity on the wire.',
+    description:
+      'A backend: its address, or its address with weight, number and state. Its name is its identity on the wire.',
   },
 );
 

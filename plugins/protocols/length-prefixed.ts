@@ -638,7 +638,7 @@ function correlate(field: Correlation, layout: Layout, scope: Scope) {
       const id = codec.read(message.bytes, message.start + at);
       if (message.from === 'backend') return scope.exchanges.find(message, id) ?? unasked;
       const request = backendRequests(message.client!).take(id);
-      if (request === undefined || !request.backend.up) return unasked;
+      if (request === undefined || !request.backend.isUsable) return unasked;
       original = request.original;
       return request.backend;
     },

@@ -292,6 +292,11 @@ describe('lint', () => {
         '6:13  lint: "fd://127.0.0.1:5060": this version does not speak fd; it speaks tcp, tls, udp, ws, wss and unix',
     },
     {
+      when: 'no backend is ready',
+      pools: sound.pools.replaceAll(/"(tcp:[^"]*)"/g, '{ address: "$1", state: drain }'),
+      finds: '3:5  warning: no backend is ready with a weight above 0, so that none gets new work',
+    },
+    {
       when: 'a backend is a WebSocket',
       pools: sound.pools.replace('tcp://127.0.0.1:7001', 'ws://127.0.0.1:7001'),
       finds: '3:20  lint: "ws://127.0.0.1:7001": backends are reached over tcp, tls, udp or unix',
@@ -339,7 +344,7 @@ describe('lint', () => {
     {
       when: 'no backend has weight',
       pools: sound.pools.replaceAll(/"(tcp:[^"]*)"/g, '{ address: "$1", weight: 0 }'),
-      finds: '3:5  warning: every backend has weight 0, so that none gets new work',
+      finds: '3:5  warning: no backend is ready with a weight above 0, so that none gets new work',
     },
     {
       when: 'identifiers are to be signed without keys',
