@@ -1,15 +1,19 @@
 /** The balancers that are measured: what they need, and how each is told to spread connections or messages over the backends. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isInstalled } from '../support/programs.ts';
 import type { Protocol } from './dialects.ts';
+import { nodeOf } from './nodes.ts';
 
 /** One listener, with the backends behind it. */
 export interface Site {
   readonly protocol: Protocol;
   readonly port: number;
   readonly backendPorts: readonly number[];
+  /** How many plugins that do next to nothing follow those of the pipeline; undefined: none. */
+  readonly idlePlugins?: number;
 }
 
 export interface Balancer {
@@ -18,6 +22,8 @@ export interface Balancer {
   readonly protocols?: readonly Protocol[];
   /** It has listeners for all protocols in one process, whichever is measured. */
   readonly together?: boolean;
+  /** The command that says what version it is, or what version of Node.js runs it. */
+  readonly version: readonly [program: string, option: string];
   /** Why it cannot run here; undefined: it can. */
   missing(): string | undefined;
   /** Writes its config to `folder`; answers the command. */
@@ -42,23 +48,53 @@ function write(folder: string, name: string, text: string): string {
   return file;
 }
 
-const pipelines: Readonly<Record<Protocol, string>> = {
-  ndjson: '[{ ndjson: { id: backend, correlation: id } }, { round-robin: {} }]',
-  'length-prefixed':
-    '[{ length-prefixed: { length: { size: 4 }, id: { offset: 4, size: 2 }, correlation: { offset: 6, size: 8 } } }, { round-robin: {} }]',
-  sip: '[{ sip: {} }, { hashing: { key: message } }]',
+/** A protocol and a strategy each. */
+const pipelines: Readonly<Record<Protocol, readonly [string, string]>> = {
+  ndjson: ['ndjson: { id: backend, correlation: id }', 'round-robin: {}'],
+  'length-prefixed': [
+    'length-prefixed: { length: { size: 4 }, id: { offset: 4, size: 2 }, correlation: { offset: 6, size: 8 } }',
+    'round-robin: {}',
+  ],
+  sip: ['sip: {}', 'hashing: { key: message }'],
 };
+export const pipelinePlugins = 2;
 
-export function pointsmanConfig(sites: readonly Site[]): string {
+/** A plugin that sees every message twice, as those do that count, label or limit, and leaves it as it is. */
+const idlePlugin = (name: string) => `import { definePlugin, Type } from 'pointsman';
+let seen = 0;
+export default definePlugin({
+  name: '${name}',
+  summary: 'Counts messages.',
+  pointsman: '^1',
+  options: Type.Object({}),
+  apply(hooks) {
+    hooks.detectId.tap({ name: '${name}', stage: -1 }, () => {
+      seen++;
+      return undefined;
+    });
+    hooks.forward.tap('${name}', () => {
+      seen++;
+    });
+  },
+});
+`;
+
+/** @param folder where plugins are written to that the sites ask for */
+export function pointsmanConfig(sites: readonly Site[], folder: string): string {
+  const most = Math.max(...sites.map(({ idlePlugins = 0 }) => idlePlugins));
+  const idle = Array.from({ length: most }, (_, i) => `idle-${i + 1}`);
+  for (const name of idle) write(folder, `${name}.ts`, idlePlugin(name));
   const pools = sites.map(({ protocol, backendPorts }) => {
     const backends = backendPorts.map((port, i) => `b${i + 1}: { address: tcp://${host}:${port}, number: ${i + 1} }`);
     return `  ${protocol}: { backends: { ${backends.join(', ')} } }`;
   });
-  const listeners = sites.map(
-    ({ protocol, port }) =>
-      `  ${protocol}: { listen: tcp://${host}:${port}, pool: ${protocol}, pipeline: ${pipelines[protocol]} }`,
-  );
+  const listeners = sites.map(({ protocol, port, idlePlugins = 0 }) => {
+    const others = idle.slice(0, idlePlugins).map((name) => `${name}: {}`);
+    const pipeline = [...pipelines[protocol], ...others].map((plugin) => `{ ${plugin} }`).join(', ');
+    return `  ${protocol}: { listen: tcp://${host}:${port}, pool: ${protocol}, pipeline: [${pipeline}] }`;
+  });
   return [
+    `plugins: [${idle.map((name) => `./${name}.ts`).join(', ')}]`,
     'keys: [{ id: k1, secret: of the benchmark and of nobody else }]',
     'pools:',
     ...pools,
@@ -68,17 +104,28 @@ export function pointsmanConfig(sites: readonly Site[]): string {
   ].join('\n');
 }
 
-const pointsman: Balancer = {
-  name: 'pointsman',
-  missing: () => (existsSync(cli) ? undefined : 'not built (npm run build)'),
-  command(sites, folder, nodeArguments) {
-    const config = write(folder, 'pointsman.yaml', pointsmanConfig(sites));
-    return [process.execPath, ...nodeArguments, cli, 'run', config, '--log-level', 'warn'];
-  },
-};
+/** @param node the program that runs it */
+function pointsman(name: string, node: string, together = false): Balancer {
+  return {
+    name,
+    together,
+    version: [node, '--version'],
+    missing: () => (existsSync(cli) ? undefined : 'not built (npm run build)'),
+    command(sites, folder, nodeArguments) {
+      const config = write(folder, 'pointsman.yaml', pointsmanConfig(sites, folder));
+      return [node, ...nodeArguments, cli, 'run', config, '--log-level', 'warn'];
+    },
+  };
+}
+
+/** pointsman as another version of Node.js runs it. */
+export function pointsmanOnNode(version: string): Balancer {
+  return pointsman(`pointsman (node ${version})`, nodeOf(version));
+}
 
 const haproxy: Balancer = {
   name: 'haproxy',
+  version: ['haproxy', '-v'],
   missing: program('haproxy', 'haproxy'),
   command(sites, folder) {
     const { port, backendPorts } = sites[0]!;
@@ -103,6 +150,7 @@ ${backendPorts.map((backend, i) => `  server b${i + 1} ${host}:${backend}`).join
 
 const nginx: Balancer = {
   name: 'nginx',
+  version: ['nginx', '-v'],
   missing: () =>
     existsSync(nginxStream)
       ? program('nginx', 'nginx')()
@@ -128,6 +176,7 @@ stream {
 
 const nodePipe: Balancer = {
   name: 'node-pipe',
+  version: [process.execPath, '--version'],
   missing: () => undefined,
   command(sites) {
     const { port, backendPorts } = sites[0]!;
@@ -138,6 +187,7 @@ const nodePipe: Balancer = {
 /** Stateless, by Call-ID, so that a dialog stays where it began. */
 const kamailio: Balancer = {
   name: 'kamailio',
+  version: ['kamailio', '-v'],
   protocols: ['sip'],
   missing: program('kamailio', 'kamailio'),
   command(sites, folder) {
@@ -169,13 +219,18 @@ request_route {
   },
 };
 
-/** In the order of the table. Ratios are to HAProxy. */
+/** In the order of the table. */
 export const balancers: readonly Balancer[] = [
-  pointsman,
-  { ...pointsman, name: 'pointsman-all', together: true },
+  pointsman('pointsman', process.execPath),
+  pointsman('pointsman-all', process.execPath, true),
   haproxy,
   nginx,
   nodePipe,
   kamailio,
 ];
-export const reference = haproxy.name;
+
+/** The first line of what it says about itself. */
+export function versionOf({ version: [program, option] }: Balancer): string {
+  const { stdout, stderr } = spawnSync(program, [option], { encoding: 'utf8' });
+  return `${stdout}${stderr}`.split('\n', 1)[0]!.trim();
+}

@@ -78,6 +78,9 @@ export interface Dialect {
   answer(bytes: Buffer, start: number): void;
 }
 
+/** The shortest request without identifier. */
+export const leastMessageBytes: Readonly<Record<Protocol, number>> = { ndjson: 100, 'length-prefixed': 50, sip: 608 };
+
 /** @param messageBytes how long a request without identifier is, as far as it can; 0: as is usual in the protocol */
 export function dialectOf(protocol: Protocol, messageBytes: number): Dialect {
   if (protocol === 'ndjson') return ndjson(messageBytes);
@@ -125,7 +128,8 @@ function lengthPrefixed(messageBytes: number): Dialect {
       return { fresh: [begin, '\0\0', ...rest], sticky: [begin, 'IDENTIFIER', ...rest] };
     },
     placeholder: Buffer.from([0, 1]),
-    learn: (answer, start) => (answer[start + 5] === 0 ? undefined : answer.subarray(start + 4, start + 6)),
+    learn: (answer, start) =>
+      answer.readUInt16BE(start + 4) === 0 ? undefined : answer.subarray(start + 4, start + 6),
     endOf(bytes, start) {
       if (bytes.length - start < 4) return 0;
       const end = start + 4 + bytes.readUInt32BE(start);
@@ -137,11 +141,13 @@ function lengthPrefixed(messageBytes: number): Dialect {
   };
 }
 
-/** An INVITE begins each dialog, INFOs follow it along the recorded route. */
+/** An INVITE begins each dialog, INFOs follow it along the recorded route. What is longer than usual has a body. */
 function sip(messageBytes: number): Dialect {
-  const afterLabel = '\r\nContent-Length: 0\r\n\r\n';
+  const usualBytes = 608;
+  const body = 'x'.repeat(Math.max(0, messageBytes - usualBytes));
+  const afterLabel = `\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   const beforeLabel =
-    `\r\nContact: <sip:alice@127.0.0.1:5090;transport=tcp>\r\nUser-Agent: ${padding(messageBytes || 608, 433)}\r\n` +
+    `\r\nContact: <sip:alice@127.0.0.1:5090;transport=tcp>\r\nUser-Agent: ${padding(usualBytes, 433)}\r\n` +
     'Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO\r\nX-Label: ';
   const labelFromEnd = labelBytes + afterLabel.length;
   const methodBytes = 7; // both methods with the same number of bytes behind CSeq's digits
@@ -182,7 +188,8 @@ function sip(messageBytes: number): Dialect {
     },
     endOf(bytes, start) {
       const at = bytes.indexOf(messageEnd, start);
-      return at < 0 ? 0 : at + messageEnd.length;
+      const end = at + messageEnd.length + body.length;
+      return at < 0 || end > bytes.length ? 0 : end;
     },
     labelFromEnd,
     echoFromEnd: labelFromEnd + beforeLabel.length + methodBytes + sequenceDigits,

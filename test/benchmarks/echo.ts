@@ -1,6 +1,7 @@
 /**
- * Echo backends, a process of their own: node --import tsx echo.ts PROTOCOL MESSAGE_BYTES COUNT. They answer every request with
- * itself, but for the digits that say who answered; what one read has brought is answered in place, with one write.
+ * Echo backends, a process of their own: node --import tsx echo.ts PROTOCOL. Opens as many as it is ordered to and sends their
+ * ports. They answer every request with itself, but for the digits that say who answered; what one read has brought is
+ * answered in place, with one write.
  */
 import { once } from 'node:events';
 import net from 'node:net';
@@ -33,13 +34,25 @@ function serve(socket: net.Socket, dialect: Dialect, number: number): void {
   socket.on('error', () => {}); // the balancer's end is no event here
 }
 
-const [protocol, messageBytes, count] = process.argv.slice(2);
-const dialect = dialectOf(protocol as Protocol, Number(messageBytes));
-const ports: number[] = [];
-for (let number = 1; number <= Number(count); number++) {
-  const server = net.createServer({ noDelay: true }, (socket) => serve(socket, dialect, number));
-  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 });
-  await once(server, 'listening');
-  ports.push((server.address() as net.AddressInfo).port);
+export interface Backends {
+  /** How long requests are (0: as is usual in the protocol). */
+  readonly messageBytes: number;
+  readonly count: number;
 }
-process.send!(ports);
+
+async function open({ messageBytes, count }: Backends): Promise<number[]> {
+  const dialect = dialectOf(protocol, messageBytes);
+  const ports: number[] = [];
+  for (let number = 1; number <= count; number++) {
+    const server = net.createServer({ noDelay: true }, (socket) => serve(socket, dialect, number));
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 });
+    await once(server, 'listening');
+    ports.push((server.address() as net.AddressInfo).port);
+  }
+  return ports;
+}
+
+const protocol = process.argv[2] as Protocol;
+process.on('message', (backends: Backends) => {
+  open(backends).then((ports) => process.send!(ports));
+});

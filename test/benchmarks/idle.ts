@@ -4,17 +4,24 @@ import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Balancer, Site } from './balancers.ts';
 import { processors, Running, residentKibibytes, treeOf } from './processes.ts';
+import { aligned } from './report.ts';
 
 const settleMs = 3000;
 const atOnce = 200;
 
-/** Opens `connections` to the balancer and answers a line about its start and its memory. */
-export async function measureIdle(
-  balancer: Balancer,
-  site: Site,
-  connections: number,
-  folder: string,
-): Promise<string> {
+export interface Idle {
+  readonly balancer: string;
+  /** From the command to the first connection that is accepted. */
+  readonly startMilliseconds: number;
+  /** Resident memory before the first connection, and how much each of `connections` has added. */
+  readonly mebibytesBefore: number;
+  readonly kibibytesEach: number;
+  /** How many stayed open. */
+  readonly connections: number;
+}
+
+/** Opens so many connections to the balancer, on which nothing happens. */
+export async function measureIdle(balancer: Balancer, site: Site, connections: number, folder: string): Promise<Idle> {
   const [program, ...args] = balancer.command([site], folder, []);
   const startMs = performance.now();
   const running = new Running(processors.balancer, program, args);
@@ -35,9 +42,26 @@ export async function measureIdle(
     await sleep(settleMs);
     const each = (residentKibibytes(pids) - before) / connections;
     const open = sockets.filter((socket) => !socket.destroyed && !socket.readableEnded).length;
-    return `${balancer.name}: listens after ${startedMs.toFixed(0)} ms, ${(before / 1024).toFixed(1)} MiB before the first connection, ${each.toFixed(2)} KiB for each of ${open}`;
+    return {
+      balancer: balancer.name,
+      startMilliseconds: startedMs,
+      mebibytesBefore: before / 1024,
+      kibibytesEach: each,
+      connections: open,
+    };
   } finally {
     for (const socket of sockets) socket.destroy();
     await running.stop();
   }
+}
+
+export function idleTable(all: readonly Idle[]): string {
+  const rows = all.map(({ balancer, startMilliseconds, mebibytesBefore, kibibytesEach, connections }) => [
+    balancer,
+    startMilliseconds.toFixed(0),
+    mebibytesBefore.toFixed(1),
+    kibibytesEach.toFixed(2),
+    String(connections),
+  ]);
+  return aligned([['', 'start ms', 'MiB before', 'KiB each of', 'connections'], ...rows]);
 }

@@ -1,6 +1,5 @@
 /**
- * The load generator, a process of its own: node --import tsx load.ts PROTOCOL MESSAGE_BYTES. Runs what it is ordered to, one
- * order at a time: so many clients, each with so many requests outstanding, each answer at once followed by the next request.
+ * The load generator, a process of its own: node --import tsx load.ts PROTOCOL. Runs what it is ordered to, one order at a time: so many clients, each with so many requests outstanding, each answer at once followed by the next request.
  * What one read has brought is answered with one write, and no message becomes a string: it must not be what is measured.
  */
 import { once } from 'node:events';
@@ -26,6 +25,8 @@ export interface Order {
   readonly window: number;
   /** Pairs per second of all clients together; undefined: as fast as answers come. */
   readonly pairsPerSecond?: number | undefined;
+  /** How long requests are (0: as is usual in the protocol). */
+  readonly messageBytes: number;
   /** The first of so many requests names nobody; the others carry the identifier that its answer has brought. */
   readonly dialogMessages: number;
   readonly warmSeconds: number;
@@ -266,8 +267,8 @@ class Caller {
   }
 }
 
-async function run(dialect: Dialect, order: Order): Promise<Measured> {
-  const load = new Load(dialect, order);
+async function run(order: Order): Promise<Measured> {
+  const load = new Load(dialectOf(protocol, order.messageBytes), order);
   const callers: Caller[] = [];
   const outstanding = () => callers.reduce((sum, caller) => sum + caller.outstanding, 0);
   const settled = async () => {
@@ -316,8 +317,7 @@ async function run(dialect: Dialect, order: Order): Promise<Measured> {
   };
 }
 
-const [protocol, messageBytes] = process.argv.slice(2);
-const dialect = dialectOf(protocol as Protocol, Number(messageBytes));
+const protocol = process.argv[2] as Protocol;
 process.on('message', (order: Order) => {
-  run(dialect, order).then((measured) => process.send!(measured));
+  run(order).then((measured) => process.send!(measured));
 });

@@ -1,37 +1,41 @@
 /** The benchmark: npm run bench -- --help. What it measures, and how to read that, is in README.md. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { freePort } from '../support/programs.ts';
-import { type Balancer, balancers, reference, type Site } from './balancers.ts';
-import { chart } from './chart.ts';
-import { type Protocol, protocols } from './dialects.ts';
-import { measureIdle } from './idle.ts';
-import type { Measured, Order } from './load.ts';
-import { processors, Running } from './processes.ts';
-import { type Cell, cellName, type Result, summarize, table } from './report.ts';
+import { type Balancer, balancers, pointsmanOnNode, versionOf } from './balancers.ts';
+import { Bench, type Cell, type Scenario } from './bench.ts';
+import { barChart, curveChart } from './chart.ts';
+import { protocols } from './dialects.ts';
+import { axes, growthPanels, growthScenarios, growthTable } from './growth.ts';
+import { type Idle, idleTable, measureIdle } from './idle.ts';
+import { cellName, faultsOf, type Result, summarize, table } from './report.ts';
+import { figuresOf, figuresOfIdle, judge, targetTable } from './targets.ts';
 
 const help = `Measures pointsman and what is installed beside it, in turn: CPU time per message pair above all.
 
   --quick            one short round without the paced cell, under two minutes
-  --rounds N         how often everything is measured (5)
-  --seconds N        for how long each time (2), after --warm-seconds N (1.5)
+  --growth           how the cost of a pair grows with message size, clients, backends, plugins and identifiers, instead
+  --idle N           the start, and the memory of N idle connections, instead
+  --node 24,26       pointsman also on these versions of Node.js, installed when first asked for
+  --rounds N         how often everything is measured (5; of --growth 3)
+  --seconds N        for how long each time (2; of --growth 1), after --warm-seconds N (1.5; of --growth 0.5)
   --only A,B,…       only these balancers, protocols and cells: ${balancers.map(({ name }) => name).join(', ')};
                      ${protocols.join(', ')}; 50x1, 1000x1, 50x16, 50x1@15000 or any other CLIENTSxWINDOW[@PAIRS_PER_SECOND]
+                     with --growth also ${axes.map(({ name }) => name).join(', ')}
   --message-bytes N  how long requests are (as is usual in each protocol: 200, 128 and 608)
   --backends N       how many backends there are (3)
   --dialog N         requests in a row of which all but the first carry an identifier (5)
-  --out FOLDER       where results.json and chart.svg go (${join(tmpdir(), 'pointsman-bench')})
+  --out FOLDER       where the JSON and SVG files go (${join(tmpdir(), 'pointsman-bench')})
   --profile FOLDER   where a CPU profile of each pointsman goes
-  --idle N           measure the start, and the memory of N idle connections, instead
 `;
 
 const { values } = parseArgs({
   options: {
     help: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
+    growth: { type: 'boolean', default: false },
+    node: { type: 'string', default: '' },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     'warm-seconds': { type: 'string' },
@@ -45,9 +49,15 @@ const { values } = parseArgs({
   },
 });
 
-const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
-const seconds = Number(values.seconds ?? (values.quick ? 0.7 : 2));
-const warmSeconds = Number(values['warm-seconds'] ?? (values.quick ? 0.6 : 1.5));
+/** What a run takes its time for, unless it is told otherwise. */
+const usual = values.quick
+  ? { rounds: 1, seconds: 0.7, warmSeconds: 0.6 }
+  : values.growth
+    ? { rounds: 3, seconds: 1, warmSeconds: 0.5 }
+    : { rounds: 5, seconds: 2, warmSeconds: 1.5 };
+const rounds = Number(values.rounds ?? usual.rounds);
+const seconds = Number(values.seconds ?? usual.seconds);
+const warmSeconds = Number(values['warm-seconds'] ?? usual.warmSeconds);
 
 const saturated: readonly Cell[] = [
   { clients: 50, window: 1 },
@@ -81,126 +91,136 @@ function namedCells(): readonly Cell[] {
 }
 
 const chosenProtocols = named(protocols, String, protocols);
-const chosenBalancers = named(
-  balancers,
-  ({ name }) => name,
-  balancers.filter(({ together }) => together !== true),
-).filter((balancer) => {
+const nodeVersions = values.node.split(',').filter((version) => version !== '');
+const chosenBalancers = [
+  ...named(
+    balancers,
+    ({ name }) => name,
+    balancers.filter(({ together }) => together !== true),
+  ),
+  ...nodeVersions.map(pointsmanOnNode),
+].filter((balancer) => {
   const why = balancer.missing();
   if (why !== undefined) console.error(`${balancer.name} is left out: ${why}`);
   return why === undefined;
 });
 const chosenCells = namedCells();
+const chosenAxes = named(axes, ({ name }) => name, axes);
 
-/** Load generator and backends of one protocol; they stay for all measurements. */
-interface Peers {
-  readonly load: Running;
-  readonly echo: Running;
-  readonly backendPorts: readonly number[];
-}
-
-const node = (file: string) => ['--import', 'tsx', fileURLToPath(new URL(file, import.meta.url))];
-
-async function startPeers(protocol: Protocol): Promise<Peers> {
-  const dialect = [protocol, values['message-bytes']];
-  const echo = new Running(processors.echo, process.execPath, [...node('echo.ts'), ...dialect, values.backends], {
-    ipc: true,
-  });
-  const load = new Running(processors.load, process.execPath, [...node('load.ts'), ...dialect], { ipc: true });
-  return { load, echo, backendPorts: await echo.message<number[]>() };
-}
-
-async function measure(
-  balancer: Balancer,
-  protocol: Protocol,
-  cell: Cell,
-  peers: ReadonlyMap<Protocol, Peers>,
-  folder: string,
-): Promise<Measured> {
-  const sites: Site[] = [];
-  for (const [each, { backendPorts }] of peers) {
-    if (each === protocol || balancer.together) sites.push({ protocol: each, port: await freePort(), backendPorts });
-  }
-  const profile = values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(values.profile)}`];
-  const [program, ...args] = balancer.command(sites, folder, profile);
-  const running = new Running(processors.balancer, program, args);
-  try {
-    for (const { port } of sites) await running.listens(port);
-    const order = (port: number): Order => ({
-      ...cell,
-      port,
-      dialogMessages: Number(values.dialog),
-      warmSeconds,
-      seconds,
-      pid: running.pid,
-    });
-    for (const site of sites) {
-      if (site.protocol !== protocol) await run(peers.get(site.protocol)!, { ...order(site.port), seconds: 0 });
-    }
-    return await run(peers.get(protocol)!, order(sites.find((site) => site.protocol === protocol)!.port));
-  } finally {
-    await running.stop();
-  }
-}
-
-async function run({ load }: Peers, order: Order): Promise<Measured> {
-  load.child.send(order);
-  return load.message<Measured>();
-}
+/** All but the protocol and the load. */
+const scenario = {
+  messageBytes: Number(values['message-bytes']),
+  backends: Number(values.backends),
+  dialogMessages: Number(values.dialog),
+  idlePlugins: 0,
+};
 
 /** Everything once in each round, so that what disturbs the machine for a while disturbs all alike. */
-async function measureAll(peers: ReadonlyMap<Protocol, Peers>, folder: string): Promise<Result[]> {
+async function compare(bench: Bench): Promise<void> {
   const results: Result[] = chosenCells.flatMap((cell) =>
     chosenProtocols.flatMap((protocol) =>
-      chosenBalancers
-        .filter((balancer) => balancer.protocols?.includes(protocol) ?? true)
-        .map((balancer) => ({ cell, protocol, balancer: balancer.name, rounds: [] })),
+      balancersOf(protocol).map((balancer) => ({ cell, protocol, balancer: balancer.name, rounds: [] })),
     ),
   );
+  await inRounds(
+    results,
+    (result) => `${cellName(result.cell)} ${result.protocol} ${result.balancer}`,
+    (result) => {
+      const balancer = chosenBalancers.find(({ name }) => name === result.balancer)!;
+      return bench.measure(balancer, { ...scenario, ...result.cell, protocol: result.protocol }, protocols);
+    },
+  );
+  const summaries = summarize(results);
+  const verdicts = judge(figuresOf(summaries));
+  process.stdout.write(table(summaries) + targetTable(verdicts));
+  save('results.json', { summaries, verdicts, results });
+  save('chart.svg', barChart(summaries));
+  failOn(summaries.some(({ faults }) => faults !== ''));
+}
+
+/** Of pointsman alone: what counts is the shape of the curves. */
+async function grow(bench: Bench): Promise<void> {
+  const results = growthScenarios(chosenAxes, chosenProtocols, { ...scenario, clients: 50, window: 16 });
+  await inRounds(
+    results,
+    ({ axis, value, scenario: { protocol } }) => `${axis}: ${value} ${protocol}`,
+    (result) => bench.measure(chosenBalancers[0]!, result.scenario, protocols),
+  );
+  process.stdout.write(growthTable(results));
+  save('growth.json', { results });
+  save('growth.svg', curveChart(growthPanels(results)));
+  failOn(faultsOf(results.flatMap((result) => result.rounds)) !== '');
+}
+
+async function idle(bench: Bench, connections: number, folder: string): Promise<void> {
+  const [protocol] = chosenProtocols;
+  const found: Idle[] = [];
+  for (const balancer of balancersOf(protocol!)) {
+    const site = await bench.site({ ...scenario, protocol: protocol!, clients: connections, window: 1 });
+    found.push(await measureIdle(balancer, site, connections, folder));
+  }
+  const verdicts = judge(figuresOfIdle(found));
+  process.stdout.write(idleTable(found) + targetTable(verdicts));
+  save('idle.json', { idle: found, verdicts });
+}
+
+function balancersOf(protocol: Scenario['protocol']): Balancer[] {
+  return chosenBalancers.filter((balancer) => balancer.protocols?.includes(protocol) ?? true);
+}
+
+async function inRounds<Entry extends { readonly rounds: unknown[] }>(
+  entries: readonly Entry[],
+  describe: (entry: Entry) => string,
+  measure: (entry: Entry) => Promise<Entry['rounds'][number]>,
+): Promise<void> {
+  const progress = (text: string) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`);
   for (let round = 1; round <= rounds; round++) {
-    for (const result of results) {
-      const { cell, protocol, balancer } = result;
-      progress(`round ${round} of ${rounds}: ${cellName(cell)} ${protocol} ${balancer}`);
-      const found = chosenBalancers.find(({ name }) => name === balancer)!;
-      result.rounds.push(await measure(found, protocol, cell, peers, folder));
+    for (const entry of entries) {
+      progress(`round ${round} of ${rounds}: ${describe(entry)}`);
+      try {
+        entry.rounds.push(await measure(entry));
+      } catch (cause) {
+        throw new Error(`${describe(entry)} could not be measured`, { cause });
+      }
     }
   }
   progress('');
-  return results;
 }
 
-function progress(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+/** Writes text as it is, and results with what there is to know about the run. */
+function save(name: string, content: string | object): void {
+  const file = join(values.out, name);
+  mkdirSync(values.out, { recursive: true });
+  const machine = {
+    cpu: cpus()[0]?.model,
+    cpus: availableParallelism(),
+    memoryMebibytes: Math.round(totalmem() / 2 ** 20),
+    kernel: release(),
+  };
+  const versions = Object.fromEntries(chosenBalancers.map((balancer) => [balancer.name, versionOf(balancer)]));
+  const run = { date: new Date().toISOString(), machine, versions, options: values, rounds, seconds, warmSeconds };
+  writeFileSync(
+    file,
+    typeof content === 'string' ? content : `${JSON.stringify({ ...run, ...content }, undefined, 2)}\n`,
+  );
+  console.log(file);
+}
+
+function failOn(faults: boolean): void {
+  if (faults) process.exitCode = 1;
 }
 
 async function main(): Promise<void> {
   if (values.help) return void process.stdout.write(help);
   if (words.size > 0) throw new Error(`--only: there is no ${[...words].join(', ')}`);
   const folder = mkdtempSync(join(tmpdir(), 'pointsman-bench-'));
-  const peers = new Map<Protocol, Peers>();
+  const bench = new Bench({ seconds, warmSeconds }, folder, values.profile);
   try {
-    const needed = chosenBalancers.some(({ together }) => together) ? protocols : chosenProtocols;
-    for (const protocol of needed) peers.set(protocol, await startPeers(protocol));
-    if (values.idle !== undefined) {
-      const { backendPorts } = peers.get(chosenProtocols[0]!)!;
-      for (const balancer of chosenBalancers.filter((each) => each.protocols?.includes(chosenProtocols[0]!) ?? true)) {
-        const site = { protocol: chosenProtocols[0]!, port: await freePort(), backendPorts };
-        console.log(await measureIdle(balancer, site, Number(values.idle), folder));
-      }
-      return;
-    }
-    const results = await measureAll(peers, folder);
-    const summaries = summarize(results, reference);
-    process.stdout.write(table(summaries));
-    mkdirSync(values.out, { recursive: true });
-    const machine = { cpu: cpus()[0]?.model, cpus: availableParallelism(), kernel: release(), node: process.version };
-    const report = { date: new Date().toISOString(), machine, rounds, seconds, warmSeconds, summaries, results };
-    writeFileSync(join(values.out, 'results.json'), `${JSON.stringify(report, undefined, 2)}\n`);
-    writeFileSync(join(values.out, 'chart.svg'), chart(summaries));
-    console.log(`\n${join(values.out, 'results.json')}, ${join(values.out, 'chart.svg')}`);
-    if (summaries.some(({ faults }) => faults !== '')) process.exitCode = 1;
+    if (values.idle !== undefined) await idle(bench, Number(values.idle), folder);
+    else if (values.growth) await grow(bench);
+    else await compare(bench);
   } finally {
-    for (const { load, echo } of peers.values()) await Promise.all([load.stop(), echo.stop()]);
+    await bench.stop();
     rmSync(folder, { recursive: true });
   }
 }

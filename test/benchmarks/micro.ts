@@ -138,7 +138,7 @@ async function startBalancer(protocol: Protocol, wires: Wires) {
   const folder = mkdtempSync(join(tmpdir(), 'pointsman-micro-'));
   const file = join(folder, 'config.yaml');
   const backendPorts = Array.from({ length: backends }, (_, i) => 7001 + i);
-  writeFileSync(file, pointsmanConfig([{ protocol, port: 7000, backendPorts }]));
+  writeFileSync(file, pointsmanConfig([{ protocol, port: 7000, backendPorts }], folder));
   const { settings, findings } = await loadConfig([file]);
   rmSync(folder, { recursive: true });
   if (settings === undefined) throw new Error(JSON.stringify(findings));

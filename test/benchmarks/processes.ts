@@ -35,13 +35,14 @@ export class Running {
     return this.child.pid!;
   }
 
-  /** The next message it sends. Rejects if it ends before. */
-  async message<Message>(): Promise<Message> {
+  /** Sends it an order; answers the next message it sends. Rejects if it ends before. */
+  async ask<Answer>(order: object): Promise<Answer> {
     const waiting = new AbortController();
     const { signal } = waiting;
+    this.child.send(order);
     try {
       return await Promise.race([
-        once(this.child, 'message', { signal }).then(([message]) => message as Message),
+        once(this.child, 'message', { signal }).then(([answer]) => answer as Answer),
         once(this.child, 'exit', { signal }).then(() => Promise.reject(this.#ended())),
       ]);
     } finally {

@@ -1,19 +1,22 @@
 /** From single measurements to the table: medians, how far apart they lie, and ratios within one round. */
+import type { Cell } from './bench.ts';
 import type { Protocol } from './dialects.ts';
 import type { Faults, Measured } from './load.ts';
-
-export interface Cell {
-  readonly clients: number;
-  /** Requests outstanding for each client. */
-  readonly window: number;
-  readonly pairsPerSecond?: number | undefined;
-}
 
 export interface Result {
   readonly cell: Cell;
   readonly protocol: Protocol;
   readonly balancer: string;
   readonly rounds: Measured[];
+}
+
+/** Medians of the rounds' ratios; undefined: the other was not measured. */
+export interface Ratios {
+  /** CPU time per pair, to HAProxy's and to Kamailio's. */
+  readonly cpuToHaproxy: number | undefined;
+  readonly cpuToKamailio: number | undefined;
+  /** The latency that 99 % of the pairs stay below, to HAProxy's. */
+  readonly p99ToHaproxy: number | undefined;
 }
 
 export interface Summary {
@@ -23,8 +26,7 @@ export interface Summary {
   readonly cpuMicrosecondsPerPair: number;
   /** From the least to the most of all rounds, as part of the median. */
   readonly spread: number;
-  /** Median of the rounds' ratios of CPU time per pair; undefined: the reference was not measured. */
-  readonly ratio: number | undefined;
+  readonly ratios: Ratios;
   readonly pairsPerSecond: number;
   readonly p50Milliseconds: number;
   readonly p99Milliseconds: number;
@@ -38,24 +40,31 @@ export function cellName({ clients, window, pairsPerSecond }: Cell): string {
   return `${clients}x${window}${pairsPerSecond === undefined ? '' : `@${pairsPerSecond}`}`;
 }
 
-export function summarize(results: readonly Result[], reference: string): Summary[] {
+export function summarize(results: readonly Result[]): Summary[] {
   return results.map((result) => {
     const { rounds, cell, protocol, balancer } = result;
     const median = (figure: (measured: Measured) => number) => medianOf(rounds.map(figure));
-    const cpu = rounds.map(({ cpuMicrosecondsPerPair }) => cpuMicrosecondsPerPair);
-    const references = results.find(
-      (other) => other.balancer === reference && other.cell === cell && other.protocol === protocol,
-    )?.rounds;
+    const ratio = (name: string, figure: (measured: Measured) => number) => {
+      const other = results.find((it) => it.balancer === name && it.cell === cell && it.protocol === protocol);
+      return other && medianOf(rounds.map((measured, round) => figure(measured) / figure(other.rounds[round]!)));
+    };
+    const cpu = (measured: Measured) => measured.cpuMicrosecondsPerPair;
+    const p99 = (measured: Measured) => measured.p99Milliseconds;
+    const all = rounds.map(cpu);
     return {
       cell: cellName(cell),
       protocol,
       balancer,
-      cpuMicrosecondsPerPair: medianOf(cpu),
-      spread: (Math.max(...cpu) - Math.min(...cpu)) / medianOf(cpu),
-      ratio: references && medianOf(cpu.map((value, round) => value / references[round]!.cpuMicrosecondsPerPair)),
+      cpuMicrosecondsPerPair: median(cpu),
+      spread: (Math.max(...all) - Math.min(...all)) / median(cpu),
+      ratios: {
+        cpuToHaproxy: ratio('haproxy', cpu),
+        cpuToKamailio: ratio('kamailio', cpu),
+        p99ToHaproxy: ratio('haproxy', p99),
+      },
       pairsPerSecond: median((measured) => measured.pairsPerSecond),
       p50Milliseconds: median((measured) => measured.p50Milliseconds),
-      p99Milliseconds: median((measured) => measured.p99Milliseconds),
+      p99Milliseconds: median(p99),
       p999Milliseconds: median((measured) => measured.p999Milliseconds),
       residentMebibytes: median((measured) => measured.residentKibibytes) / 1024,
       faults: faultsOf(rounds),
@@ -63,7 +72,8 @@ export function summarize(results: readonly Result[], reference: string): Summar
   });
 }
 
-function faultsOf(rounds: readonly Measured[]): string {
+/** What went wrong in any of the rounds; empty: nothing. */
+export function faultsOf(rounds: readonly Measured[]): string {
   const kinds: readonly (keyof Faults)[] = ['lost', 'duplicated', 'misrouted', 'unsticky'];
   return kinds
     .map((kind) => [kind, rounds.reduce((sum, { faults }) => sum + faults[kind], 0)] as const)
@@ -78,28 +88,39 @@ export function medianOf(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
+const ratioText = (ratio: number | undefined) => ratio?.toFixed(2) ?? '–';
+
 const columns: readonly (readonly [title: string, text: (summary: Summary) => string])[] = [
   ['CPU µs/pair', ({ cpuMicrosecondsPerPair }) => cpuMicrosecondsPerPair.toFixed(2)],
   ['spread', ({ spread }) => `${(100 * spread).toFixed(0)} %`],
-  ['ratio', ({ ratio }) => ratio?.toFixed(2) ?? '–'],
+  ['to haproxy', ({ ratios }) => ratioText(ratios.cpuToHaproxy)],
+  ['to kamailio', ({ ratios }) => ratioText(ratios.cpuToKamailio)],
   ['pairs/s', ({ pairsPerSecond }) => pairsPerSecond.toFixed(0)],
   ['p50 ms', ({ p50Milliseconds }) => p50Milliseconds.toFixed(2)],
   ['p99 ms', ({ p99Milliseconds }) => p99Milliseconds.toFixed(2)],
+  ['to haproxy', ({ ratios }) => ratioText(ratios.p99ToHaproxy)],
   ['p99.9 ms', ({ p999Milliseconds }) => p999Milliseconds.toFixed(2)],
   ['MiB', ({ residentMebibytes }) => residentMebibytes.toFixed(0)],
+  ['faults', ({ faults }) => faults || 'none'],
 ];
 
-const nameWidth = 16;
-
 export function table(summaries: readonly Summary[]): string {
-  const lines = [[' '.repeat(nameWidth), ...columns.map(([title]) => title.padStart(11)), '  faults'].join('')];
+  const rows = [['', ...columns.map(([title]) => title)]];
   let group = '';
   for (const summary of summaries) {
     const heading = `${summary.cell} ${summary.protocol}`;
-    if (heading !== group) lines.push(heading);
+    if (heading !== group) rows.push([heading]);
     group = heading;
-    const figures = columns.map(([, text]) => text(summary).padStart(11));
-    lines.push([`  ${summary.balancer}`.padEnd(nameWidth), ...figures, `  ${summary.faults || 'none'}`].join(''));
+    rows.push([`  ${summary.balancer}`, ...columns.map(([, text]) => text(summary))]);
   }
-  return `${lines.join('\n')}\n`;
+  return aligned(rows);
+}
+
+/** Columns as wide as they must be: the first begins at the left, the others end at the right. A row of one cell is a heading. */
+export function aligned(rows: readonly (readonly string[])[]): string {
+  const whole = rows.filter((row) => row.length > 1);
+  const widths = whole[0]!.map((_, column) => Math.max(...whole.map((row) => row[column]!.length)));
+  const place = (text: string, column: number) =>
+    column === 0 ? text.padEnd(widths[0]!) : text.padStart(widths[column]! + 2);
+  return rows.map((row) => `${row.map(place).join('').trimEnd()}\n`).join('');
 }
