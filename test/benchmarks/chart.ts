@@ -89,6 +89,7 @@ interface Point {
 const columns = 2;
 const cellWidth = 440;
 const cellHeight = 240;
+const labelWidth = 36;
 const plot = { left: 56, right: 20, top: 40, bottom: 34 };
 
 export function curveChart(panels: readonly Panel[]): string {
@@ -99,6 +100,7 @@ export function curveChart(panels: readonly Panel[]): string {
     const line = `<line x1="${x}" x2="${x + 20}" y1="18" y2="18" stroke="${colourOf(name)}" stroke-width="2"/>`;
     return line + text(x + 26, 22, name);
   });
+  legend.push(text(columns * cellWidth - plot.right, 22, 'CPU µs of pointsman per pair', 'text-anchor="end"'));
   const drawn = panels.map((each, i) => {
     const place = `translate(${(i % columns) * cellWidth} ${legendHeight + Math.floor(i / columns) * cellHeight})`;
     return `<g transform="${place}">${curvePanel(each, colourOf)}</g>`;
@@ -126,10 +128,13 @@ function curvePanel({ title, logarithmic, curves }: Panel, colourOf: (name: stri
       text(plot.left - 8, y + 4, Number((i * step).toPrecision(3)), 'text-anchor="end"'),
     );
   }
-  for (const [i, x] of xs.entries()) {
-    // What would stand in its neighbour's place is left out.
-    if (i > 0 && i < xs.length - 1 && xOf(x) - xOf(xs[i - 1]!) < 24) continue;
-    parts.push(text(xOf(x), base + 18, short(x), 'text-anchor="middle"'));
+  let labelled = Number.NEGATIVE_INFINITY;
+  for (const x of xs) {
+    // What would stand in a neighbour's place is left out.
+    const isLast = x === xs.at(-1);
+    if (!isLast && (xOf(x) - labelled < labelWidth || right - xOf(x) < labelWidth)) continue;
+    labelled = xOf(x);
+    parts.push(text(labelled, base + 18, short(x), 'text-anchor="middle"'));
   }
   for (const { name, points: its } of curves) {
     const path = its.map(({ x, y }) => `${xOf(x).toFixed(1)},${yOf(y).toFixed(1)}`);

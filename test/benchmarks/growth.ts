@@ -24,7 +24,7 @@ export const axes: readonly Axis[] = [
   {
     name: 'message-bytes',
     title: 'bytes of a request, 50x4',
-    logarithmic: true,
+    logarithmic: false,
     values: [100, 640, 4096, 16_384, 65_536],
     scenario: (messageBytes) => ({ messageBytes, window: 4 }),
   },
@@ -129,6 +129,6 @@ export function growthPanels(results: readonly GrowthResult[]): Panel[] {
         .filter(({ scenario }) => scenario.protocol === name)
         .map((result) => ({ x: result.value, y: cpuOf(result) })),
     }));
-    return { title: `CPU µs/pair: ${title}`, logarithmic, curves };
+    return { title, logarithmic, curves };
   });
 }

@@ -52,7 +52,7 @@ export class Running {
 
   /** Waits until it accepts connections. */
   async listens(port: number): Promise<void> {
-    for (const deadline = performance.now() + 10_000; performance.now() < deadline; ) {
+    for (const deadline = performance.now() + 30_000; performance.now() < deadline; ) {
       if (this.child.exitCode !== null) throw this.#ended();
       const socket = net.connect({ port, host: '127.0.0.1' });
       const isOpen = await once(socket, 'connect').then(
