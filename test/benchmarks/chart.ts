@@ -5,7 +5,7 @@ const width = 880;
 const panelHeight = 210;
 const margin = { left: 52, right: 16, top: 34, bottom: 34 };
 const legendHeight = 34;
-const colours = ['#d9480f', '#f08c00', '#1c7ed6', '#2b8a3e', '#868e96', '#9c36b5'];
+const colours = ['#d9480f', '#f08c00', '#1c7ed6', '#2b8a3e', '#868e96', '#9c36b5', '#0c8599', '#c2255c'];
 
 /** CPU time per message pair, one panel for each cell, one group of bars for each protocol. */
 export function barChart(summaries: readonly Summary[]): string {
@@ -13,10 +13,7 @@ export function barChart(summaries: readonly Summary[]): string {
   const balancers = unique(summaries.map(({ balancer }) => balancer));
   const height = legendHeight + cells.length * panelHeight;
   const colourOf = (balancer: string) => colours[balancers.indexOf(balancer) % colours.length]!;
-  const legend = balancers.map((balancer, i) => {
-    const x = margin.left + i * 130;
-    return `<rect x="${x}" y="12" width="12" height="12" fill="${colourOf(balancer)}"/>${text(x + 18, 22, balancer)}`;
-  });
+  const legend = legendOf(balancers, colourOf);
   const panels = cells.map((cell, i) =>
     panel(
       cell,
@@ -25,7 +22,7 @@ export function barChart(summaries: readonly Summary[]): string {
       colourOf,
     ),
   );
-  return svg(width, height, [...legend, ...panels]);
+  return svg(width, height, [legend, ...panels]);
 }
 
 function panel(
@@ -95,18 +92,13 @@ const plot = { left: 56, right: 20, top: 40, bottom: 34 };
 export function curveChart(panels: readonly Panel[]): string {
   const names = unique(panels.flatMap(({ curves }) => curves.map(({ name }) => name)));
   const colourOf = (name: string) => colours[names.indexOf(name) % colours.length]!;
-  const legend = names.map((name, i) => {
-    const x = plot.left + i * 150;
-    const line = `<line x1="${x}" x2="${x + 20}" y1="18" y2="18" stroke="${colourOf(name)}" stroke-width="2"/>`;
-    return line + text(x + 26, 22, name);
-  });
-  legend.push(text(columns * cellWidth - plot.right, 22, 'CPU µs of pointsman per pair', 'text-anchor="end"'));
+  const unit = text(columns * cellWidth - plot.right, 22, 'CPU µs per pair', 'text-anchor="end"');
   const drawn = panels.map((each, i) => {
     const place = `translate(${(i % columns) * cellWidth} ${legendHeight + Math.floor(i / columns) * cellHeight})`;
     return `<g transform="${place}">${curvePanel(each, colourOf)}</g>`;
   });
   const height = legendHeight + Math.ceil(panels.length / columns) * cellHeight;
-  return svg(columns * cellWidth, height, [...legend, ...drawn]);
+  return svg(columns * cellWidth, height, [legendOf(names, colourOf), unit, ...drawn]);
 }
 
 function curvePanel({ title, logarithmic, curves }: Panel, colourOf: (name: string) => string): string {
@@ -145,6 +137,17 @@ function curvePanel({ title, logarithmic, curves }: Panel, colourOf: (name: stri
     }
   }
   return parts.join('\n');
+}
+
+/** What each colour stands for, in one row. */
+function legendOf(names: readonly string[], colourOf: (name: string) => string): string {
+  let x = margin.left;
+  const parts: string[] = [];
+  for (const name of names) {
+    parts.push(`<rect x="${x}" y="12" width="12" height="12" fill="${colourOf(name)}"/>`, text(x + 18, 22, name));
+    x += 40 + 6.5 * name.length; // about as wide as its letters are
+  }
+  return parts.join('');
 }
 
 /** 1, 2 or 5 times a power of ten, so that about four of them reach `most`. */

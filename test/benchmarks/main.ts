@@ -138,16 +138,19 @@ async function compare(bench: Bench): Promise<void> {
   failOn(summaries.some(({ faults }) => faults !== ''));
 }
 
-/** Of pointsman alone: what counts is the shape of the curves. */
+/** Of one balancer, pointsman unless another is named: what counts is the shape of the curves. */
 async function grow(bench: Bench): Promise<void> {
-  const results = growthScenarios(chosenAxes, chosenProtocols, { ...scenario, clients: 50, window: 16 });
+  const [balancer] = chosenBalancers;
+  if (balancer === undefined) throw new Error('there is nothing to measure');
+  const those = chosenProtocols.filter((protocol) => balancer.protocols?.includes(protocol) ?? true);
+  const results = growthScenarios(chosenAxes, those, { ...scenario, clients: 50, window: 16 });
   await inRounds(
     results,
     ({ axis, value, scenario: { protocol } }) => `${axis}: ${value} ${protocol}`,
-    (result) => bench.measure(chosenBalancers[0]!, result.scenario, protocols),
+    (result) => bench.measure(balancer, result.scenario, protocols),
   );
   process.stdout.write(growthTable(results));
-  save('growth.json', { results });
+  save('growth.json', { balancer: balancer.name, results });
   save('growth.svg', curveChart(growthPanels(results)));
   failOn(faultsOf(results.flatMap((result) => result.rounds)) !== '');
 }
