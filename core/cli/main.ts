@@ -8,7 +8,8 @@ import { packageVersion } from './version.ts';
 
 const output: Output = process;
 
-const formatOption = () => new Option('--format <format>', 'how to print').choices(['text', 'json']).default('text');
+const formatOption = (...more: readonly string[]) =>
+  new Option('--format <format>', 'how to print').choices(['text', 'json', ...more]).default('text');
 const configArgument = (name: string) =>
   new Argument(name, 'config files, or directories of them: together one config');
 
@@ -37,6 +38,18 @@ program
   .action(async (paths, options) => {
     const { validate } = await import('./validate.ts');
     finish(await validate(paths, options, output));
+  });
+
+program
+  .command('test')
+  .description('run the tests of a config, on virtual sockets and a virtual clock')
+  .addArgument(configArgument('<config...>'))
+  .addOption(formatOption('junit'))
+  .option('--filter <text>', 'run only the tests whose name has this in it')
+  .addOption(new Option('--seed <number>', 'where randomness begins: equal seeds give equal runs').argParser(positive))
+  .action(async (paths, options) => {
+    const { test } = await import('./test.ts');
+    finish(await test(paths, options, output));
   });
 
 program

@@ -3,6 +3,7 @@
  * (finding.ts), each as far as the one before lets it, so that one run shows all mistakes. Nothing is opened.
  */
 import type { PluginDefinition } from '../plugin.ts';
+import type { Script } from '../rehearsal/script.ts';
 import type { Settings } from '../settings.ts';
 import { buildSettings } from './build.ts';
 import { type Finding, Findings, type Path, type Stage } from './finding.ts';
@@ -11,11 +12,14 @@ import type { Locator } from './locate.ts';
 import { mergeSources, readSources } from './parse.ts';
 import { loadPlugin } from './plugins.ts';
 import { substitute } from './substitute.ts';
+import { buildTests } from './tests.ts';
 import { schemaFault, validate } from './validate.ts';
 
 export interface Loaded {
   /** Undefined if there are errors among the findings. */
   readonly settings?: Settings;
+  /** The tests that are in order. */
+  readonly tests: readonly Script[];
   /** In the order of their places. */
   readonly findings: readonly Finding[];
   /** The plugins that the config may use, built-in ones first. */
@@ -27,6 +31,8 @@ export interface LoadOptions {
   readonly builtins?: readonly PluginDefinition[];
   /** What `${env:NAME}` reads. Undefined: the environment. */
   readonly env?: NodeJS.ProcessEnv;
+  /** The config's `testEnv` comes before that. */
+  readonly forTests?: boolean;
 }
 
 /**
@@ -40,9 +46,10 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
   const findings = new Findings(locator);
   const files = sources.map(({ file }) => file);
   for (const { source, offset, message } of problems) findings.addAt(source, offset, { stage: 'syntax', message });
-  if (problems.length > 0) return { findings: findings.inOrder(files), plugins: builtins };
+  if (problems.length > 0) return { tests: [], findings: findings.inOrder(files), plugins: builtins };
 
-  const { value, secrets, problems: missing } = substitute(written, locator, options.env ?? process.env);
+  const env = { ...(options.env ?? process.env), ...(options.forTests ? testEnvOf(written) : {}) };
+  const { value, secrets, problems: missing } = substitute(written, locator, env);
   for (const { path, message } of missing) findings.add(path, { stage: 'syntax', message });
   const unfilled = new Set(missing.map(({ path }) => path.join('/')));
 
@@ -60,13 +67,21 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
   const draft = { config, written, plugins, locator, findings };
   const built = buildSettings(draft);
   lint(draft, built, secrets);
+  const tests = buildTests(draft);
   return {
+    tests,
     ...(findings.errors === 0 && {
       settings: { keys: built.keys, pools: [...built.pools.values()], listeners: [...built.listeners.values()] },
     }),
     findings: findings.inOrder(files),
     plugins: [...plugins.values()],
   };
+}
+
+/** The variables that tests set, before the config has been validated. */
+function testEnvOf({ testEnv }: { testEnv?: unknown }): NodeJS.ProcessEnv {
+  const members = Object.entries(testEnv ?? {});
+  return Object.fromEntries(members.filter((member): member is [string, string] => typeof member[1] === 'string'));
 }
 
 function stageOf(path: Path, atKey: boolean): Stage {

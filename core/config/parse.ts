@@ -76,7 +76,7 @@ export function parseSource(file: string, text: string): Source {
   return { file, document, lines };
 }
 
-/** Merges files into one config: pools and listeners by name, `plugins` and `tests` end to end. */
+/** Merges files into one config: pools, listeners and `testEnv` by name, `plugins` and `tests` end to end. */
 export function mergeSources(sources: readonly Source[]): Parsed {
   const locator = new Locator(sources[0]!);
   const problems = sources.flatMap(syntaxProblems);
@@ -98,7 +98,7 @@ export function mergeSources(sources: readonly Source[]): Parsed {
       } else if (isMergedMap(section, before) && isMergedMap(section, content)) {
         for (const [name, entry] of Object.entries(content)) {
           if (Object.hasOwn(before, name)) {
-            reportTwice([section, name], `${section.slice(0, -1)} "${name}"`, source);
+            reportTwice([section, name], `${section.replace(/s$/, '')} "${name}"`, source);
           } else {
             before[name] = entry;
             locator.add([section, name], source, [section, name]);
@@ -132,7 +132,7 @@ function isMergedList(section: string, value: unknown): value is unknown[] {
 }
 
 function isMergedMap(section: string, value: unknown): value is Record<string, unknown> {
-  const merges = section === 'pools' || section === 'listeners';
+  const merges = section === 'pools' || section === 'listeners' || section === 'testEnv';
   return merges && typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

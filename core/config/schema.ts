@@ -5,6 +5,7 @@
 import Type, { type Static, type TSchema } from 'typebox';
 import type { PluginDefinition } from '../plugin.ts';
 import { defaultLimits } from '../settings.ts';
+import { test } from './test-schema.ts';
 
 /** Names of pools, listeners and backends. A backend's goes over the wire, so it is plain ASCII and short. */
 const name = '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$';
@@ -213,73 +214,6 @@ const listener = <Entry extends TSchema>(pipelineEntry: Entry) =>
     { ...closed, description: 'An address where clients connect, a pipeline, and the pool it feeds.' },
   );
 
-const names = (description: string) => Type.Optional(Type.Array(Type.String(), { minItems: 1, description }));
-const optionalText = (description: string) => Type.Optional(Type.String({ description }));
-
-/** The bytes of a message in a test, written in one of four ways. */
-const messageBytes = {
-  text: optionalText('The bytes as text.'),
-  hex: optionalText('The bytes in hexadecimal; white space is ignored.'),
-  base64: optionalText('The bytes in base64.'),
-  file: optionalText('A file that holds the bytes, relative to the config file.'),
-};
-
-const step = Type.Object(
-  {
-    send: Type.Optional(
-      Type.Object(
-        {
-          ...messageBytes,
-          from: optionalText('A name for the client that sends it; equal names are one connection.'),
-          split: Type.Optional(Type.Enum(['every-byte'], { description: 'Sent in pieces of one byte.' })),
-        },
-        { ...closed, description: 'A client sends a message.' },
-      ),
-    ),
-    reply: Type.Optional(
-      Type.Object(
-        {
-          ...messageBytes,
-          from: optionalText('The backend that answers. Default: the one that got the last message.'),
-        },
-        { ...closed, description: 'A backend answers.' },
-      ),
-    ),
-    advance: Type.Optional(
-      Type.String({ pattern: '^[0-9]+(ms|s|m|h)$', description: 'Moves the virtual clock: 500ms, 31s, 5m, 1h.' }),
-    ),
-    down: names('These backends go down.'),
-    up: names('These backends come back.'),
-    drain: names('These backends get no new work.'),
-    expect: Type.Optional(
-      Type.Object(
-        {
-          backend: optionalText('The backend that gets the message.'),
-          sameBackendAs: optionalText('The test step or client whose backend it is too.'),
-          notBackend: optionalText('A backend that does not get it.'),
-          contains: optionalText('Text that stands in what leaves.'),
-          bytes: optionalText('All that leaves, as text.'),
-          hex: optionalText('All that leaves, in hexadecimal.'),
-          identifier: optionalText('The backend that the identifier names.'),
-          refused: optionalText('The reason for which the message is refused.'),
-          closed: Type.Optional(Type.Boolean({ description: 'Whether the connection is closed.' })),
-        },
-        { ...closed, description: 'What must follow.' },
-      ),
-    ),
-  },
-  { ...closed, minProperties: 1, description: 'One step of a test.' },
-);
-
-const test = Type.Object(
-  {
-    name: Type.String({ minLength: 1, description: 'What holds, as a sentence.' }),
-    listener: Type.String({ description: 'The name of the listener that clients connect to.' }),
-    steps: Type.Array(step, { minItems: 1, description: 'What happens, in order.' }),
-  },
-  { ...closed, description: 'A test of this config.' },
-);
-
 const configSchema = <Entry extends TSchema>(pipelineEntry: Entry) =>
   Type.Object(
     {
@@ -298,6 +232,12 @@ const configSchema = <Entry extends TSchema>(pipelineEntry: Entry) =>
         }),
       ),
       tests: Type.Optional(Type.Array(test, { description: 'Tests of this config, run by `pointsman test`.' })),
+      testEnv: Type.Optional(
+        mapOf(Type.String(), {
+          description:
+            'What `${env:NAME}` stands for while `pointsman test` runs, whatever the environment says. Nothing else reads this.',
+        }),
+      ),
     },
     {
       ...closed,

@@ -63,6 +63,13 @@ export class Rig {
     return found;
   }
 
+  /** Runs what is due, what taps have promised included. */
+  async settle(): Promise<void> {
+    this.runtime.settle();
+    await new Promise((resolve) => setImmediate(resolve));
+    this.runtime.settle();
+  }
+
   /** Moves the virtual clock. */
   advance(milliseconds: number): void {
     this.runtime.advance(milliseconds);

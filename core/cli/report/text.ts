@@ -1,13 +1,13 @@
 /** Findings for people: one line each, `file:line:column  message`, which terminals and editors make links of. */
 import type { Finding } from '../../config/finding.ts';
 import { counted } from '../output.ts';
+import { styleWith } from './style.ts';
 
 export function textReport(findings: readonly Finding[], colours: boolean): string {
-  // Node's styleText would look at the standard output of the process, whatever this is written to.
-  const style = (on: number, off: number, text: string) => (colours ? `\u001b[${on}m${text}\u001b[${off}m` : text);
-  const warning = `${style(33, 39, 'warning:')} `;
+  const style = styleWith(colours);
+  const warning = `${style('yellow', 'warning:')} `;
   const lines = findings.map(({ file, line, column, severity, message }) => {
-    const place = style(1, 22, `${file}:${line}:${column}`);
+    const place = style('bold', `${file}:${line}:${column}`);
     return `${place}  ${severity === 'warning' ? warning : ''}${message}\n`;
   });
   return lines.join('');
