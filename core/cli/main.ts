@@ -53,6 +53,21 @@ program
   });
 
 program
+  .command('explain')
+  .description('say what a pipeline is made of, or what it does with a message')
+  .addArgument(configArgument('<config...>'))
+  .option('--listener <name>', 'of this listener; with a message, needed where there are several')
+  .option('--message <file>', 'what it does with the messages in this file; -: standard input')
+  .option('--sample <name>', 'what it does with an example that a plugin brings along')
+  .option('--from <peer>', 'who sends them: client, or the name of a backend')
+  .option('--client <address>', 'the IP address of the client')
+  .addOption(formatOption())
+  .action(async (paths, options) => {
+    const { explain } = await import('./explain.ts');
+    finish(await explain(paths, options, output));
+  });
+
+program
   .command('schema')
   .description('print the JSON Schema of configs')
   .addArgument(configArgument('[config...]'))

@@ -187,3 +187,9 @@ export function listed(items: readonly string[], word: 'and' | 'or'): string {
   if (items.length < 2) return items.join('');
   return `${items.slice(0, -1).join(', ')} ${word} ${items.at(-1)}`;
 }
+
+/** Which of the names that are known was meant, or, if it looks like none, which there are. */
+export function among(name: string, known: readonly string[]): string {
+  if (known.length === 0) return '';
+  return suggest(name, known) || `; there ${known.length === 1 ? 'is' : 'are'} ${listed(known, 'and')}`;
+}

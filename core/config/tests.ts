@@ -3,11 +3,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Action, Copy, Expectation, Place, Script, StatsPart, Step, Template } from '../rehearsal/script.ts';
 import type { Draft } from './build.ts';
-import { listed, valueAt } from './describe.ts';
+import { among, listed, valueAt } from './describe.ts';
 import type { Path } from './finding.ts';
 import { whyUnreadable } from './parse.ts';
 import type { Config } from './schema.ts';
-import { suggest } from './suggest.ts';
 
 type TestConfig = NonNullable<Config['tests']>[number];
 type StepConfig = TestConfig['steps'][number];
@@ -288,9 +287,3 @@ class TestReader {
 }
 
 const quote = (text: string) => JSON.stringify(text.length > 60 ? `${text.slice(0, 59)}…` : text);
-
-/** Which name was meant, or which there are. */
-function among(name: string, known: readonly string[]): string {
-  if (known.length === 0) return '';
-  return suggest(name, known) || `; there ${known.length === 1 ? 'is' : 'are'} ${listed(known, 'and')}`;
-}

@@ -35,7 +35,7 @@ export interface Failure {
 }
 
 /** Bytes that went somewhere. */
-export interface Seen {
+interface Seen {
   readonly to: string;
   readonly bytes: Buffer;
 }

@@ -23,7 +23,14 @@ export type Answer =
   | { readonly kind: 'broken' }
   | { readonly kind: 'refusal'; readonly reason: string }
   | { readonly kind: 'discard'; readonly reason: string; readonly reply: Buffer | undefined }
-  | { readonly kind: 'token'; readonly offset: number; readonly token: Buffer; readonly names: Named }
+  /** `verified`: its MAC is good; there is none in bare names. */
+  | {
+      readonly kind: 'token';
+      readonly offset: number;
+      readonly token: Buffer;
+      readonly names: Named;
+      readonly verified: boolean;
+    }
   | { readonly kind: 'number'; readonly number: number; readonly names: Named | undefined }
   | { readonly kind: 'exchange'; readonly names: Named }
   | { readonly kind: 'destination'; readonly names: Named }
@@ -280,8 +287,10 @@ function answerOf(answer: unknown, { identifiers, pool }: Scope, message?: Messa
   const { offset, length } = answer as { offset?: unknown; length?: unknown };
   if (message === undefined || typeof offset !== 'number' || typeof length !== 'number') return { kind: 'nothing' };
   const start = message.start + offset;
+  const token = Buffer.from(message.view(offset, length));
   const names = named(identifiers.read(message.bytes, start, start + length));
-  return { kind: 'token', offset, token: Buffer.from(message.view(offset, length)), names };
+  const verified = 'client' in names || ('backend' in names && identifiers.mode !== 'plain');
+  return { kind: 'token', offset, token, names, verified };
 }
 
 function named(found: Destination | TokenFault): Named {

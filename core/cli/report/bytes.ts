@@ -30,11 +30,13 @@ function isValidUtf8(bytes: Buffer): boolean {
   return Buffer.from(bytes.toString('utf8')).equals(bytes);
 }
 
-/** The share of characters that text may not consist of. */
-const mostControls = 0.1;
+/** The share of control characters that text may have; protocols of text use some as delimiters. */
+const mostControls = 0.25;
 
-/** Whether most of it can be read as text. */
+/** Whether it can be read as text. A zero byte stands at the end of text or not at all. */
 export function isText(bytes: Buffer): boolean {
+  const zero = bytes.indexOf(0);
+  if (zero >= 0 && zero < bytes.length - 1) return false;
   const isUtf8 = isValidUtf8(bytes);
   let controls = 0;
   for (const byte of bytes) {

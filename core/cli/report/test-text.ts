@@ -4,7 +4,7 @@ import type { TestResult } from '../../rehearsal/play.ts';
 import type { Place, Step } from '../../rehearsal/script.ts';
 import { counted } from '../output.ts';
 import { differenceLines, preview } from './bytes.ts';
-import { type Style, styleWith } from './style.ts';
+import { indented, type Style, styleWith } from './style.ts';
 
 /** One line for each test, and under one that has failed, where and why. */
 export function testTextReport(results: readonly TestResult[], colours: boolean): string {
@@ -52,5 +52,3 @@ export function titleOf({ as, action }: Step): string {
 export function formatPlace({ file, line, column }: Place): string {
   return `${file}:${line}:${column}`;
 }
-
-export const indented = (columns: number, lines: readonly string[]) => lines.map((line) => ' '.repeat(columns) + line);

@@ -1,0 +1,190 @@
+/** Explains a listener: what its pipeline is made of, and what it does with a message. */
+import type { Client } from '../client.ts';
+import { composePipeline, dryServices } from '../compose.ts';
+import { type HookName, hookNames } from '../hooks.ts';
+import type { PluginDefinition, TokenForm } from '../plugin.ts';
+import { Pool } from '../pool.ts';
+import { formatAddress } from '../runtime/address.ts';
+import { defaultLimits, type IdentifierMode, type Limits, type ListenerSettings, type Settings } from '../settings.ts';
+import { type HookAnswer, type MessageRecord, Recorder } from './recorder.ts';
+import { Rig } from './rig.ts';
+
+/** What a listener is made of. */
+export interface ListenerFacts {
+  readonly listener: string;
+  readonly listen: string;
+  readonly advertise: string | undefined;
+  readonly pool: string;
+  readonly links: 'shared' | 'dedicated';
+  /** On dedicated links, bytes from backends are passed on unparsed. */
+  readonly relaysAnswers: boolean;
+  readonly backends: readonly BackendFacts[];
+  readonly identifiers: IdentifierFacts;
+  readonly limits: readonly LimitFacts[];
+  /** The affinity table is asked before a strategy is. */
+  readonly hasAffinity: boolean;
+  /** In the order of the config. */
+  readonly plugins: readonly PluginFacts[];
+  /** Every hook with the plugins that tap it, in the order in which they are asked. */
+  readonly hooks: readonly { readonly hook: HookName; readonly plugins: readonly string[] }[];
+}
+
+interface BackendFacts {
+  readonly name: string;
+  readonly address: string;
+  readonly weight: number;
+  readonly number: number | undefined;
+}
+
+interface IdentifierFacts {
+  readonly mode: IdentifierMode;
+  readonly form: TokenForm;
+  /** The id of the key that signs; undefined if identifiers are plain. */
+  readonly signs: string | undefined;
+  /** The ids of the keys that verify. */
+  readonly verify: readonly string[];
+  readonly whenDown: 'refuse' | 'rechoose';
+  /** What becomes of a message whose identifier names a backend that the config has no more. */
+  readonly whenGone: 'refuse' | 'rechoose';
+}
+
+interface LimitFacts {
+  readonly limit: keyof Limits;
+  readonly value: number;
+  readonly isDefault: boolean;
+}
+
+interface PluginFacts {
+  readonly name: string;
+  readonly summary: string;
+  readonly options: unknown;
+}
+
+/** @throws PluginError if a plugin cannot be applied */
+export function describeListener(settings: Settings, name: string): ListenerFacts {
+  const { listener, pool } = partOf(settings, name);
+  let mode: IdentifierMode = 'plain';
+  const asking: PluginDefinition = {
+    name: 'explain',
+    summary: 'Asks how identifiers are written.',
+    pointsman: '^1',
+    options: { type: 'object', properties: {} } as PluginDefinition['options'],
+    apply: (_hooks, _options, { identifiers }) => {
+      mode = identifiers.mode;
+    },
+  };
+  const asked = { ...listener, pipeline: [...listener.pipeline, { plugin: asking, options: {} }] };
+  const { hooks, facts, links, affinity, exchanges } = composePipeline(
+    asked,
+    new Pool(pool),
+    dryServices(settings.keys),
+  );
+  // A number has no room for a MAC.
+  const isPlain = mode === 'plain' || facts.identifiers === 'number';
+  const keyIds = isPlain ? [] : settings.keys.map(({ id }) => id);
+  const { whenDown } = listener.identifiers;
+  const hasEffect = (limit: keyof Limits) =>
+    (limit !== 'inFlight' || exchanges !== undefined) &&
+    (limit !== 'affinityEntries' || affinity !== undefined) &&
+    (limit !== 'connectionsPerAddress' || listener.limits[limit] > 0);
+  const limits = (Object.keys(defaultLimits) as (keyof Limits)[]).filter(hasEffect);
+  return {
+    listener: name,
+    listen: formatAddress(listener.listen),
+    advertise: listener.advertise,
+    pool: pool.name,
+    links,
+    relaysAnswers: links === 'dedicated' && (facts.relaysAnswers ?? false),
+    backends: pool.backends.map(({ name, address, weight, number }) => ({
+      name,
+      address: formatAddress(address),
+      weight,
+      number,
+    })),
+    identifiers: {
+      mode: isPlain ? 'plain' : mode,
+      form: facts.identifiers,
+      signs: keyIds[0],
+      verify: keyIds,
+      whenDown: whenDown ?? 'refuse',
+      whenGone: whenDown ?? facts.whenGone ?? 'refuse',
+    },
+    limits: limits.map((limit) => {
+      const value = listener.limits[limit];
+      return { limit, value, isDefault: value === defaultLimits[limit] };
+    }),
+    hasAffinity: affinity !== undefined,
+    plugins: listener.pipeline.map(({ plugin: { name, summary }, options }) => ({ name, summary, options })),
+    hooks: hookNames.map((hook) => ({
+      hook,
+      plugins: hooks.taps.filter((tap) => tap.hook === hook).map(({ plugin }) => plugin),
+    })),
+  };
+}
+
+export interface Sending {
+  readonly bytes: Buffer;
+  /** The backend that sends them; undefined: a client does. */
+  readonly backend: string | undefined;
+  /** The client's IP address. */
+  readonly clientAddress: string;
+}
+
+/** What became of bytes that were sent. */
+export interface Conversation {
+  readonly messages: readonly MessageRecord[];
+  /** What plugins said when the client connected, or a link came up. */
+  readonly greetings: readonly HookAnswer[];
+  /** How many bytes at the end were not looked at, as the connection was closed. */
+  readonly unreadBytes: number;
+  /** Passed on to the client of a dedicated link, unparsed. */
+  readonly relayed: Buffer | undefined;
+}
+
+/**
+ * Sends bytes through the listener, on virtual sockets.
+ * @throws PluginError (rejects with) if a plugin cannot be applied or started
+ */
+export async function converse(settings: Settings, name: string, sending: Sending): Promise<Conversation> {
+  const { listener, pool } = partOf(settings, name);
+  const recorder = new Recorder();
+  const quiet = () => {};
+  const log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
+  const rig = await Rig.start({ ...settings, listeners: [recorder.record(listener)], pools: [pool] }, { log });
+  try {
+    const client = rig.client(sending.clientAddress);
+    await rig.settle();
+    if (sending.backend === undefined) client.send(sending.bytes);
+    else {
+      if (rig.backend(sending.backend).links.length === 0)
+        openLink(rig, client.peer.socket.handler as Client, sending.backend);
+      rig.backend(sending.backend).links[0]?.send(sending.bytes);
+    }
+    await rig.settle();
+    const { messages, greetings } = recorder;
+    const relayed = messages.length === 0 ? client.take() : Buffer.alloc(0);
+    const readBytes = messages.reduce((sum, { received }) => sum + received.length, 0);
+    return {
+      messages: [...messages],
+      greetings: [...greetings],
+      unreadBytes: relayed.length > 0 ? 0 : sending.bytes.length - readBytes,
+      relayed: relayed.length > 0 ? relayed : undefined,
+    };
+  } finally {
+    await rig.stop();
+  }
+}
+
+/** A dedicated link is there once its client has sent something to that backend. Here it need not. */
+function openLink(rig: Rig, client: Client, name: string): void {
+  const [listener] = rig.balancer.listeners;
+  const backend = rig.balancer.pools[0]!.byName(name)!;
+  listener!.composed.pipeline.links.for(client, backend);
+  rig.runtime.settle();
+}
+
+function partOf(settings: Settings, name: string) {
+  const listener = settings.listeners.find((listener): listener is ListenerSettings => listener.name === name)!;
+  const pool = settings.pools.find((pool) => pool.name === listener.pool)!;
+  return { listener, pool };
+}
