@@ -35,7 +35,7 @@ class Misuse extends Error {}
 /** @returns 0; 1 if there are findings, or what was sent is not made of whole messages; 2 if what is asked for is not there */
 export async function explain(paths: readonly string[], options: ExplainOptions, output: Output): Promise<number> {
   const { stdout, stderr } = output;
-  const { settings, findings } = await loadConfig(paths);
+  const { settings, findings } = await loadConfig(paths, { tests: 'skip' });
   if (settings === undefined) {
     stderr.write(textReport(findings, wantsColours(stderr)));
     stderr.write(`${countFindings(findings)}; nothing to explain\n`);

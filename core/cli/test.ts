@@ -21,7 +21,7 @@ export interface TestOptions {
 export async function test(paths: readonly string[], options: TestOptions, output: Output): Promise<number> {
   const { format, filter, seed = 1, now = () => performance.now() } = options;
   const { stdout } = output;
-  const { settings, tests, findings } = await loadConfig(withTestFiles(paths), { forTests: true });
+  const { settings, tests, findings } = await loadConfig(withTestFiles(paths), { tests: 'run' });
   if (settings === undefined) {
     if (format === 'json') stdout.write(testJsonReport(findings, []));
     else if (format === 'junit') stdout.write(testJunitReport(findings, []));

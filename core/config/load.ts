@@ -18,7 +18,7 @@ import { schemaFault, validate } from './validate.ts';
 export interface Loaded {
   /** Undefined if there are errors among the findings. */
   readonly settings?: Settings;
-  /** The tests that are in order. */
+  /** The tests that are in order; none if they were skipped. */
   readonly tests: readonly Script[];
   /** In the order of their places. */
   readonly findings: readonly Finding[];
@@ -31,8 +31,11 @@ export interface LoadOptions {
   readonly builtins?: readonly PluginDefinition[];
   /** What `${env:NAME}` reads. Undefined: the environment. */
   readonly env?: NodeJS.ProcessEnv;
-  /** The config's `testEnv` comes before that. */
-  readonly forTests?: boolean;
+  /**
+   * What its tests are for. `run`: they are played, so `testEnv` comes before the environment. `skip`: nothing, so what they refer
+   * to, such as files, need not be there. Undefined: they are checked.
+   */
+  readonly tests?: 'run' | 'skip';
 }
 
 /**
@@ -48,7 +51,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
   for (const { source, offset, message } of problems) findings.addAt(source, offset, { stage: 'syntax', message });
   if (problems.length > 0) return { tests: [], findings: findings.inOrder(files), plugins: builtins };
 
-  const env = { ...(options.env ?? process.env), ...(options.forTests ? testEnvOf(written) : {}) };
+  const env = { ...(options.env ?? process.env), ...(options.tests === 'run' ? testEnvOf(written) : {}) };
   const { value, secrets, problems: missing } = substitute(written, locator, env);
   for (const { path, message } of missing) findings.add(path, { stage: 'syntax', message });
   const unfilled = new Set(missing.map(({ path }) => path.join('/')));
@@ -67,7 +70,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
   const draft = { config, written, plugins, locator, findings };
   const built = buildSettings(draft);
   lint(draft, built, secrets);
-  const tests = buildTests(draft);
+  const tests = options.tests === 'skip' ? [] : buildTests(draft);
   return {
     tests,
     ...(findings.errors === 0 && {

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { expect, it, onTestFinished } from 'vitest';
 
 /** The command line as a process of its own, away from the sources. */
-function pointsman(args: string[], files: Record<string, string> = {}) {
+function pointsman(args: string[], files: Record<string, string> = {}, input = '') {
   const directory = mkdtempSync(join(tmpdir(), 'pointsman-'));
   onTestFinished(() => rmSync(directory, { recursive: true }));
   for (const [name, content] of Object.entries(files)) {
@@ -14,7 +14,7 @@ function pointsman(args: string[], files: Record<string, string> = {}) {
     writeFileSync(join(directory, name), content);
   }
   const command = ['--import', import.meta.resolve('tsx'), `${process.cwd()}/core/cli/main.ts`, ...args];
-  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: directory, encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: directory, encoding: 'utf8', input });
   return { status, stdout, stderr };
 }
 
@@ -44,8 +44,38 @@ listeners:
   });
 });
 
+const edge = {
+  'edge.yaml': `pools: { calls: { backends: { a: tcp://127.0.0.1:7001 } } }
+listeners: { edge: { listen: tcp://127.0.0.1:5060, pool: calls, pipeline: [{ ndjson: }, { round-robin: }] } }
+`,
+};
+
+it('runs the tests of a config', () => {
+  const tests = (backend: string) =>
+    `tests: [{ name: it goes to a, listener: edge, steps: [{ send: { text: "{}\\n" }, expect: { bytes: "{${backend}}\\n" } }] }]\n`;
+  const good = pointsman(['test', 'edge.yaml', '--filter', 'to a'], {
+    ...edge,
+    'edge.test.yaml': tests('\\"backend\\":\\"a\\"'),
+  });
+  expect(good).toEqual({ status: 0, stdout: '✓ it goes to a\n\n1 test: 1 passed\n', stderr: '' });
+  const bad = pointsman(['test', 'edge.yaml', '--format', 'junit'], { ...edge, 'edge.test.yaml': tests('') });
+  expect(bad).toMatchObject({ status: 1, stderr: '' });
+  expect(bad.stdout).toContain('<testsuites name="pointsman" tests="1" failures="1" errors="0"');
+});
+
+it('explains a message that comes from standard input', () => {
+  const { status, stdout, stderr } = pointsman(['explain', 'edge.yaml', '--message', '-'], edge, '{}\n');
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(stdout).toContain('~ {{+"backend":"a"+}}\\n\n');
+});
+
 it.each([
   [['validate', 'absent.yaml'], 'pointsman: cannot read absent.yaml: no such file\n'],
+  [['explain', 'edge.yaml', '--from'], "error: option '--from <peer>' argument missing\n"],
+  [
+    ['test', 'edge.yaml', '--seed', 'x'],
+    "error: option '--seed <number>' argument 'x' is invalid. It must be a positive integer.\n",
+  ],
   [['validat', 'edge.yaml'], "error: unknown command 'validat'\n(Did you mean validate?)\n"],
 ])('exits with 2 when it could not run: %s', (args, text) => {
   expect(pointsman(args)).toEqual({ status: 2, stdout: '', stderr: text });

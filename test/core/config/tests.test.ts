@@ -150,6 +150,18 @@ describe('test files', () => {
     expect(withTestFiles([at('')])).toEqual([at('')]);
   });
 
+  it('may refer to what is not there, where nobody is going to run them', async () => {
+    const at = folder();
+    const pools = 'pools: { calls: { backends: { a: tcp://127.0.0.1:7001 } } }';
+    const listeners =
+      'listeners: { edge: { listen: tcp://127.0.0.1:5060, pool: calls, pipeline: [{ lines: }, { turns: }] } }';
+    const tests = 'tests: [{ name: it, listener: edge, steps: [{ send: { file: none.bin } }] }]';
+    writeFileSync(at('edge.yaml'), [pools, listeners, tests, ''].join('\n'));
+    const load = (options: object) => loadConfig([at('edge.yaml')], { builtins: [lines, turns], env: {}, ...options });
+    expect((await load({})).findings.map(({ message }) => message)).toEqual(['cannot read none.bin: no such file']);
+    expect(await load({ tests: 'skip' })).toMatchObject({ findings: [], tests: [] });
+  });
+
   it('say what the environment is while they run, and at no other time', async () => {
     const at = folder('edge.yaml', 'edge.test.yaml');
     writeFileSync(
@@ -161,8 +173,9 @@ listeners: { edge: { listen: tcp://127.0.0.1:5060, pool: calls, pipeline: [{ lin
     );
     writeFileSync(at('edge.test.yaml'), 'testEnv: { KEY: a secret for tests }\n');
     const paths = [at('edge.yaml'), at('edge.test.yaml')];
-    const load = async (env: Record<string, string>, forTests: boolean) => {
-      const { settings, findings } = await loadConfig(paths, { builtins: [lines, turns], env, forTests });
+    const load = async (env: Record<string, string>, isTest: boolean) => {
+      const options = { builtins: [lines, turns], env, ...(isTest && { tests: 'run' as const }) };
+      const { settings, findings } = await loadConfig(paths, options);
       return settings === undefined ? findings[0]!.message : Buffer.from(settings.keys[0]!.secret).toString();
     };
     expect(await load({}, true)).toBe('a secret for tests');
