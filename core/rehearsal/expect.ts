@@ -262,14 +262,18 @@ function tokenIn(bytes: Buffer, { messages }: Event, { settings, recorder }: Cir
   const inserted = messages.flatMap(({ answers }) =>
     answers.flatMap(({ edits }) => edits.map(({ inserted }) => inserted)),
   );
-  for (const { name } of settings.pools.flatMap(({ backends }) => backends)) {
-    const token = recorder.tokenOf(name);
-    if (token === undefined) continue;
-    const isBareName = token.text.equals(Buffer.from(name));
-    // A bare name may stand in a message by chance, so only what the balancer wrote counts.
-    if ((isBareName ? inserted : [bytes]).some((place) => place.includes(token.text))) return name;
-  }
-  return undefined;
+  const found = settings.pools
+    .flatMap(({ backends }) => backends)
+    .flatMap(({ name }) => {
+      const token = recorder.tokenOf(name);
+      if (token === undefined) return [];
+      // A bare name may stand in a message by chance, so only what the balancer wrote counts.
+      const isBareName = token.text.equals(Buffer.from(name));
+      const isThere = (isBareName ? inserted : [bytes]).some((place) => place.includes(token.text));
+      return isThere ? { name, length: token.text.length } : [];
+    });
+  // Where a name is part of another one, the longer one was written.
+  return found.toSorted((one, other) => other.length - one.length)[0]?.name;
 }
 
 /** Where `part` does not agree with the statistics. A count that is not there is 0. */

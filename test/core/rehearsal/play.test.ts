@@ -36,6 +36,22 @@ describe('passes', () => {
     { shows: 'hex', steps: '{ send: { text: "hi\\n" }, expect: { hex: "4061 2023 3120 68690A" } }' },
     { shows: 'a plain identifier', steps: '{ send: { text: "hi\\n" }, expect: { identifier: a } }' },
     { shows: 'a signed identifier', ...signed, steps: '{ send: { text: "hi\\n" }, expect: { identifier: a } }' },
+    {
+      shows: 'an identifier that peers bring back in another form',
+      more: 'plugins: [./routes.ts]',
+      files: {
+        'routes.ts': `import { definePlugin, Type } from 'pointsman';
+          export default definePlugin({ name: 'routes', summary: 'Writes.', pointsman: '^1', options: Type.Object({}),
+            apply(hooks) {
+              hooks.frame.tap('routes', (bytes, start, end) => bytes.subarray(start, end).indexOf(10) + 1 || 'more');
+              hooks.insertId.tap('routes', (message, { text }) => void message.splice(0, 0, Buffer.concat([text, Buffer.from(':')])));
+            } });`,
+      },
+      pipeline: '[{ routes: }, { turns: }]',
+      backends: 'a: tcp://127.0.0.1:1, ab: tcp://127.0.0.1:2',
+      steps: `{ send: { text: "to ab\\n" }, expect: { identifier: a, bytes: "a:to ab\\n" } },
+        { send: { text: "to a\\n" }, expect: { identifier: ab, bytes: "ab:to a\\n" } }`,
+    },
     { shows: 'no identifier', steps: '{ send: { text: "?\\n" }, expect: { identifier: false } }' },
     {
       shows: 'refused, by true, reason, reply, and its contrary',

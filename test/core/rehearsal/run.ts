@@ -9,6 +9,7 @@ export interface Example {
   /** Members of the listener besides, and of the pool, and of the config. */
   readonly listener?: string;
   readonly pool?: string;
+  readonly backends?: string;
   readonly more?: string;
   readonly pipeline?: string;
   /** Files beside the config, by name. */
@@ -21,11 +22,12 @@ function configOf({
   steps,
   listener = '',
   pool = '',
+  backends = 'a: tcp://127.0.0.1:1, b: tcp://127.0.0.1:2, c: tcp://127.0.0.1:3',
   more = '',
   pipeline = '[{ lines: }, { turns: }]',
 }: Example): string {
   return `pools:
-  calls: { ${pool} backends: { a: tcp://127.0.0.1:1, b: tcp://127.0.0.1:2, c: tcp://127.0.0.1:3 } }
+  calls: { ${pool} backends: { ${backends} } }
 listeners:
   edge: { ${listener} listen: tcp://127.0.0.1:5060, pool: calls, pipeline: ${pipeline} }
 ${more}
