@@ -58,7 +58,9 @@ program
   .addArgument(configArgument('<config...>'))
   .option('--listener <name>', 'of this listener; with a message, needed where there are several')
   .option('--message <file>', 'what it does with the messages in this file; -: standard input')
-  .option('--sample <name>', 'what it does with an example that a plugin brings along')
+  .addOption(
+    new Option('--sample <name>', 'what it does with an example that a plugin brings along').conflicts('message'),
+  )
   .option('--from <peer>', 'who sends them: client, or the name of a backend')
   .option('--client <address>', 'the IP address of the client')
   .addOption(formatOption())

@@ -102,8 +102,9 @@ class Stage {
     const rig = await Rig.start(recorded, { seed, log: keepWarnings(logged) });
     // The virtual clock begins at 0, which "since when" has for "never".
     rig.advance(1);
-    for (const backend of rig.backends) backend.take(); // what a plugin sends when a link comes up
-    return new Stage(settings, seed, rig, recorder);
+    const stage = new Stage(settings, seed, rig, recorder);
+    stage.#collect(); // a handshake on a link that is open from the beginning is no part of the first step
+    return stage;
   }
 
   stats(): ListenerStats {
@@ -117,7 +118,9 @@ class Stage {
   /** Does the step; answers what is not as expected. */
   async step(step: Step): Promise<readonly Failure[]> {
     const before = this.stats();
-    const recorded = this.#recorder.messages.length;
+    const { messages } = this.#recorder;
+    // A message whose end comes in this step is one of this step.
+    const recorded = messages.length - (messages.at(-1)?.outcome?.kind === 'incomplete' ? 1 : 0);
     let actor: Actor;
     try {
       actor = this.#do(step.action);
@@ -126,7 +129,14 @@ class Stage {
       if (!(error instanceof Impossible)) throw error;
       return [{ kind: step.action.kind, place: step.place, expected: undefined, got: error.message }];
     }
-    const event = this.#event(actor, before, recorded);
+    const event = {
+      ...actor,
+      ...this.#collect(),
+      lastClient: this.#lastClient,
+      before,
+      after: this.stats(),
+      messages: messages.slice(recorded),
+    };
     this.#events.push(event);
     return failuresOf(step.expectations, event, {
       events: this.#events,
@@ -167,7 +177,7 @@ class Stage {
   }
 
   /** Looks where bytes have arrived. */
-  #event(actor: Actor, before: ListenerStats, recorded: number): Event {
+  #collect(): Pick<Event, 'toBackends' | 'toClients'> {
     const toBackends = new Map<string, Buffer>();
     const toClients = new Map<string, Buffer>();
     for (const backend of this.#rig.backends) {
@@ -190,15 +200,7 @@ class Stage {
       toClients.set(name, bytes);
       this.#received.set(clientKey(name), bytes);
     }
-    return {
-      ...actor,
-      lastClient: this.#lastClient,
-      toBackends,
-      toClients,
-      before,
-      after: this.stats(),
-      messages: this.#recorder.messages.slice(recorded),
-    };
+    return { toBackends, toClients };
   }
 
   #client(name: string): Wire {

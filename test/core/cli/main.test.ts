@@ -71,6 +71,10 @@ it('explains a message that comes from standard input', () => {
 
 it.each([
   [['validate', 'absent.yaml'], 'pointsman: cannot read absent.yaml: no such file\n'],
+  [
+    ['explain', 'edge.yaml', '--message', 'm', '--sample', 's'],
+    "error: option '--sample <name>' cannot be used with option '--message <file>'\n",
+  ],
   [['explain', 'edge.yaml', '--from'], "error: option '--from <peer>' argument missing\n"],
   [
     ['test', 'edge.yaml', '--seed', 'x'],

@@ -52,6 +52,29 @@ describe('passes', () => {
       steps: `{ send: { text: "to ab\\n" }, expect: { identifier: a, bytes: "a:to ab\\n" } },
         { send: { text: "to a\\n" }, expect: { identifier: ab, bytes: "ab:to a\\n" } }`,
     },
+    {
+      shows: 'an identifier in a message that comes in two steps',
+      steps: '{ send: { text: "h" } }, { send: { text: "i\\n" }, expect: { bytes: "@a #1 hi\\n", identifier: a } }',
+    },
+    {
+      shows: 'a handshake that a backend answers before anything is sent',
+      more: 'plugins: [./greet.ts]',
+      files: {
+        'greet.ts': `import { definePlugin, Type } from 'pointsman';
+          export default definePlugin({ name: 'greet', summary: 'Greets.', pointsman: '^1', options: Type.Object({}),
+            apply(hooks) {
+              hooks.onLink.tap('greet', (link) => { link.send(Buffer.from('hello\\n')); link.hold(); });
+              hooks.detectId.tap({ name: 'greet', stage: -1 }, (message) => {
+                if (message.from === 'backend' && message.view().toString() === 'welcome\\n') message.source.release();
+                return undefined;
+              });
+            } });`,
+      },
+      pipeline: '[{ lines: }, { turns: }, { greet: }]',
+      steps: `{ send: { text: "hi\\n" }, expect: { bytes: "" } },
+        { reply: { from: a, text: "welcome\\n" }, expect: { backend: a, contains: "@a #1 hi\\n" } },
+        { send: { text: "hi\\n" }, expect: { bytes: "" } }`,
+    },
     { shows: 'no identifier', steps: '{ send: { text: "?\\n" }, expect: { identifier: false } }' },
     {
       shows: 'refused, by true, reason, reply, and its contrary',
