@@ -1,6 +1,5 @@
 /** The log: pino, one JSON object a line; readable lines on a terminal. */
 import { pino, symbols } from 'pino';
-import pretty from 'pino-pretty';
 import { type LogLevel, type Stream, wantsColours } from './output.ts';
 
 /** An event that repeats is logged once in that time, so that a flood of bad input is none of log lines. */
@@ -15,7 +14,7 @@ export interface LogOptions {
   readonly now?: () => number;
 }
 
-export function createLog({ level, stream, now = () => performance.now() }: LogOptions): pino.Logger {
+export async function createLog({ level, stream, now = () => performance.now() }: LogOptions): Promise<pino.Logger> {
   const repeats = new Repeats(now);
   const options: pino.LoggerOptions = {
     level,
@@ -37,7 +36,8 @@ export function createLog({ level, stream, now = () => performance.now() }: LogO
     },
   };
   if (stream.isTTY !== true) return pino(options, stream as pino.DestinationStream);
-  const format = pretty.prettyFactory({
+  const { prettyFactory } = await import('pino-pretty');
+  const format = prettyFactory({
     colorize: wantsColours(stream),
     translateTime: 'SYS:HH:MM:ss.l',
     singleLine: true,

@@ -37,7 +37,7 @@ export async function run(
     return exitCodes.findings;
   }
 
-  const log = createLog({ level: options.logLevel, stream: stdout });
+  const log = await createLog({ level: options.logLevel, stream: stdout });
   const balancer = new Balancer(settings, { runtime: nodeRuntime(), log });
   const stop = listenForStop(signals);
   try {

@@ -10,7 +10,6 @@ import { type Finding, Findings, type Path, type Stage } from './finding.ts';
 import { lint } from './lint.ts';
 import type { Locator } from './locate.ts';
 import { mergeSources, readSources } from './parse.ts';
-import { loadPlugin } from './plugins.ts';
 import { substitute } from './substitute.ts';
 import { buildTests } from './tests.ts';
 import { schemaFault, validate } from './validate.ts';
@@ -101,6 +100,7 @@ async function loadThirdParty(
   findings: Findings,
 ): Promise<void> {
   if (!Array.isArray(list)) return;
+  const { loadPlugin } = await import('./plugins.ts');
   for (const [index, specifier] of list.entries()) {
     const path = ['plugins', index];
     if (typeof specifier !== 'string' || !findings.isSound(path)) continue;

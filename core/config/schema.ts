@@ -257,10 +257,7 @@ export type Config = Static<ReturnType<typeof configSchema<typeof anyPipelineEnt
  */
 export function composeSchema(plugins: Iterable<PluginDefinition>, { open = false } = {}): object {
   const branches: Record<string, object> = {};
-  for (const { name, summary, options } of plugins) {
-    // Options the plugin does not know are mistakes, also where its schema forgets to say so; a name alone means no options.
-    branches[name] = { additionalProperties: false, description: summary, ...options, type: ['object', 'null'] };
-  }
+  for (const plugin of plugins) branches[plugin.name] = optionsSchema(plugin);
   const entry = Type.Unsafe({
     type: 'object',
     description: 'One plugin with its options.',
@@ -272,6 +269,12 @@ export function composeSchema(plugins: Iterable<PluginDefinition>, { open = fals
       : false,
   });
   return withoutRequiredDefaults(configSchema(entry)) as object;
+}
+
+/** The schema of a plugin's options, where its name stands in a pipeline. */
+export function optionsSchema({ summary, options }: PluginDefinition): object {
+  // Options the plugin does not know are mistakes, also where its schema forgets to say so; a name alone means no options.
+  return { additionalProperties: false, description: summary, ...options, type: ['object', 'null'] };
 }
 
 /** The schema as a file for editors and CI: JSON Schema draft-07, which they all know. */

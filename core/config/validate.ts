@@ -1,16 +1,30 @@
 /** Holds a config against the schema that its plugins make up, and fills in the defaults. */
-import { Ajv } from 'ajv';
+import { Ajv, type Options } from 'ajv';
 import type { PluginDefinition } from '../plugin.ts';
 import { describeErrors, type Mistake, valueAt } from './describe.ts';
-import { type Config, composeSchema } from './schema.ts';
+import { prune } from './prune.ts';
+import { type Config, composeSchema, optionsSchema } from './schema.ts';
 
-const ajv = () =>
-  new Ajv({ strict: true, allErrors: true, verbose: true, useDefaults: true, allowUnionTypes: true, logger: false });
+/** What a plugin brings is checked to be a schema when it is loaded, what comes with pointsman by the tests: not each time. */
+const options: Options = {
+  strict: true,
+  allErrors: true,
+  verbose: true,
+  useDefaults: true,
+  allowUnionTypes: true,
+  logger: false,
+  meta: false,
+  validateSchema: false,
+  code: { optimize: false }, // what is called once is not worth optimizing
+};
 
 /** Why a plugin's options schema cannot be used; undefined if it can. */
 export function schemaFault(plugin: PluginDefinition): string | undefined {
   try {
-    ajv().compile(composeSchema([plugin]));
+    new Ajv({ ...options, meta: true, validateSchema: true }).compile({
+      type: 'object',
+      properties: { options: optionsSchema(plugin) },
+    });
     return undefined;
   } catch (error) {
     return (error as Error).message;
@@ -18,16 +32,16 @@ export function schemaFault(plugin: PluginDefinition): string | undefined {
 }
 
 /** The options of a plugin, those that are missing filled in; they are not checked. */
-export function withDefaults(plugin: PluginDefinition, options: unknown): unknown {
-  const copy = structuredClone(options);
-  ajv().compile(plugin.options)(copy);
+export function withDefaults(plugin: PluginDefinition, given: unknown): unknown {
+  const copy = structuredClone(given);
+  new Ajv(options).compile(plugin.options)(copy);
   return copy;
 }
 
 /**
  * @param value the config; its defaults are filled in
  * @param written the same config as it was written: what may be shown of it
- * @param options open: pipelines may name plugins that are not among these
+ * @param open pipelines may name plugins that are not among these
  */
 export function validate(
   value: unknown,
@@ -35,8 +49,8 @@ export function validate(
   plugins: Iterable<PluginDefinition>,
   { open }: { open: boolean },
 ): { config: Config; mistakes: Mistake[] } {
-  const check = ajv().compile<Config>(composeSchema(plugins, { open }));
   giveOptions(value);
+  const check = new Ajv(options).compile<Config>(prune(composeSchema(plugins, { open }), value));
   const mistakes = check(value) ? [] : describeErrors(check.errors!, written);
   return { config: value as Config, mistakes };
 }

@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { createLog } from '../../../core/cli/log.ts';
 import { collect } from './streams.ts';
 
-function logAt(now = { ms: 0 }) {
+async function logAt(now = { ms: 0 }) {
   const { stdout } = collect();
-  const log = createLog({ level: 'info', stream: stdout, now: () => now.ms });
+  const log = await createLog({ level: 'info', stream: stdout, now: () => now.ms });
   const take = () => {
     const lines = stdout.text.split('\n').slice(0, -1);
     stdout.text = '';
@@ -19,8 +19,8 @@ function logAt(now = { ms: 0 }) {
 }
 
 describe('the log', () => {
-  it('is one JSON object a line, with what its children name', () => {
-    const { log, take } = logAt();
+  it('is one JSON object a line, with what its children name', async () => {
+    const { log, take } = await logAt();
     log.child({ listener: 'edge' }).info({ address: 'tcp://127.0.0.1:5060' }, 'listening');
     log.debug({}, 'not this');
     log.warn('plain');
@@ -30,21 +30,21 @@ describe('the log', () => {
     ]);
   });
 
-  it('says once what went wrong in a plugin', () => {
-    const { log, take } = logAt();
+  it('says once what went wrong in a plugin', async () => {
+    const { log, take } = await logAt();
     log.error({ err: new Error('[sip] frame: boom', { cause: new Error('boom') }) }, 'a plugin failed');
     expect(take()).toMatchObject([{ err: { message: '[sip] frame: boom', cause: { message: 'boom' } } }]);
   });
 
-  it('is readable on a terminal', () => {
+  it('is readable on a terminal', async () => {
     const { stdout } = collect({ isTTY: true });
-    createLog({ level: 'info', stream: stdout }).info({ listener: 'edge' }, 'listening');
+    (await createLog({ level: 'info', stream: stdout })).info({ listener: 'edge' }, 'listening');
     const text = stripVTControlCharacters(stdout.text);
     expect(text).toMatch(/^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: listening \{"listener":"edge"\}\n$/);
   });
 
-  it('tells a warning that repeats once a second, with how often it came', () => {
-    const { log, take, now } = logAt();
+  it('tells a warning that repeats once a second, with how often it came', async () => {
+    const { log, take, now } = await logAt();
     const edge = log.child({ listener: 'edge' });
     const other = log.child({ listener: 'other' });
     for (let i = 0; i < 5; i++) edge.warn({ i }, 'forged');
@@ -70,8 +70,8 @@ describe('the log', () => {
     ]);
   });
 
-  it('tells informative events every time', () => {
-    const { log, take } = logAt();
+  it('tells informative events every time', async () => {
+    const { log, take } = await logAt();
     for (let i = 0; i < 3; i++) log.info({}, 'listening');
     expect(take()).toHaveLength(3);
   });
