@@ -1,5 +1,5 @@
 /** The public API of pointsman: what plugins import. Everything else in core/ may change without notice. */
-export { default as Type, type Static } from 'typebox';
+export type { Static } from 'typebox';
 export type { AffinityTable } from './affinity.ts';
 export type { Client } from './client.ts';
 export { type ErrorCode, errorCodes, PluginError, PointsmanError } from './errors.ts';
@@ -30,3 +30,4 @@ export {
 export type { Backend, Pool } from './pool.ts';
 export type { Scan } from './scan.ts';
 export type { BackendState, Limits } from './settings.ts';
+export { default as Type } from './vendor/typebox.ts';

@@ -1,5 +1,5 @@
 /** The log: pino, one JSON object a line; readable lines on a terminal. */
-import { pino, symbols } from 'pino';
+import { pino, symbols } from '../vendor/pino.ts';
 import { type LogLevel, type Stream, wantsColours } from './output.ts';
 
 /** An event that repeats is logged once in that time, so that a flood of bad input is none of log lines. */

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** The command line. Each verb has a file of its own, loaded when it is called for. */
 import { inspect } from 'node:util';
-import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { PointsmanError } from '../errors.ts';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from '../vendor/commander.ts';
 import { exitCodes, logLevels, type Output } from './output.ts';
 import { packageVersion } from './version.ts';
 

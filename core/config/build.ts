@@ -1,7 +1,6 @@
 /** Turns a config into settings: reads addresses, loads files, fills in the defaults that the schema cannot. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { createSecureContext } from 'node:tls';
 import type { PluginDefinition } from '../plugin.ts';
 import { type Address, isWebSocket, parseAddress } from '../runtime/address.ts';
 import type {
@@ -154,7 +153,8 @@ function readPem(draft: Draft, path: Path, file: string): string {
 function tryTls({ findings }: Draft, path: Path, tls: LinkTlsSettings | ListenerTlsSettings): void {
   if (!findings.isSound(path)) return;
   try {
-    createSecureContext({ cert: tls.certificate, key: tls.key, ca: tls.ca });
+    // Not imported above, since few configs need it: it reads a megabyte of certificates.
+    process.getBuiltinModule('node:tls').createSecureContext({ cert: tls.certificate, key: tls.key, ca: tls.ca });
   } catch (error) {
     const message = `these certificates and keys cannot be used: ${(error as Error).message}`;
     findings.add(path, { stage: 'lint', message, atKey: true });

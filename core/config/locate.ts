@@ -1,5 +1,6 @@
 /** Where a value of a config stands: from the path of members that leads to it, to file, line and column. */
-import { type Document, isAlias, isMap, isPair, isScalar, isSeq, type LineCounter, type Node, type Pair } from 'yaml';
+import type { Document, LineCounter, Node, Pair } from 'yaml';
+import { isAlias, isMap, isPair, isScalar, isSeq } from '../vendor/yaml.ts';
 import type { Path } from './finding.ts';
 
 /** One config file, parsed. */

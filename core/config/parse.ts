@@ -1,8 +1,9 @@
 /** Reads config files: YAML 1.2 or JSON, several of them merged into one value, every place in it kept findable. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isMap, isScalar, LineCounter, type Node, parseDocument, visit } from 'yaml';
+import type { Node } from 'yaml';
 import { PointsmanError } from '../errors.ts';
+import { isMap, isScalar, LineCounter, parseDocument, visit } from '../vendor/yaml.ts';
 import { findIn, formatPlace, Locator, type Source } from './locate.ts';
 
 export interface Parsed {

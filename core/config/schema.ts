@@ -2,9 +2,10 @@
  * The schema of a config: the core's part here, with one branch for each plugin that a pipeline may use. It is what
  * ajv compiles, what editors read (schemas/) and what the docs are made from, so every member is described.
  */
-import Type, { type Static, type TSchema } from 'typebox';
+import type { Static, TSchema } from 'typebox';
 import type { PluginDefinition } from '../plugin.ts';
 import { defaultLimits } from '../settings.ts';
+import Type from '../vendor/typebox.ts';
 import { test } from './test-schema.ts';
 
 /** Names of pools, listeners and backends. A backend's goes over the wire, so it is plain ASCII and short. */

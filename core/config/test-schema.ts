@@ -1,5 +1,6 @@
 /** The schema of a config's `tests`: what happens, step by step, and what must follow. */
-import Type, { type TProperties } from 'typebox';
+import type { TProperties } from 'typebox';
+import Type from '../vendor/typebox.ts';
 
 const closed = { additionalProperties: false };
 const optionalText = (description: string) => Type.Optional(Type.String({ description, minLength: 1 }));

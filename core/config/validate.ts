@@ -1,6 +1,7 @@
 /** Holds a config against the schema that its plugins make up, and fills in the defaults. */
-import { Ajv, type Options } from 'ajv';
+import type { Options } from 'ajv';
 import type { PluginDefinition } from '../plugin.ts';
+import { Ajv } from '../vendor/ajv.ts';
 import { describeErrors, type Mistake, valueAt } from './describe.ts';
 import { prune } from './prune.ts';
 import { type Config, composeSchema, optionsSchema } from './schema.ts';

@@ -3,17 +3,22 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 
 /** The command line as a process of its own, away from the sources. */
-function pointsman(args: string[], files: Record<string, string> = {}, input = '') {
+function pointsman(
+  args: string[],
+  files: Record<string, string> = {},
+  { input = '', hooks = [] }: { input?: string; hooks?: readonly string[] } = {},
+) {
   const directory = mkdtempSync(join(tmpdir(), 'pointsman-'));
   onTestFinished(() => rmSync(directory, { recursive: true }));
   for (const [name, content] of Object.entries(files)) {
     mkdirSync(dirname(join(directory, name)), { recursive: true });
     writeFileSync(join(directory, name), content);
   }
-  const command = ['--import', import.meta.resolve('tsx'), `${process.cwd()}/core/cli/main.ts`, ...args];
+  const imports = [import.meta.resolve('tsx'), ...hooks].flatMap((url) => ['--import', url]);
+  const command = [...imports, `${process.cwd()}/core/cli/main.ts`, ...args];
   const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: directory, encoding: 'utf8', input });
   return { status, stdout, stderr };
 }
@@ -64,7 +69,7 @@ it('runs the tests of a config', () => {
 });
 
 it('explains a message that comes from standard input', () => {
-  const { status, stdout, stderr } = pointsman(['explain', 'edge.yaml', '--message', '-'], edge, '{}\n');
+  const { status, stdout, stderr } = pointsman(['explain', 'edge.yaml', '--message', '-'], edge, { input: '{}\n' });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   expect(stdout).toContain('~ {{+"backend":"a"+}}\\n\n');
 });
@@ -83,4 +88,42 @@ it.each([
   [['validat', 'edge.yaml'], "error: unknown command 'validat'\n(Did you mean validate?)\n"],
 ])('exits with 2 when it could not run: %s', (args, text) => {
   expect(pointsman(args)).toEqual({ status: 2, stdout: '', stderr: text });
+});
+
+describe('loads no library that it does not need', () => {
+  const module = (source: string) => `data:text/javascript,${encodeURIComponent(source)}`;
+  /** Writes what is imported by name to stderr. */
+  const tellImports = module(`
+    import { register } from 'node:module';
+    register(${JSON.stringify(
+      module(`
+        import { writeSync } from 'node:fs';
+        export function resolve(specifier, context, next) {
+          const byName = /^[a-z]/.test(specifier) && !/^(node|file|data):|^pointsman$/.test(specifier);
+          if (byName && /[/](core|plugins)[/]/.test(context.parentURL)) writeSync(2, 'import ' + specifier + '\\n');
+          return next(specifier, context);
+        }`),
+    )});`);
+  const config = (listen: string) => `pools: { calls: { backends: { a: tcp://127.0.0.1:7001 } } }
+listeners:
+  edge: { listen: "${listen}", pool: calls, pipeline: [{ ndjson: }, { round-robin: }] }
+`;
+  const checking = ['ajv', 'commander', 'tapable', 'typebox', 'yaml'];
+
+  it.each([
+    [['version'], 0, ['commander']],
+    [['validate', 'edge.yaml'], 0, checking],
+    [['run', 'edge.yaml'], 2, [...checking, 'pino']], // it cannot listen there
+  ])('for %s', (args, expected, libraries) => {
+    const { status, stderr } = pointsman(
+      args,
+      { 'edge.yaml': config('unix:/nowhere/at/all') },
+      { hooks: [tellImports] },
+    );
+    const imported = [...stderr.matchAll(/^import (.+)$/gm)].map(([, name]) => name);
+    expect({ status, imported: [...new Set(imported)].sort() }).toEqual({
+      status: expected,
+      imported: [...libraries].sort(),
+    });
+  });
 });

@@ -1,0 +1,41 @@
+/**
+ * The last step of the build: puts each library of this folder into one file. They come as hundreds of modules, and to
+ * find and read those takes several times longer than to run them. Their licences go with them. In the sources, and in
+ * tests, these files are what they look like.
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const folder = fileURLToPath(new URL('.', import.meta.url));
+
+const { metafile } = await build({
+  absWorkingDir: folder,
+  entryPoints: readdirSync(folder).filter((file) => file.endsWith('.js') && file !== 'bundle.js'),
+  outdir: folder,
+  allowOverwrite: true,
+  bundle: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  minifyWhitespace: true, // what is read stays in memory
+  metafile: true,
+  // Some are CommonJS modules that require what comes with Node.js.
+  banner: { js: "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);" },
+});
+
+const packages = new Set<string>();
+for (const file of Object.keys(metafile.inputs)) {
+  const [home] = /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(file) ?? [];
+  if (home !== undefined) packages.add(join(folder, home));
+}
+writeFileSync(join(folder, 'LICENSES.txt'), [...packages].sort().map(licenceOf).join('\n\n'));
+
+/** @throws Error if it has none, since then nobody may pass it on */
+function licenceOf(home: string): string {
+  const { name, version } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'));
+  const file = readdirSync(home).find((name) => /^licen[cs]e/i.test(name));
+  if (file === undefined) throw new Error(`${name} has no licence file`);
+  return `${name} ${version}\n\n${readFileSync(join(home, file), 'utf8').trim()}\n`;
+}
