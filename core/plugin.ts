@@ -37,6 +37,11 @@ export interface Sample {
   readonly from?: Side;
   /** Options under which it is one whole message; undefined: the defaults. */
   readonly options?: unknown;
+  /**
+   * A later message of its client, made of what the backend got: for protocols in which peers send an identifier back at
+   * another place than it came at. Undefined: that message itself.
+   */
+  echo?(forwarded: Buffer): Uint8Array;
 }
 
 /** Declares a plugin: checks its types, and lets `apply` see its options typed by their schema. */

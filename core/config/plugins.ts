@@ -32,7 +32,7 @@ export async function loadPlugin(specifier: string, configFile: string): Promise
 }
 
 /** What keeps a module's default export from being a plugin; undefined if nothing does. */
-function faultOf(plugin: unknown): string | undefined {
+export function faultOf(plugin: unknown): string | undefined {
   if (typeof plugin !== 'object' || plugin === null) return 'has no plugin as its default export';
   const { name, summary, pointsman, options, apply } = plugin as Partial<Record<keyof PluginDefinition, unknown>>;
   if (typeof name !== 'string' || !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name)) {

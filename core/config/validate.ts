@@ -39,6 +39,14 @@ export function withDefaults(plugin: PluginDefinition, given: unknown): unknown 
   return copy;
 }
 
+/** The options of a plugin, those that are missing filled in, and what is wrong with them: one sentence for each mistake. */
+export function optionFaults(plugin: PluginDefinition, options: unknown): { options: unknown; faults: string[] } {
+  const copy = structuredClone(options);
+  const check = ajv().compile({ additionalProperties: false, ...plugin.options });
+  const faults = check(copy) ? [] : describeErrors(check.errors!, options).map(({ message }) => message);
+  return { options: copy, faults };
+}
+
 /**
  * @param value the config; its defaults are filled in
  * @param written the same config as it was written: what may be shown of it

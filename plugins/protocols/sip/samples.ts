@@ -1,10 +1,30 @@
-/** Example messages of one call, as its client sends them. */
+/** Example messages of one call and what belongs to it, as its client sends them. */
 import type { Sample } from 'pointsman';
 
 const sample = (name: string, lines: readonly string[], body = ''): Sample => ({
   name,
   bytes: Buffer.from([...lines, `Content-Length: ${body.length}`, '', body].join('\r\n'), 'latin1'),
+  echo: nextInDialog,
 });
+
+/** The client's next request goes along the route that our Record-Route fields have recorded, the last of them first. */
+function nextInDialog(forwarded: Buffer): Buffer {
+  const recorded = [...forwarded.toString('latin1').matchAll(/^Record-Route: (.*)\r$/gm)].map(([, route]) => route!);
+  const lines = [
+    'BYE sip:bob@192.0.2.99 SIP/2.0',
+    via('8k1c'),
+    ...recorded.reverse().map((route) => `Route: ${route}`),
+    'Max-Forwards: 70',
+    from,
+    `${to};tag=b8`,
+    callId,
+    'CSeq: 8 BYE',
+    'Content-Length: 0',
+    '',
+    '',
+  ];
+  return Buffer.from(lines.join('\r\n'), 'latin1');
+}
 
 const via = (branch: string) => `Via: SIP/2.0/TCP 192.0.2.10:5060;branch=z9hG4bK${branch};rport`;
 const from = 'From: "Alice" <sip:alice@example.org>;tag=a73k';

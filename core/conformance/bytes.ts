@@ -1,0 +1,8 @@
+/** Bytes for people: as text, which most of them are; what is none escaped. */
+export function show(bytes: Uint8Array, most = 60): string {
+  const text = JSON.stringify(Buffer.from(bytes.subarray(0, most)).toString('latin1')).replaceAll(
+    /[\x7f-\xff]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16)}`,
+  );
+  return bytes.length > most ? `${text}… (${bytes.length} bytes)` : text;
+}

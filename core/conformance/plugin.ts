@@ -1,0 +1,236 @@
+/** What every plugin must do: describe itself, open nothing, share nothing, and let go of clients that have gone. */
+import { fail } from 'node:assert';
+import { createHook } from 'node:async_hooks';
+import { dryServices } from '../compose.ts';
+import { faultOf } from '../config/plugins.ts';
+import { optionFaults, schemaFault } from '../config/validate.ts';
+import { VirtualRuntime } from '../runtime/virtual.ts';
+import { show } from './bytes.ts';
+import type { Rig, Wire } from './rig.ts';
+import { collectGarbage } from './runaway.ts';
+import { applyAlone, type Case, rigFor, type Setting, type Subject } from './subject.ts';
+
+/** Clients that come and go. */
+const visitors = 40;
+/** Whoever handled the last message may still hold it. */
+const remembered = 3;
+const lettersInSummary = 200;
+
+export const pluginCases: readonly Case[] = [
+  {
+    name: 'plugin: its definition is well-formed',
+    applies: always,
+    run({ plugin }) {
+      const fault = faultOf(plugin);
+      if (fault !== undefined) fail(`the plugin ${fault}`);
+      const { summary } = plugin;
+      if (!/^\S.*[.]$/.test(summary) || /[.!?]\s+\p{Lu}/u.test(summary) || summary.length > lettersInSummary) {
+        fail(`the summary is to be one sentence of up to ${lettersInSummary} letters, not ${JSON.stringify(summary)}`);
+      }
+    },
+  },
+  {
+    name: 'plugin: its options schema is strict and describes every option',
+    applies: always,
+    run({ plugin }) {
+      const fault = schemaFault(plugin);
+      if (fault !== undefined) fail(`the options schema is not valid: ${fault}`);
+      const silent = undescribed(plugin.options, '');
+      if (silent.length > 0) fail(`these options have no description: ${silent.join(', ')}`);
+    },
+  },
+  {
+    name: 'plugin: its defaults, and the options of its samples, are valid and can be applied',
+    applies: always,
+    run({ plugin, samples, options }) {
+      const fault = schemaFault(plugin);
+      if (fault !== undefined) fail(`nobody can tell, as the options schema is not valid: ${fault}`);
+      const sets = samples.map(({ name, options: own }) => [`the options of the sample "${name}"`, own ?? options]);
+      if (samples.length === 0) sets.push(['the defaults', options]);
+      for (const [what, given] of sets) {
+        const { options: complete, faults } = optionFaults(plugin, given);
+        if (faults.length > 0) fail(`${what} are not valid: ${faults.join('; ')}`);
+        try {
+          applyAlone({ plugin, options: complete });
+        } catch (error) {
+          fail(`${what} cannot be applied: ${(error as Error).message}`);
+        }
+      }
+    },
+  },
+  {
+    name: 'plugin: apply opens nothing',
+    applies: isApplied,
+    run({ settings }) {
+      for (const { use } of settings) {
+        const opened: string[] = [];
+        let answer: unknown;
+        const runtime = new VirtualRuntime();
+        const watched = {
+          ...use,
+          plugin: {
+            ...use.plugin,
+            apply(...args: Parameters<typeof use.plugin.apply>): void {
+              const watch = createHook({ init: (_id, type) => void (type !== 'PROMISE' && opened.push(type)) });
+              watch.enable();
+              try {
+                answer = use.plugin.apply(...args);
+              } finally {
+                watch.disable();
+              }
+            },
+          },
+        };
+        applyAlone(watched, { ...dryServices([]), runtime });
+        if (typeof (answer as { then?: unknown } | undefined)?.then === 'function') fail('apply answered a promise');
+        if (runtime.timers > 0) fail('apply set a timer with clock.after: do that in scope.onStart');
+        if (opened.length > 0) fail(`apply opened ${opened.join(', ')}: do that in scope.onStart`);
+      }
+    },
+  },
+  {
+    name: 'plugin: instances share nothing',
+    applies: isApplied,
+    async run(subject) {
+      for (const setting of subject.settings) {
+        const [alone, one, other] = await Promise.all([1, 2, 3].map(() => Play.open(subject, setting)));
+        while (alone!.step());
+        // One in the middle of a message while the other one is at work.
+        for (let more = true; more; ) {
+          more = one!.step();
+          if (more) other!.step();
+        }
+        for (const beside of [one!, other!]) {
+          const difference = beside.log.findIndex((entry, index) => entry !== alone!.log[index]);
+          if (difference < 0 && beside.log.length === alone!.log.length) continue;
+          fail(
+            `an instance that is not alone does otherwise: ${beside.log.at(difference) ?? 'less'}, alone: ` +
+              `${alone!.log.at(difference) ?? 'more'}. Keep state in apply or in scope.perClient, and take time and ` +
+              'random numbers from scope.clock',
+          );
+        }
+      }
+    },
+  },
+  {
+    name: 'plugin: no tap throws, or answers a promise where none is allowed',
+    applies: isApplied,
+    async run(subject) {
+      for (const setting of subject.settings) {
+        const play = await Play.open(subject, setting);
+        while (play.step());
+        await play.finish();
+      }
+    },
+  },
+  {
+    name: 'plugin: what it keeps for a client goes with the client',
+    applies: isApplied,
+    async run(subject) {
+      for (const setting of subject.settings) {
+        const rig = await rigFor(setting, { answers: !setting.taps.has('frame') });
+        const clients: WeakRef<object>[] = [];
+        for (let count = 0; count < visitors; count++) clients.push(await visit(rig, setting));
+        rig.forget();
+        rig.runtime.advance(4_000_000); // longer than anything may be remembered
+        await collectGarbage();
+        const kept = clients.filter((client) => client.deref() !== undefined).length;
+        if (kept > remembered) {
+          fail(
+            `${kept} of ${visitors} clients that have gone are still kept: use scope.perClient, or tap onDisconnect`,
+          );
+        }
+      }
+    },
+  },
+];
+
+function always(): boolean {
+  return true;
+}
+
+function isApplied({ settings }: Subject): boolean {
+  return settings.length > 0;
+}
+
+/** The paths of the options that a schema says nothing about. */
+function undescribed(schema: unknown, path: string): string[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  const { properties, items, anyOf, additionalProperties } = schema as Record<string, unknown>;
+  const members = Object.entries((properties ?? {}) as Record<string, { description?: unknown }>);
+  return [
+    ...members.flatMap(([name, member]) => {
+      const at = path === '' ? name : `${path}.${name}`;
+      return [...(typeof member.description === 'string' ? [] : [at]), ...undescribed(member, at)];
+    }),
+    ...undescribed(items, `${path}[]`),
+    ...undescribed(additionalProperties, `${path}.*`),
+    ...(Array.isArray(anyOf) ? anyOf.flatMap((branch) => undescribed(branch, path)) : []),
+  ];
+}
+
+/** What a client sends: the samples, or lines if it is not the plugin that frames. */
+function script(setting: Setting): readonly Uint8Array[] {
+  if (!setting.taps.has('frame')) return Array.from({ length: 30 }, (_, index) => Buffer.from(`message ${index}\n`));
+  return setting.samples.filter(({ from }) => from !== 'backend').map(({ bytes }) => bytes);
+}
+
+/** One client and its messages, each sent in two halves, and a log of all that came of them. */
+class Play {
+  readonly log: string[] = [];
+  readonly #subject: Subject;
+  readonly #rig: Rig;
+  readonly #wire: Wire;
+  readonly #pieces: readonly Uint8Array[];
+  #next = 0;
+
+  static async open(subject: Subject, setting: Setting): Promise<Play> {
+    const rig = await rigFor(setting, { answers: !setting.taps.has('frame') });
+    return new Play(subject, setting, rig, await rig.client());
+  }
+
+  constructor(subject: Subject, setting: Setting, rig: Rig, wire: Wire) {
+    this.#subject = subject;
+    this.#rig = rig;
+    this.#wire = wire;
+    this.#pieces = script(setting).flatMap((bytes) => {
+      const half = Math.ceil(bytes.length / 2);
+      return [bytes.subarray(0, half), bytes.subarray(half)];
+    });
+  }
+
+  /** Sends the next piece; false: there is none. */
+  step(): boolean {
+    const piece = this.#pieces[this.#next++];
+    if (piece === undefined) return false;
+    this.#rig.doing = show(piece);
+    this.#rig.within(this.#subject.patienceMs, () => this.#wire.send(piece));
+    for (const { bytes, to, sent, refusal } of this.#rig.take()) {
+      const what =
+        to === undefined ? `refused for ${refusal?.reason}` : `sent to ${'name' in to ? to.name : 'a client'}`;
+      this.log.push(`${show(bytes)} ${what}${sent === undefined ? '' : ` as ${sent.toString('latin1')}`}`);
+    }
+    const answer = this.#wire.take();
+    if (answer.length > 0) this.log.push(`answered with ${answer.toString('latin1')}`);
+    return true;
+  }
+
+  /** The client leaves, and the balancer stops. */
+  async finish(): Promise<void> {
+    this.#rig.doing = 'when the client has left';
+    this.#wire.close();
+    this.#rig.check();
+    this.#rig.doing = 'when the balancer has stopped';
+    await this.#rig.stop();
+    this.#rig.check();
+  }
+}
+
+/** A client sends all there is, and leaves. */
+async function visit(rig: Rig, setting: Setting): Promise<WeakRef<object>> {
+  const wire = await rig.client();
+  for (const bytes of script(setting)) wire.send(bytes);
+  const client = new WeakRef(wire.peer.socket.handler);
+  wire.close();
+  return client;
+}
