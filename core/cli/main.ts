@@ -89,6 +89,18 @@ program
   });
 
 program
+  .command('conform')
+  .description('prove a plugin: run the conformance kit on it, and measure it')
+  .argument('<plugin>', 'a file or a package whose default export is a plugin, or the name of one that comes along')
+  .addOption(formatOption())
+  .addOption(new Option('--options <json>', 'the options where a sample has none').argParser(json))
+  .addOption(new Option('--except <case>', 'leave out a case (repeatable)').argParser(collected))
+  .action(async (plugin, options) => {
+    const { conform } = await import('./conform.ts');
+    finish(await conform(plugin, options, output));
+  });
+
+program
   .command('demo')
   .description('show it at work: embedded backends, a balancer and clients on loopback ports')
   .addOption(new Option('--messages <count>', 'end after that many messages').argParser(positive))
@@ -109,6 +121,19 @@ program
 function positive(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('It must be a positive integer.');
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new InvalidArgumentError('It must be JSON.');
+  }
+}
+
+/** For options that can be given several times. */
+function collected(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
 }
 
 /** Sets the exit code; what a plugin has left open does not keep the process. */
