@@ -3,7 +3,7 @@
 import { inspect } from 'node:util';
 import { PointsmanError } from '../errors.ts';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from '../vendor/commander.ts';
-import { exitCodes, logLevels, type Output } from './output.ts';
+import { exitCodes, logLevels, type Output, pluginKinds } from './output.ts';
 import { packageVersion } from './version.ts';
 
 const output: Output = process;
@@ -98,6 +98,19 @@ program
   .action(async (plugin, options) => {
     const { conform } = await import('./conform.ts');
     finish(await conform(plugin, options, output));
+  });
+
+program
+  .command('create')
+  .description('begin something of your own')
+  .command('plugin')
+  .description('begin a package with a plugin that works, its tests, and a config that uses it')
+  .argument('<name>', 'as configs will name it: lower-case words joined by "-"')
+  .addOption(new Option('--kind <kind>', 'what it does').choices(pluginKinds).default('protocol'))
+  .option('--directory <path>', 'where to (default: pointsman-plugin-NAME)')
+  .action(async (name, options) => {
+    const { createPlugin } = await import('./create.ts');
+    finish(createPlugin(name, options, output));
   });
 
 program

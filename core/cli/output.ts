@@ -24,3 +24,7 @@ export const counted = (count: number, noun: string) => `${count} ${noun}${count
 
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
+
+/** What `create plugin` can make. */
+export const pluginKinds = ['protocol', 'strategy', 'observer'] as const;
+export type PluginKind = (typeof pluginKinds)[number];
