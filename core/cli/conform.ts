@@ -1,5 +1,5 @@
 /** `pointsman conform`: proves a plugin by the conformance kit, and measures it. */
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { builtinPlugins } from '../config/builtins.ts';
 import { loadPlugin } from '../config/plugins.ts';
@@ -58,9 +58,9 @@ async function find(specifier: string): Promise<PluginDefinition> {
   const builtin = builtinPlugins.find(({ name }) => name === specifier);
   if (builtin !== undefined) return builtin as unknown as PluginDefinition;
   const here = resolve('any');
-  const path = existsSync(specifier) ? `./${relative('.', specifier)}` : specifier;
+  const isFile = statSync(specifier, { throwIfNoEntry: false })?.isFile();
   try {
-    return await loadPlugin(path, here);
+    return await loadPlugin(isFile ? `./${relative('.', specifier)}` : specifier, here);
   } catch (error) {
     throw new PointsmanError('POINTSMAN_CONFIG', (error as Error).message, { cause: error });
   }

@@ -70,17 +70,22 @@ export const lines = definePlugin({
   },
 });
 
-/** A strategy that does as the rig says. */
-export function chooser(rig: Rig): PluginDefinition {
+/**
+ * A strategy that does as the rig says.
+ * @param insists where the rig says nothing, it chooses the first one; else it leaves that to the plugin under test
+ */
+export function chooser(rig: Rig, { insists }: { insists: boolean }): PluginDefinition {
+  const name = 'conformance-chooser';
   return definePlugin({
-    name: 'conformance-chooser',
+    name,
     summary,
     pointsman: '^1',
     options: noOptions,
     apply(hooks) {
-      hooks.chooseBackend.tap('chooser', (_message, { available }) =>
-        rig.chosen === undefined ? available[0] : available.find(({ name }) => name === rig.chosen),
-      );
+      hooks.chooseBackend.tap(name, (_message, { available }) => {
+        if (rig.chosen === undefined) return insists ? available[0] : undefined;
+        return available.find(({ name }) => name === rig.chosen);
+      });
     },
   });
 }

@@ -1,11 +1,11 @@
 /** What every plugin must do: describe itself, open nothing, share nothing, and let go of clients that have gone. */
 import { fail } from 'node:assert';
-import { createHook } from 'node:async_hooks';
 import { dryServices } from '../compose.ts';
 import { faultOf } from '../config/plugins.ts';
 import { optionFaults, schemaFault } from '../config/validate.ts';
 import { VirtualRuntime } from '../runtime/virtual.ts';
 import { show } from './bytes.ts';
+import { openedBy } from './opened.ts';
 import type { Rig, Wire } from './rig.ts';
 import { collectGarbage } from './runaway.ts';
 import { applyAlone, type Case, rigFor, type Setting, type Subject } from './subject.ts';
@@ -63,28 +63,18 @@ export const pluginCases: readonly Case[] = [
     applies: isApplied,
     run({ settings }) {
       for (const { use } of settings) {
-        const opened: string[] = [];
-        let answer: unknown;
         const runtime = new VirtualRuntime();
-        const watched = {
-          ...use,
-          plugin: {
-            ...use.plugin,
-            apply(...args: Parameters<typeof use.plugin.apply>): void {
-              const watch = createHook({ init: (_id, type) => void (type !== 'PROMISE' && opened.push(type)) });
-              watch.enable();
-              try {
-                answer = use.plugin.apply(...args);
-              } finally {
-                watch.disable();
-              }
-            },
-          },
+        let answer: unknown;
+        let opened: readonly string[] = [];
+        const apply = (...args: Parameters<typeof use.plugin.apply>): void => {
+          opened = openedBy(() => {
+            answer = use.plugin.apply(...args);
+          });
         };
-        applyAlone(watched, { ...dryServices([]), runtime });
+        applyAlone({ ...use, plugin: { ...use.plugin, apply } }, { ...dryServices([]), runtime });
         if (typeof (answer as { then?: unknown } | undefined)?.then === 'function') fail('apply answered a promise');
         if (runtime.timers > 0) fail('apply set a timer with clock.after: do that in scope.onStart');
-        if (opened.length > 0) fail(`apply opened ${opened.join(', ')}: do that in scope.onStart`);
+        if (opened.length > 0) fail(`apply used ${[...new Set(opened)].join(', ')}: do that in scope.onStart`);
       }
     },
   },

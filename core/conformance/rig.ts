@@ -72,9 +72,12 @@ export function settingsOf(options: RigOptions, rig: Rig): Settings {
     keepaliveSeconds: 0,
     queueBytes: 4_194_304,
   };
-  const pipeline = [{ plugin: witness(rig), options: {} }, use];
-  if (!frames) pipeline.splice(1, 0, { plugin: lines, options: {} });
-  if (!chooses) pipeline.push({ plugin: chooser(rig), options: {} });
+  const pipeline = [
+    { plugin: witness(rig), options: {} },
+    { plugin: chooser(rig, { insists: !chooses }), options: {} },
+    ...(frames ? [] : [{ plugin: lines, options: {} }]),
+    use,
+  ];
   return {
     keys: mode === 'plain' ? [] : [key],
     pools: [pool],
@@ -89,7 +92,7 @@ export class Rig {
   doing = '';
   /** The messages since the last `take`, in the order in which they came. */
   seen: Seen[] = [];
-  /** The name of the backend that gets what names none, where the plugin is no strategy; undefined: the first one. */
+  /** The name of the backend that gets what names none; undefined: as the plugin chooses, or the first one if it is no strategy. */
   chosen: string | undefined;
   /** What the witness answers in `detectId`, before the plugin is asked. */
   refusal: Refusal | undefined;

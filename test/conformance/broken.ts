@@ -1,4 +1,6 @@
 /** Plugins that do one thing wrong each, for the conformance kit to catch: a sound protocol and a sound strategy, with a flaw. */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import {
   type Backend,
   type Client,
@@ -184,6 +186,20 @@ export const flaws: readonly Flaw[] = [
   {
     what: 'sets a timer of the scope in apply',
     plugin: protocol({ apply: (_hooks, { clock }) => void clock.after(1, () => {}) }),
+    caught: [opensNothing],
+  },
+  {
+    what: 'reads a file in apply',
+    plugin: protocol({ apply: () => void readFileSync(import.meta.filename) }),
+    caught: [opensNothing],
+  },
+  {
+    what: 'listens in apply',
+    plugin: protocol({
+      apply() {
+        const server = createServer().listen(0, '127.0.0.1', () => server.close());
+      },
+    }),
     caught: [opensNothing],
   },
   { what: 'has an async apply', plugin: protocol({ apply: async () => {} }), caught: [opensNothing] },
