@@ -40,10 +40,10 @@ export function withDefaults(plugin: PluginDefinition, given: unknown): unknown 
 }
 
 /** The options of a plugin, those that are missing filled in, and what is wrong with them: one sentence for each mistake. */
-export function optionFaults(plugin: PluginDefinition, options: unknown): { options: unknown; faults: string[] } {
-  const copy = structuredClone(options);
-  const check = ajv().compile({ additionalProperties: false, ...plugin.options });
-  const faults = check(copy) ? [] : describeErrors(check.errors!, options).map(({ message }) => message);
+export function optionFaults(plugin: PluginDefinition, given: unknown): { options: unknown; faults: string[] } {
+  const copy = structuredClone(given);
+  const check = new Ajv(options).compile({ additionalProperties: false, ...plugin.options });
+  const faults = check(copy) ? [] : describeErrors(check.errors!, given).map(({ message }) => message);
   return { options: copy, faults };
 }
 

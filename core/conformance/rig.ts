@@ -12,8 +12,8 @@ import type { Backend } from '../pool.ts';
 import { type Address, formatAddress } from '../runtime/address.ts';
 import { type VirtualPeer, VirtualRuntime } from '../runtime/virtual.ts';
 import { defaultLimits, type IdentifierMode, type Limits, type PluginUse, type Settings } from '../settings.ts';
-import { chooser, lines, witness } from './helpers.ts';
 import { within } from './runaway.ts';
+import { chooser, lines, witness } from './stand-ins.ts';
 
 export interface BackendChoice {
   readonly name: string;
@@ -60,9 +60,11 @@ const listen: Address = { transport: 'tcp', host: '192.0.2.1', port: 5060, path:
 const addressOf = (index: number): Address => ({ transport: 'tcp', host: '10.0.0.1', port: 7001 + index, path: '' });
 const threeBackends: readonly BackendChoice[] = ['a', 'b', 'c'].map((name, index) => ({ name, number: index + 1 }));
 
-/** What the rig makes a balancer of; `rig` looks on and chooses. */
-export function settingsOf(options: RigOptions, rig: Rig): Settings {
-  const { use, frames, chooses, mode = 'plain', backends = threeBackends, links } = options;
+/** A balancer with one listener and one pool. */
+export function settingsWith(
+  pipeline: readonly PluginUse[],
+  { mode = 'plain', backends = threeBackends, links }: Pick<RigOptions, 'mode' | 'backends' | 'links'> = {},
+): Settings {
   const pool = {
     name: 'pool',
     backends: backends.map(({ name, weight = 1, number }, i) => ({ name, weight, number, address: addressOf(i) })),
@@ -72,12 +74,6 @@ export function settingsOf(options: RigOptions, rig: Rig): Settings {
     keepaliveSeconds: 0,
     queueBytes: 4_194_304,
   };
-  const pipeline = [
-    { plugin: witness(rig), options: {} },
-    { plugin: chooser(rig, { insists: !chooses }), options: {} },
-    ...(frames ? [] : [{ plugin: lines, options: {} }]),
-    use,
-  ];
   return {
     keys: mode === 'plain' ? [] : [key],
     pools: [pool],
@@ -117,7 +113,14 @@ export class Rig {
   /** @throws PluginError if the plugin cannot be applied */
   constructor(options: RigOptions, runtime: VirtualRuntime) {
     this.runtime = runtime;
-    const settings = settingsOf(options, this);
+    const { use, frames, chooses } = options;
+    const pipeline = [
+      { plugin: witness(this), options: {} },
+      { plugin: chooser(this, { insists: !chooses }), options: {} },
+      ...(frames ? [] : [{ plugin: lines, options: {} }]),
+      use,
+    ];
+    const settings = settingsWith(pipeline, options);
     for (const { address } of settings.pools[0]!.backends) {
       runtime.servers.set(formatAddress(address), (peer) => {
         this.#newestLink = peer;

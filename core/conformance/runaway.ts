@@ -1,25 +1,25 @@
 /** What JavaScript offers against code that does not come back, or does not give back. */
 import { fail } from 'node:assert';
 import { setFlagsFromString } from 'node:v8';
-import { runInNewContext, Script } from 'node:vm';
+import { createContext, runInNewContext, Script } from 'node:vm';
 
-const work = Symbol.for('pointsman conformance: work');
-const script = new Script('globalThis[Symbol.for("pointsman conformance: work")]()');
+const place: { work?: (() => unknown) | undefined } = {};
+const context = createContext(place);
+const script = new Script('work()');
 
 /**
  * Runs `body`, and fails where that does not end.
  * @param doing what was going on when it was cut short: the end of a sentence
  */
 export function within<Result>(milliseconds: number, doing: () => string, body: () => Result): Result {
-  const place = globalThis as { [work]?: (() => Result) | undefined };
-  place[work] = body;
+  place.work = body;
   try {
-    return script.runInThisContext({ timeout: milliseconds }) as Result;
+    return script.runInContext(context, { timeout: milliseconds }) as Result;
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
     fail(`${doing()}: did not come back within ${milliseconds / 1000} s`);
   } finally {
-    place[work] = undefined;
+    place.work = undefined;
   }
 }
 

@@ -5,7 +5,7 @@ import type { HookName } from '../hooks.ts';
 import type { PluginDefinition, ProtocolFacts, Sample } from '../plugin.ts';
 import { Pool } from '../pool.ts';
 import type { PluginUse } from '../settings.ts';
-import { Rig, type RigOptions, settingsOf } from './rig.ts';
+import { Rig, type RigOptions, settingsWith } from './rig.ts';
 
 /** The samples that go with one set of options. */
 export interface Setting {
@@ -66,8 +66,8 @@ function settle(plugin: PluginDefinition, options: unknown, samples: readonly Sa
  * @throws PluginError if it cannot be applied
  */
 export function applyAlone(use: PluginUse, services = dryServices([])) {
-  const settings = settingsOf({ use, frames: true, chooses: true }, {} as Rig);
-  return composePipeline({ ...settings.listeners[0]!, pipeline: [use] }, new Pool(settings.pools[0]!), services);
+  const { listeners, pools } = settingsWith([use]);
+  return composePipeline(listeners[0]!, new Pool(pools[0]!), services);
 }
 
 /** A rig for the samples of one set of options. */

@@ -9,9 +9,9 @@
  *     conformance({ plugin: acme, test });
  */
 import type { PluginDefinition, Sample } from '../plugin.ts';
+import { everyPluginCases } from './every-plugin.ts';
 import { framingCases } from './framing.ts';
 import { identifierCases } from './identifiers.ts';
-import { pluginCases } from './plugin.ts';
 import { refusalCases } from './refusals.ts';
 import { strategyCases } from './strategies.ts';
 import { type Case, examine } from './subject.ts';
@@ -36,7 +36,13 @@ export interface ConformanceCase {
   run(): Promise<void>;
 }
 
-const cases: readonly Case[] = [...pluginCases, ...framingCases, ...identifierCases, ...refusalCases, ...strategyCases];
+const cases: readonly Case[] = [
+  ...everyPluginCases,
+  ...framingCases,
+  ...identifierCases,
+  ...refusalCases,
+  ...strategyCases,
+];
 
 /**
  * Hands the cases that apply to the plugin to a test runner: `test` of node:test, `it` of vitest or jest, …

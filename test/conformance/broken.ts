@@ -26,7 +26,7 @@ export interface Flaw {
 
 const summary = 'Has a flaw.';
 const samples: readonly Sample[] = [
-  { name: 'a text', bytes: Buffer.from('hello, world\n') },
+  { name: 'a text', bytes: Buffer.from('hello, whole wide world\n') },
   { name: 'a text for a', bytes: Buffer.from('@a hello\n') },
 ];
 const tooHigh = refusal('not-ascii');
@@ -107,8 +107,9 @@ function hashOf(bytes: Uint8Array): number {
   return hash.low >>> 0;
 }
 
-/** Keeps turns outside of `apply`, which all instances then share. */
+/** What stands outside of `apply` is shared by all instances. */
 let sharedTurn = 0;
+let sharedSearch = 0;
 
 /** A length in four bytes, then so many bytes. */
 const lengthSample = { name: 'five letters', bytes: Buffer.from('\0\0\0\x05hello') };
@@ -206,6 +207,19 @@ export const flaws: readonly Flaw[] = [
   {
     what: 'keeps its turn outside of apply',
     plugin: strategy(() => (_message, pool) => weighted(pool.available, sharedTurn++)),
+    caught: [sharesNothing],
+  },
+  {
+    what: 'remembers outside of apply how far it has searched',
+    plugin: protocol({
+      taps: () => ({
+        frame(bytes, start, end) {
+          const at = bytes.subarray(start, end).indexOf('\n', sharedSearch);
+          sharedSearch = at < 0 ? end - start : 0;
+          return at < 0 ? 'more' : at + 1;
+        },
+      }),
+    }),
     caught: [sharesNothing],
   },
   {

@@ -1,7 +1,8 @@
 /** The kit's own plugins: one that looks on, and those that stand in for what the plugin under test is not. */
-import Type from 'typebox';
+
 import { refusal } from '../outcome.ts';
 import { definePlugin, type PluginDefinition } from '../plugin.ts';
+import Type from '../vendor/typebox.ts';
 import type { Rig, Seen } from './rig.ts';
 
 const noOptions = Type.Object({});

@@ -16,7 +16,7 @@ const visitors = 40;
 const remembered = 3;
 const lettersInSummary = 200;
 
-export const pluginCases: readonly Case[] = [
+export const everyPluginCases: readonly Case[] = [
   {
     name: 'plugin: its definition is well-formed',
     applies: always,
@@ -83,22 +83,16 @@ export const pluginCases: readonly Case[] = [
     applies: isApplied,
     async run(subject) {
       for (const setting of subject.settings) {
-        const [alone, one, other] = await Promise.all([1, 2, 3].map(() => Play.open(subject, setting)));
-        while (alone!.step());
-        // One in the middle of a message while the other one is at work.
+        const [alone, one] = [await Play.inHalves(subject, setting), await Play.inHalves(subject, setting)];
+        const [otherAlone, other] = [await Play.reversed(subject, setting), await Play.reversed(subject, setting)];
+        for (const play of [alone, otherAlone]) while (play.step());
+        // One is always in the middle of a message when the other one gets a whole one.
+        one.step();
         for (let more = true; more; ) {
-          more = one!.step();
-          if (more) other!.step();
+          more = [other, one, one].map((play) => play.step()).includes(true);
         }
-        for (const beside of [one!, other!]) {
-          const difference = beside.log.findIndex((entry, index) => entry !== alone!.log[index]);
-          if (difference < 0 && beside.log.length === alone!.log.length) continue;
-          fail(
-            `an instance that is not alone does otherwise: ${beside.log.at(difference) ?? 'less'}, alone: ` +
-              `${alone!.log.at(difference) ?? 'more'}. Keep state in apply or in scope.perClient, and take time and ` +
-              'random numbers from scope.clock',
-          );
-        }
+        expectSame(one, alone);
+        expectSame(other, otherAlone);
       }
     },
   },
@@ -107,7 +101,7 @@ export const pluginCases: readonly Case[] = [
     applies: isApplied,
     async run(subject) {
       for (const setting of subject.settings) {
-        const play = await Play.open(subject, setting);
+        const play = await Play.inHalves(subject, setting);
         while (play.step());
         await play.finish();
       }
@@ -165,7 +159,7 @@ function script(setting: Setting): readonly Uint8Array[] {
   return setting.samples.filter(({ from }) => from !== 'backend').map(({ bytes }) => bytes);
 }
 
-/** One client and its messages, each sent in two halves, and a log of all that came of them. */
+/** One client and what it sends, and a log of all that came of it. */
 class Play {
   readonly log: string[] = [];
   readonly #subject: Subject;
@@ -174,19 +168,30 @@ class Play {
   readonly #pieces: readonly Uint8Array[];
   #next = 0;
 
-  static async open(subject: Subject, setting: Setting): Promise<Play> {
-    const rig = await rigFor(setting, { answers: !setting.taps.has('frame') });
-    return new Play(subject, setting, rig, await rig.client());
-  }
-
-  constructor(subject: Subject, setting: Setting, rig: Rig, wire: Wire) {
-    this.#subject = subject;
-    this.#rig = rig;
-    this.#wire = wire;
-    this.#pieces = script(setting).flatMap((bytes) => {
+  /** Each message in two pieces. */
+  static inHalves(subject: Subject, setting: Setting): Promise<Play> {
+    const pieces = script(setting).flatMap((bytes) => {
       const half = Math.ceil(bytes.length / 2);
       return [bytes.subarray(0, half), bytes.subarray(half)];
     });
+    return Play.#with(subject, setting, pieces);
+  }
+
+  /** Each message in one piece, the last one first. */
+  static reversed(subject: Subject, setting: Setting): Promise<Play> {
+    return Play.#with(subject, setting, script(setting).toReversed());
+  }
+
+  static async #with(subject: Subject, setting: Setting, pieces: readonly Uint8Array[]): Promise<Play> {
+    const rig = await rigFor(setting, { answers: !setting.taps.has('frame') });
+    return new Play(subject, pieces, rig, await rig.client());
+  }
+
+  constructor(subject: Subject, pieces: readonly Uint8Array[], rig: Rig, wire: Wire) {
+    this.#subject = subject;
+    this.#pieces = pieces;
+    this.#rig = rig;
+    this.#wire = wire;
   }
 
   /** Sends the next piece; false: there is none. */
@@ -195,13 +200,15 @@ class Play {
     if (piece === undefined) return false;
     this.#rig.doing = show(piece);
     this.#rig.within(this.#subject.patienceMs, () => this.#wire.send(piece));
+    // With the number of the piece, since to come later is a difference as well.
+    const note = (text: string) => void this.log.push(`after piece ${this.#next}, ${text}`);
     for (const { bytes, to, sent, refusal } of this.#rig.take()) {
-      const what =
+      const fate =
         to === undefined ? `refused for ${refusal?.reason}` : `sent to ${'name' in to ? to.name : 'a client'}`;
-      this.log.push(`${show(bytes)} ${what}${sent === undefined ? '' : ` as ${sent.toString('latin1')}`}`);
+      note(`${show(bytes)} was ${fate}${sent === undefined ? '' : ` as ${show(sent, sent.length)}`}`);
     }
     const answer = this.#wire.take();
-    if (answer.length > 0) this.log.push(`answered with ${answer.toString('latin1')}`);
+    if (answer.length > 0) note(`the client got ${show(answer, answer.length)}`);
     return true;
   }
 
@@ -214,6 +221,16 @@ class Play {
     await this.#rig.stop();
     this.#rig.check();
   }
+}
+
+function expectSame(beside: Play, alone: Play): void {
+  const difference = beside.log.findIndex((entry, index) => entry !== alone.log[index]);
+  if (difference < 0 && beside.log.length === alone.log.length) return;
+  const place = difference < 0 ? beside.log.length : difference;
+  fail(
+    `beside another instance: ${beside.log[place] ?? 'nothing more'}; alone: ${alone.log[place] ?? 'nothing more'}. ` +
+      'Keep state within apply or in scope.perClient, and take time and random numbers from scope.clock',
+  );
 }
 
 /** A client sends all there is, and leaves. */
