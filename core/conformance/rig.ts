@@ -32,6 +32,8 @@ export interface RigOptions {
   readonly mode?: IdentifierMode | undefined;
   /** Undefined: a, b and c with numbers 1, 2 and 3. */
   readonly backends?: readonly BackendChoice[] | undefined;
+  /** What becomes of messages is not recorded. */
+  readonly unwatched?: boolean;
   /** Backends answer messages of the kit's own protocol. */
   readonly answers?: boolean;
   /** Undefined: as the protocol allows. */
@@ -113,9 +115,9 @@ export class Rig {
   /** @throws PluginError if the plugin cannot be applied */
   constructor(options: RigOptions, runtime: VirtualRuntime) {
     this.runtime = runtime;
-    const { use, frames, chooses } = options;
+    const { use, frames, chooses, unwatched = false } = options;
     const pipeline = [
-      { plugin: witness(this), options: {} },
+      { plugin: witness(this, { records: !unwatched }), options: {} },
       { plugin: chooser(this, { insists: !chooses }), options: {} },
       ...(frames ? [] : [{ plugin: lines, options: {} }]),
       use,

@@ -9,8 +9,11 @@ const noOptions = Type.Object({});
 const summary = 'Belongs to the conformance kit.';
 const overloaded = refusal('overloaded');
 
-/** Records each message and what becomes of it. It taps before and behind all others. */
-export function witness(rig: Rig): PluginDefinition {
+/**
+ * Records each message and what becomes of it. It taps before and behind all others.
+ * @param records else it only hands over its scope, and costs nothing
+ */
+export function witness(rig: Rig, { records }: { records: boolean }): PluginDefinition {
   const name = 'conformance-witness';
   return definePlugin({
     name,
@@ -19,6 +22,7 @@ export function witness(rig: Rig): PluginDefinition {
     options: noOptions,
     apply(hooks, _options, scope) {
       rig.scope = scope;
+      if (!records) return;
       let at: Seen | undefined;
       hooks.detectId.tap({ name, stage: -1000 }, (message) => {
         at = { from: message.from, bytes: Buffer.from(message.view()), isLost: false };
