@@ -118,10 +118,14 @@ const stats = part(
         Type.Object(
           {
             up: Type.Optional(Type.Boolean({ description: 'Whether it can be reached.' })),
+            state: Type.Optional(
+              Type.Enum(['ready', 'drain', 'maint'], { description: 'What the operator lets it do.' }),
+            ),
             messages: count('Messages that were sent to it.'),
             inFlight: count('Requests outstanding there.'),
             links: count('Links open to it.'),
             latencyMs: count('How long its answers take, in milliseconds of the virtual clock.'),
+            idleSeconds: count('How long ago it last got a message.'),
           },
           closed,
         ),
@@ -187,8 +191,12 @@ const step = Type.Object(
       }),
     ),
     down: backendNames('These backends reset their links and refuse connects.'),
-    up: backendNames('These backends accept connects again. The balancer notices when it tries next, in 10s at most.'),
-    drain: backendNames('These backends get no new work. Not in this version.'),
+    up: backendNames(
+      'These backends accept connects again, and drain no longer. The balancer notices when it tries next, in 10s at most.',
+    ),
+    drain: backendNames(
+      'These backends get no new work, only what carries their identifier or belongs to a session they have.',
+    ),
     expect: expectation,
   },
   { ...closed, description: 'One step of a test: one of send, reply, advance, down, up and drain.' },

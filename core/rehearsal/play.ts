@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { balances, type ListenerStats } from '../accounting.ts';
 import type { BalancerOptions } from '../balancer.ts';
 import { PointsmanError } from '../errors.ts';
-import type { Settings } from '../settings.ts';
+import type { BackendState, Settings } from '../settings.ts';
 import { type Event, type Failure, failuresOf } from './expect.ts';
 import { Recorder } from './recorder.ts';
 import { Rig, type Wire } from './rig.ts';
@@ -170,9 +170,24 @@ class Stage {
         this.#rig.advance(action.milliseconds);
         return {};
       case 'down':
-      case 'up':
-        for (const name of action.backends) this.#rig.backend(name)[action.kind]();
+        for (const name of action.backends) this.#rig.backend(name).down();
         return {};
+      case 'up':
+        for (const name of action.backends) {
+          this.#rig.backend(name).up();
+          this.#setState(name, 'ready');
+        }
+        return {};
+      case 'drain':
+        for (const name of action.backends) this.#setState(name, 'drain');
+        return {};
+    }
+  }
+
+  #setState(name: string, state: BackendState): void {
+    for (const pool of this.#rig.balancer.pools) {
+      const backend = pool.byName(name);
+      if (backend !== undefined) pool.setState(backend, state);
     }
   }
 

@@ -35,7 +35,7 @@ export type Action =
       readonly byteByByte: boolean;
     }
   | { readonly kind: 'advance'; readonly milliseconds: number }
-  | { readonly kind: 'down' | 'up'; readonly backends: readonly string[] };
+  | { readonly kind: 'down' | 'up' | 'drain'; readonly backends: readonly string[] };
 
 /** Bytes, some of which are copied from what the sender received last. */
 export type Template = readonly (Buffer | Copy)[];

@@ -76,11 +76,6 @@ describe('finds what is wrong with a test:', () => {
       finds: '12:18  shape: advance must have the form ^[0-9]{1,9}(ms|s|m|h)$, not "5"',
     },
     {
-      when: 'a backend is to drain, which the core cannot do yet',
-      steps: '{ drain: [a] }',
-      finds: '12:9  lint: this version does not drain backends, so no test can; "down" and "up" are there',
-    },
-    {
       when: 'no backend has that name',
       steps: `{ down: [a, d] }, { reply: { text: x, from: aa } }, ${expecting('backend: A, notBackend: [a, x], identifier: d')},
         ${expecting('stats: { backends: { d: { up: true } } }')}`,

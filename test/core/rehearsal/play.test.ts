@@ -134,6 +134,14 @@ describe('passes', () => {
         { up: [b] }, { advance: 10s }, { send: { text: "@b hi\\n" }, expect: { backend: b } }`,
     },
     {
+      shows: 'backends that drain and are ready again',
+      backends: 'a: tcp://127.0.0.1:1, b: tcp://127.0.0.1:2',
+      steps: `{ drain: [b], expect: { stats: { backends: { b: { state: drain } } } } },
+        { send: { text: "@b hi\\n" }, expect: { backend: b } },
+        { send: { text: "hi\\n" }, expect: { backend: a } }, { send: { text: "hi\\n" }, expect: { backend: a } },
+        { up: [b] }, { send: { text: "hi\\n" }, expect: { backend: a } }, { send: { text: "hi\\n" }, expect: { backend: b } }`,
+    },
+    {
       shows: 'dedicated links, each with its answer',
       pool: 'links: dedicated,',
       pipeline: '[{ lines: { shared: false } }, { turns: }]',
