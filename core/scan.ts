@@ -20,6 +20,8 @@ export class Scan {
    * framer sets it when it answers 'more', and finds it again when more bytes have come.
    */
   resume = 0;
+  /** For the framer alone: what it remembers of this peer from one call to the next; 0 at first. */
+  note = 0;
 
   // For the core: how long the message is that has begun, once that is known, and what `skip` was told.
   neededBytes = 0;
