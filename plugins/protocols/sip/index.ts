@@ -183,8 +183,9 @@ export default definePlugin({
         if (message.from === 'client' && header.method !== method.ack) dueOf(message.client!).answers++;
         return;
       }
-      if (header.status < 200 || message.from !== 'backend') return;
-      const due = dueOf(message.client!);
+      const { client } = message; // none if another backend has asked
+      if (header.status < 200 || message.from !== 'backend' || client === undefined) return;
+      const due = dueOf(client);
       if (due.answers > 0) due.answers--; // a retransmission settles nothing more
       const { branchStart, branchEnd } = clientVia;
       if (branchStart > 0) {

@@ -280,6 +280,19 @@ describe('a transaction', () => {
   });
 });
 
+describe('a backend that calls another one', () => {
+  it('gets its answers', async () => {
+    const { backend, answer } = establish();
+    const other = rig.backends.find(({ name }) => name !== backend.name)!;
+    other.link.send(request('BYE', { toTag: 'bob1', extra: callerRoutes(answer) }));
+    const { name, message: bye } = arrival(rig);
+    expect(name).toBe(backend.name);
+    backend.link.send(respond(bye, '200 OK'));
+    expect(arrival(rig)).toMatchObject({ name: other.name, message: { startLine: 'SIP/2.0 200 OK' } });
+    expect(rig.stats().fromBackends).toMatchObject({ refused: 0, discarded: 0 });
+  });
+});
+
 describe('a registration', () => {
   it('carries a Path to the client, over which the backend calls it', () => {
     const alice = rig.client();
