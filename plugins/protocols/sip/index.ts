@@ -31,6 +31,8 @@ const settledSeconds = 32;
 const branchKind = 1;
 const callIdKind = 2;
 
+/** Noted of a peer whose last bytes were a CR LF between messages: the first half of a ping. */
+const halfPing = 1;
 const pong = ascii('\r\n');
 const ok = new Status(200, 'OK');
 
@@ -56,7 +58,8 @@ export default definePlugin({
   apply(hooks, _options, scope) {
     const { identifiers } = scope;
     const self = new Self(scope.listener.advertise, scope.listener.transport, identifiers);
-    const rewriter = new Rewriter(self, identifiers, new BranchHash(scope.secret('sip branch')));
+    const branchHash = new BranchHash(scope.secret('sip branch'));
+    const rewriter = new Rewriter(self, identifiers, branchHash, (create) => scope.perClient(create));
     const tagHash = new TagHash(scope.secret('sip to-tag'));
     const senderOf = scope.perClient((client) => new Sender(client));
     /** How many requests of a client wait for their final response. */
@@ -67,9 +70,6 @@ export default definePlugin({
     const routes = new OwnRoutes();
     const clientVia = new Via();
     const uri = new Uri();
-
-    /** Peers whose last bytes were a CR LF between messages: the first half of a ping. */
-    const halfPings = new WeakSet<object>();
 
     scope.protocol({
       identifiers: 'text',
@@ -112,11 +112,10 @@ export default definePlugin({
       if (bytes[start] === CR) {
         if (end - start < 2) return 'more';
         if (bytes[start + 1] !== LF) return framingFlaws.lineEnd;
-        if (halfPings.delete(scan.source)) return scan.skip(2, pong);
-        halfPings.add(scan.source);
-        return scan.skip(2);
+        scan.note = scan.note === halfPing ? 0 : halfPing;
+        return scan.note === halfPing ? scan.skip(2) : scan.skip(2, pong);
       }
-      halfPings.delete(scan.source);
+      scan.note = 0;
       // Only a complete line or the crossing of a limit can change the answer, so bytes that come one by one are cheap.
       if (scan.resume > 0) {
         const lf = bytes.indexOf(LF, start + scan.resume);

@@ -1,5 +1,6 @@
 /** The Route values at the top of a request that we have written ourselves (RFC 3261 section 16.4). */
 import type { Message, Refusal } from 'pointsman';
+import { COMMA, classOf, GREATER, skipBlanks, skipClass } from './bytes.ts';
 import { Address, Uri } from './fields.ts';
 import { flaws } from './flaws.ts';
 import { field, type Header } from './header.ts';
@@ -7,6 +8,9 @@ import type { Self } from './self.ts';
 
 /** We record two routes at once, one for each side (RFC 5658), so two come back. */
 const recordedAtOnce = 2;
+
+/** Letters and digits, and nothing that ends a parameter. Names of backends may hold more. */
+const isTokenText = classOf((byte) => /[0-9A-Za-z]/.test(String.fromCharCode(byte)));
 
 export class OwnRoutes {
   /** How many there are. */
@@ -28,10 +32,15 @@ export class OwnRoutes {
     let line = header.first[field.route]!;
     let at = line < 0 ? 0 : header.valueStart(line);
     while (line >= 0 && this.count < recordedAtOnce) {
-      const address = this.#address;
-      if (!address.read(bytes, at, header.lineEnds[line]!)) return flaws.route;
       const uri = this.#uri;
-      if (!uri.read(bytes, address.uriStart, address.uriEnd) || !self.wrote(bytes, uri)) break;
+      const lineEnd = header.lineEnds[line]!;
+      let next = this.#readUsual(header, self, at, lineEnd);
+      if (next < 0) {
+        const address = this.#address;
+        if (!address.read(bytes, at, lineEnd)) return flaws.route;
+        if (!uri.read(bytes, address.uriStart, address.uriEnd) || !self.wrote(bytes, uri)) break;
+        next = address.next;
+      }
       // The two of a pair have one address; another replica's, behind ours in a Path, is not for us to take out.
       if (this.count > 0 && !uri.hasAddressOf(bytes, this.#uriBefore)) break;
       this.#uri = this.#uriBefore;
@@ -41,7 +50,7 @@ export class OwnRoutes {
         this.tokenStart = uri.tokenStart;
         this.tokenEnd = uri.tokenEnd;
       }
-      at = address.next;
+      at = next;
       if (at === 0) {
         line = header.nextLine(line);
         at = line < 0 ? 0 : header.valueStart(line);
@@ -50,6 +59,24 @@ export class OwnRoutes {
     this.restLine = line;
     this.restStart = at;
     return undefined;
+  }
+
+  /**
+   * Reads a value that came back byte for byte as we write it, as most do: nothing of it needs a look but the token. Answers
+   * where the next value in the same line begins, 0 if there is none, and -1 if the value is not of this form.
+   */
+  #readUsual({ bytes, view }: Header, self: Self, at: number, lineEnd: number): number {
+    const { routeStart } = self;
+    if (!routeStart.isAt(view, at, lineEnd)) return -1;
+    const tokenStart = at + routeStart.length;
+    const tokenEnd = skipClass(isTokenText, bytes, tokenStart, lineEnd);
+    if (tokenEnd === tokenStart || bytes[tokenEnd] !== GREATER) return -1;
+    const behind = tokenEnd + 1;
+    const isLast = behind + 2 === lineEnd; // CR LF
+    if (!isLast && bytes[behind] !== COMMA) return -1;
+    const hostStart = at + self.hostOffset;
+    this.#uri.set(hostStart, hostStart + self.hostBytes, self.port, tokenStart, tokenEnd);
+    return isLast ? 0 : skipBlanks(bytes, behind + 1, lineEnd);
   }
 
   /** Takes them out of the message. */

@@ -5,6 +5,9 @@ import type { Header } from './header.ts';
 
 const LEFT_BRACKET = 0x5b;
 
+/** Replaces what stands from `start` to `removeEnd` by `added`. */
+type Edit = (start: number, removeEnd: number, added: Buffer) => void;
+
 export class Sender {
   readonly #address: Buffer;
   readonly #received: Buffer;
@@ -16,20 +19,28 @@ export class Sender {
     this.#port = ascii(`=${client.port}`);
   }
 
-  /** Calls `edit` in the order of the places: `added` takes the place of what stands from `start` to `removeEnd`. */
-  amend({ bytes, via }: Header, edit: (start: number, removeEnd: number, added: Buffer) => void): void {
-    if (this.#address.length === 0) return; // a unix socket
-    const isBracketed = bytes[via.hostStart] === LEFT_BRACKET ? 1 : 0;
-    const isOwnAddress = isSame(bytes, via.hostStart + isBracketed, via.hostEnd - isBracketed, this.#address);
+  /** Whether there is anything to add. */
+  amends({ bytes, via }: Header): boolean {
+    if (this.#address.length === 0) return false; // a unix socket
+    return via.emptyRportEnd > 0 || !this.#isAddress(bytes, via.hostStart, via.hostEnd);
+  }
+
+  /** Calls `edit` in the order of the places. */
+  amend(header: Header, edit: Edit): void {
+    if (!this.amends(header)) return;
+    const { via } = header;
     const asksForPort = via.emptyRportEnd > 0;
     const hasReceived = via.receivedStart > 0;
     const receivedStart = hasReceived ? via.receivedStart : via.end;
     const isPortFirst = via.emptyRportEnd <= receivedStart;
     if (asksForPort && isPortFirst) edit(via.emptyRportEnd, via.emptyRportEnd, this.#port);
-    if (asksForPort || !isOwnAddress) {
-      if (hasReceived) edit(receivedStart, via.receivedEnd, this.#address);
-      else edit(receivedStart, receivedStart, this.#received);
-    }
+    if (hasReceived) edit(receivedStart, via.receivedEnd, this.#address);
+    else edit(receivedStart, receivedStart, this.#received);
     if (asksForPort && !isPortFirst) edit(via.emptyRportEnd, via.emptyRportEnd, this.#port);
+  }
+
+  #isAddress(bytes: Buffer, start: number, end: number): boolean {
+    const isBracketed = bytes[start] === LEFT_BRACKET ? 1 : 0;
+    return isSame(bytes, start + isBracketed, end - isBracketed, this.#address);
   }
 }

@@ -1,30 +1,18 @@
-/** Puts header lines together. */
-import { CR, SPACE, skipBlanks, writeHex } from './bytes.ts';
+/** Puts the header lines of a reply together. */
+import { CR, SPACE, skipBlanks } from './bytes.ts';
 
 export class Writer {
   readonly #buffer: Buffer;
   #at = 0;
-  #taken = 0;
 
   /** @param capacity in bytes; whoever uses it knows how much it will write at most */
   constructor(capacity: number) {
     this.#buffer = Buffer.allocUnsafeSlow(capacity);
   }
 
-  /** Begins anew: what `take` has answered before may be written over. */
-  clear(): void {
-    this.#at = 0;
-    this.#taken = 0;
-  }
-
   add(bytes: Uint8Array): void {
     this.#buffer.set(bytes, this.#at);
     this.#at += bytes.length;
-  }
-
-  /** Adds 16 hexadecimal digits. */
-  addHex(high: number, low: number): void {
-    this.#at = writeHex(this.#buffer, this.#at, high, low);
   }
 
   /** Adds part of a header value; a fold and the blanks behind it become one space (RFC 3261 section 7.3.1). */
@@ -37,10 +25,8 @@ export class Writer {
     }
   }
 
-  /** Answers what was added since the last `take`. */
+  /** Answers what was added. */
   take(): Buffer {
-    const taken = this.#buffer.subarray(this.#taken, this.#at);
-    this.#taken = this.#at;
-    return taken;
+    return this.#buffer.subarray(0, this.#at);
   }
 }
