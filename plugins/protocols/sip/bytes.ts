@@ -5,7 +5,7 @@ export const LF = 10;
 export const SPACE = 32;
 export const TAB = 9;
 export const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
+export const BACKSLASH = 0x5c;
 export const COMMA = 0x2c;
 export const COLON = 0x3a;
 export const SEMICOLON = 0x3b;
@@ -27,9 +27,11 @@ export function classOf(belongs: (byte: number) => boolean): ByteClass {
 
 const tokenBytes = ascii("-.!%*_+`'~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
 /** The bytes of a `token`: header names, methods, parameter names. */
-const isTokenByte: ByteClass = classOf((byte) => tokenBytes.includes(byte));
+export const isTokenByte: ByteClass = classOf((byte) => tokenBytes.includes(byte));
 
-/** What a quoted string holds that needs no second look. */
+export const isDigit: ByteClass = classOf((byte) => byte >= 0x30 && byte <= 0x39);
+
+/** What a quoted string holds, folds included, that needs no second look. */
 const isQuotable: ByteClass = classOf((byte) => byte !== QUOTE && byte !== BACKSLASH && byte !== 0);
 
 const lowerCase = Uint8Array.from({ length: 256 }, (_, byte) => (byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte));
@@ -59,6 +61,18 @@ export function skipClass(belongs: ByteClass, bytes: Buffer, at: number, end: nu
     at += 4;
   }
   while (at < end && belongs[bytes[at]!] === 1) at++;
+  return at;
+}
+
+/** The same where a byte that does not belong is sure to come before the bytes end: a class of none but what a line holds. */
+export function skipInLine(belongs: ByteClass, bytes: Buffer, at: number): number {
+  while (
+    (belongs[bytes[at]!]! & belongs[bytes[at + 1]!]! & belongs[bytes[at + 2]!]! & belongs[bytes[at + 3]!]!) ===
+    1
+  ) {
+    at += 4;
+  }
+  while (belongs[bytes[at]!] === 1) at++;
   return at;
 }
 

@@ -5,6 +5,7 @@
 import {
   AT,
   ascii,
+  BACKSLASH,
   type ByteClass,
   beginsWith,
   COLON,
@@ -14,7 +15,9 @@ import {
   GREATER,
   highBits,
   isBlank,
+  isDigit,
   isSame,
+  isTokenByte,
   isWord,
   LESS,
   QUESTION,
@@ -24,6 +27,7 @@ import {
   SPACE,
   skipBlanks,
   skipClass,
+  skipInLine,
   skipQuoted,
   skipToken,
   trimBlanks,
@@ -58,6 +62,8 @@ const isBareValue: ByteClass = classOf(
 );
 /** What may stand between angle brackets. */
 const isBracketed: ByteClass = classOf((byte) => byte > SPACE && !isFault(byte));
+/** What usual display names hold between their quotes. */
+const isUsualName: ByteClass = classOf((byte) => byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH);
 const isNotAt: ByteClass = classOf((byte) => byte !== AT);
 
 /** Goes through `;name=value;name` of a header field or a URI. */
@@ -100,11 +106,6 @@ class Parameters {
       this.at = valueEnd;
     } else this.at = nameEnd;
     return true;
-  }
-
-  /** For a choice of the word to compare with. */
-  get nameBytes(): number {
-    return this.nameEnd - this.nameStart;
   }
 
   is(word: Uint8Array): boolean {
@@ -162,8 +163,81 @@ export class Via {
   tokenStart = 0;
   tokenEnd = 0;
 
-  /** @returns false if it is malformed or a parameter that matters stands there twice */
+  /**
+   * @param end behind the CR LF of its line
+   * @returns false if it is malformed or a parameter that matters stands there twice
+   */
   read(bytes: Buffer, at: number, end: number): boolean {
+    return this.#readUsual(bytes, at, end) || this.#readAny(bytes, at, end);
+  }
+
+  /** Without blanks where none are usual, without quotes, without folds: a third of the time of `#readAny`. False if it is not like that. */
+  #readUsual(bytes: Buffer, at: number, end: number): boolean {
+    if (bytes[at] === SPACE) at++;
+    this.start = at;
+    for (let i = 0; i < usualProtocol.length; i++) if (bytes[at++] !== usualProtocol[i]) return false;
+    const transport = at;
+    while (isTokenByte[bytes[at]!] === 1) at++;
+    if (at === transport || bytes[at++] !== SPACE) return false;
+    this.hostStart = at;
+    this.hostEnd = this.sentByEnd = at = skipInLine(isTokenByte, bytes, at);
+    if (at === this.hostStart) return false;
+    if (bytes[at] === COLON) {
+      const port = ++at;
+      while (isDigit[bytes[at]!] === 1) at++;
+      if (at === port || at - port > 5) return false;
+      this.sentByEnd = at;
+    }
+    this.branchStart = this.branchEnd = this.receivedStart = this.receivedEnd = 0;
+    this.emptyRportEnd = this.tokenStart = this.tokenEnd = 0;
+    while (bytes[at] === SEMICOLON) {
+      const nameStart = ++at;
+      while (isTokenByte[bytes[at]!] === 1) at++;
+      const nameEnd = at;
+      let valueStart = 0;
+      if (bytes[at] === EQUALS) {
+        valueStart = at + 1;
+        at = skipInLine(isBareValue, bytes, valueStart);
+      }
+      if (nameEnd === nameStart || at === valueStart) return false;
+      if (!this.#keep(bytes, nameStart, nameEnd, valueStart, at)) return false;
+    }
+    this.end = at;
+    this.next = 0;
+    if (at + 2 === end) return true;
+    this.next = nextValue(bytes, at, end);
+    return this.next > 0;
+  }
+
+  /** Notes a parameter that matters; false if it may not be there, or not so. */
+  #keep(bytes: Buffer, nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): boolean {
+    switch (nameEnd - nameStart) {
+      case words.branch.length:
+        if (!isWord(bytes, nameStart, nameEnd, words.branch)) return true;
+        if (valueStart === 0 || this.branchStart > 0) return false;
+        this.branchStart = valueStart;
+        this.branchEnd = valueEnd;
+        return true;
+      case tokenWord.length:
+        if (!isWord(bytes, nameStart, nameEnd, tokenWord)) return true;
+        if (valueStart === 0 || this.tokenStart > 0) return false;
+        this.tokenStart = valueStart;
+        this.tokenEnd = valueEnd;
+        return true;
+      case words.rport.length:
+        if (valueStart === 0 && isWord(bytes, nameStart, nameEnd, words.rport)) this.emptyRportEnd = nameEnd;
+        return true;
+      case words.received.length:
+        if (!isWord(bytes, nameStart, nameEnd, words.received)) return true;
+        this.receivedStart = valueStart;
+        this.receivedEnd = valueEnd;
+        return true;
+      default:
+        return true;
+    }
+  }
+
+  #readAny(bytes: Buffer, at: number, end: number): boolean {
     this.branchStart = this.branchEnd = this.receivedStart = this.receivedEnd = 0;
     this.emptyRportEnd = this.tokenStart = this.tokenEnd = 0;
     this.start = at = skipBlanks(bytes, at, end);
@@ -181,21 +255,8 @@ export class Via {
     }
     parameters.open(bytes, trimBlanks(bytes, this.sentByEnd, at), end);
     while (parameters.next()) {
-      const { valueStart, valueEnd, nameBytes } = parameters;
-      if (nameBytes === words.branch.length && parameters.is(words.branch)) {
-        if (valueStart === 0 || this.branchStart > 0) return false;
-        this.branchStart = valueStart;
-        this.branchEnd = valueEnd;
-      } else if (nameBytes === tokenWord.length && parameters.is(tokenWord)) {
-        if (valueStart === 0 || this.tokenStart > 0) return false;
-        this.tokenStart = valueStart;
-        this.tokenEnd = valueEnd;
-      } else if (nameBytes === words.rport.length && parameters.is(words.rport)) {
-        if (valueStart === 0) this.emptyRportEnd = parameters.nameEnd;
-      } else if (nameBytes === words.received.length && parameters.is(words.received)) {
-        this.receivedStart = valueStart;
-        this.receivedEnd = valueEnd;
-      }
+      const { nameStart, nameEnd, valueStart, valueEnd } = parameters;
+      if (!this.#keep(bytes, nameStart, nameEnd, valueStart, valueEnd)) return false;
     }
     this.end = parameters.at;
     this.next = nextValue(bytes, this.end, end);
@@ -204,23 +265,17 @@ export class Via {
 
   /** Reads `SIP / 2.0 / transport` and the blank behind it; answers where the sent-by begins, or -1. */
   #readProtocol(bytes: Buffer, at: number, end: number): number {
-    const usualEnd = at + usualProtocol.length;
-    const isUsual = usualEnd < end && isSame(bytes, at, usualEnd, usualProtocol);
-    at = isUsual ? skipBlanks(bytes, usualEnd, end) : this.#readVersion(bytes, at, end);
-    if (at < 0) return -1;
-    const wordEnd = skipToken(bytes, at, end);
-    if (wordEnd === at || wordEnd === end || !isBlank(bytes[wordEnd]!)) return -1;
-    return skipBlanks(bytes, wordEnd, end);
-  }
-
-  /** Reads `SIP / 2.0 /` in any spelling; answers where the transport begins, or -1. */
-  #readVersion(bytes: Buffer, at: number, end: number): number {
     let wordEnd = skipToken(bytes, at, end);
     if (!isWord(bytes, at, wordEnd, words.sip)) return -1;
     at = skipSlash(bytes, wordEnd, end);
     if (at < 0) return -1;
     wordEnd = skipToken(bytes, at, end);
-    return isWord(bytes, at, wordEnd, words.version) ? skipSlash(bytes, wordEnd, end) : -1;
+    if (!isWord(bytes, at, wordEnd, words.version)) return -1;
+    at = skipSlash(bytes, wordEnd, end);
+    if (at < 0) return -1;
+    wordEnd = skipToken(bytes, at, end);
+    if (wordEnd === at || wordEnd === end || !isBlank(bytes[wordEnd]!)) return -1;
+    return skipBlanks(bytes, wordEnd, end);
   }
 }
 
@@ -241,15 +296,48 @@ export class Address {
   tagStart = 0;
   tagEnd = 0;
 
-  /** @returns false if it is malformed */
+  /**
+   * @param end behind the CR LF of its line
+   * @returns false if it is malformed
+   */
   read(bytes: Buffer, at: number, end: number): boolean {
+    return this.#readUsual(bytes, at, end) || this.#readAny(bytes, at, end);
+  }
+
+  /** `"Name" <URI>;tag=x`, with or without name and tag: a third of the time of `#readAny`. False if it is not like that. */
+  #readUsual(bytes: Buffer, at: number, end: number): boolean {
+    if (bytes[at] === SPACE) at++;
+    this.start = at;
+    if (bytes[at] === QUOTE) {
+      at = skipInLine(isUsualName, bytes, at + 1);
+      if (bytes[at++] !== QUOTE || bytes[at++] !== SPACE) return false;
+    }
+    if (bytes[at] !== LESS) return false;
+    this.uriStart = at + 1;
+    this.uriEnd = at = skipInLine(isBracketed, bytes, at + 1);
+    if (at === this.uriStart || bytes[at++] !== GREATER) return false;
+    this.tagStart = this.tagEnd = 0;
+    if (bytes[at] === SEMICOLON) {
+      const { tag } = words;
+      const isTag = bytes[at + 1] === tag[0] && bytes[at + 2] === tag[1] && bytes[at + 3] === tag[2];
+      if (!isTag || bytes[at + 4] !== EQUALS) return false;
+      this.tagStart = at + 5;
+      this.tagEnd = at = skipInLine(isBareValue, bytes, at + 5);
+      if (at === this.tagStart) return false;
+    }
+    this.end = at;
+    this.next = 0;
+    return at + 2 === end;
+  }
+
+  #readAny(bytes: Buffer, at: number, end: number): boolean {
     this.tagStart = this.tagEnd = 0;
     this.start = at = skipBlanks(bytes, at, end);
     at = this.#readUri(bytes, at, end);
     if (at < 0 || this.uriEnd === this.uriStart) return false;
     parameters.open(bytes, at, end);
     while (parameters.next()) {
-      if (parameters.nameBytes !== words.tag.length || !parameters.is(words.tag)) continue;
+      if (!parameters.is(words.tag)) continue;
       if (parameters.valueStart === 0 || this.tagStart > 0) return false;
       this.tagStart = parameters.valueStart;
       this.tagEnd = parameters.valueEnd;
@@ -369,18 +457,18 @@ export function countValues(bytes: Buffer, start: number, end: number): number {
  * sixteen commas. Two Vias and two Routes of 340 bytes take 90 ns instead of 700.
  */
 export function valuesAtMost(view: DataView, start: number, end: number): number {
+  if (end - start < 16) return end - start;
   let values = 1;
-  let at = start;
-  for (; at + 16 <= end; at += 16) {
-    const a = view.getInt32(at, true) ^ fourCommas;
-    const b = view.getInt32(at + 4, true) ^ fourCommas;
-    const c = view.getInt32(at + 8, true) ^ fourCommas;
-    const d = view.getInt32(at + 12, true) ^ fourCommas;
+  for (let at = start; at < end; at += 16) {
+    const from = Math.min(at, end - 16); // the last ones may have been looked at before
+    const a = view.getInt32(from, true) ^ fourCommas;
+    const b = view.getInt32(from + 4, true) ^ fourCommas;
+    const c = view.getInt32(from + 8, true) ^ fourCommas;
+    const d = view.getInt32(from + 12, true) ^ fourCommas;
     // The highest bit of a byte is set where it is 0, and maybe in bytes above such a one.
     const zeros = ((a - 0x01010101) & ~a) | ((b - 0x01010101) & ~b) | ((c - 0x01010101) & ~c) | ((d - 0x01010101) & ~d);
     if ((zeros & highBits) !== 0) values += 16;
   }
-  for (; at < end; at++) if (view.getUint8(at) === COMMA) values++;
   return values;
 }
 

@@ -14,6 +14,7 @@ import {
   GREATER,
   highBits,
   isBlank,
+  isDigit,
   isSame,
   isWord,
   LESS,
@@ -23,7 +24,7 @@ import {
   readDecimal,
   SPACE,
   skipBlanks,
-  skipClass,
+  skipInLine,
   skipToken,
   TAB,
   trimBlanks,
@@ -43,15 +44,16 @@ const largestMaxForwards = 255;
 /** The header fields that matter here; all others are `other`. */
 export const field = {
   other: 0,
+  // Those that list values come first.
   via: 1,
-  from: 2,
-  to: 3,
-  callId: 4,
-  cseq: 5,
-  contentLength: 6,
-  maxForwards: 7,
-  route: 8,
-  recordRoute: 9,
+  route: 2,
+  recordRoute: 3,
+  from: 4,
+  to: 5,
+  callId: 6,
+  cseq: 7,
+  contentLength: 8,
+  maxForwards: 9,
   proxyRequire: 10,
   /** `Content_Length`, which some servers read as Content-Length and others do not. */
   lookAlike: 11,
@@ -80,6 +82,8 @@ for (const [name, id] of [
 ] as const) {
   (names[name.length] ??= []).push({ name: ascii(name), field: id });
 }
+const initials = new Set(names.flat().map(({ name }) => name[0]!));
+const isInitial = classOf((byte) => initials.has(byte | 0x20));
 
 /** Methods whose handling differs; all others are `other`. */
 export const method = {
@@ -95,10 +99,11 @@ export const method = {
   update: 9,
 } as const;
 
-/** Upper case, and nothing else: methods are case-sensitive (section 7.1). */
-const methodNames = Object.entries(method)
-  .filter(([name]) => name !== 'other')
-  .map(([name, id]) => ({ name: ascii(name.toUpperCase()), id }));
+/** By their length; in upper case, and nothing else: methods are case-sensitive (section 7.1). */
+const methodNames: { readonly name: Buffer; readonly method: number }[][] = [];
+for (const [name, id] of Object.entries(method)) {
+  if (id !== method.other) (methodNames[name.length] ??= []).push({ name: ascii(name.toUpperCase()), method: id });
+}
 
 const sipSlash = ascii('sip/');
 const versionDigits = ascii('2.0');
@@ -134,13 +139,13 @@ export class Header {
   /** Of responses: 100 to 699. */
   status = 0;
 
-  /** How many header fields there are, folded lines counted as one. */
+  /** How many header fields there are that matter here, folded lines counted as one. */
   lineCount = 0;
   readonly fields = new Uint8Array(headerLines);
   readonly lineStarts = new Int32Array(headerLines);
   /** Behind the line's CR LF. */
   readonly lineEnds = new Int32Array(headerLines);
-  /** Behind the colon. */
+  /** Behind the colon and one space. */
   readonly #valueStarts = new Int32Array(headerLines);
   /** The first line of each field, -1: none; and how many lines it has. */
   readonly first = new Int16Array(fields);
@@ -171,6 +176,8 @@ export class Header {
   #lengthEnd = 0;
   /** Of the name that was read last. */
   #field: number = field.other;
+  /** The last line that had a name is one that matters. */
+  #isNoted = false;
   #fault: Refusal | undefined;
   #understood = false;
   #flaw: Refusal | undefined;
@@ -186,7 +193,7 @@ export class Header {
       this.first[id] = -1;
       this.counts[id] = 0;
     }
-    this.isRequest = this.isAnswerable = false;
+    this.isRequest = this.isAnswerable = this.#isNoted = false;
     this.method = method.other;
     this.#fault = undefined;
     this.#understood = false;
@@ -324,27 +331,29 @@ export class Header {
     let colon = nameEnd;
     while (colon < end && (bytes[colon] === SPACE || bytes[colon] === TAB)) colon++;
     if (nameEnd === at || colon === end || bytes[colon] !== COLON) return -1;
-    this.#field = fieldOf(bytes, at, nameEnd);
+    this.#field = isInitial[bytes[at]!] === 1 ? fieldOf(bytes, at, nameEnd) : field.other;
     return colon;
   }
 
   #noteLine(at: number, colon: number, lf: number): void {
-    const line = this.lineCount++;
     const id = this.#field;
+    this.#isNoted = id !== field.other;
+    if (id === field.other) return;
+    const line = this.lineCount++;
     this.fields[line] = id;
     this.lineStarts[line] = at;
     this.lineEnds[line] = lf + 1;
-    this.#valueStarts[line] = colon + 1;
+    this.#valueStarts[line] = this.bytes[colon + 1] === SPACE ? colon + 2 : colon + 1;
     if (this.counts[id]!++ === 0) this.first[id] = line;
   }
 
   /** A line that continues the one before (section 7.3.1). */
   #readFold(at: number, lf: number): void {
-    if (this.lineCount === 0) {
+    if (at === this.linesStart) {
       this.#fault ??= framingFlaws.headerName;
       return;
     }
-    this.lineEnds[this.lineCount - 1] = lf + 1;
+    if (this.#isNoted) this.lineEnds[this.lineCount - 1] = lf + 1;
     this.foldStarts[this.foldCount] = at - 2;
     let textStart = at;
     while (this.bytes[textStart] === SPACE || this.bytes[textStart] === TAB) textStart++;
@@ -367,7 +376,9 @@ export class Header {
   }
 
   valueEnd(line: number): number {
-    return trimBlanks(this.bytes, this.#valueStarts[line]!, this.lineEnds[line]!);
+    const end = this.lineEnds[line]! - 2;
+    if (this.bytes[end - 1]! > SPACE) return end;
+    return trimBlanks(this.bytes, this.#valueStarts[line]!, end);
   }
 
   /** The next line of the field that `line` is of; -1: there is none. */
@@ -434,7 +445,7 @@ export class Header {
       return isSound ? undefined : flaws.statusLine;
     }
     const { uriStart, uriEnd } = this;
-    if (skipClass(isUriByte, bytes, uriStart, uriEnd) !== uriEnd) return flaws.requestLine;
+    if (skipInLine(isUriByte, bytes, uriStart) !== uriEnd) return flaws.requestLine;
     if (this.#hasUsualVersion && usualScheme.isAt(this.view, uriStart, uriEnd - 1)) return undefined;
     const schemeEnd = skipToken(bytes, uriStart, uriEnd);
     if (schemeEnd === uriStart || bytes[schemeEnd] !== COLON || schemeEnd + 1 >= uriEnd) return flaws.requestLine;
@@ -448,13 +459,13 @@ export class Header {
 
   #readVia(): boolean {
     const line = this.first[field.via]!;
-    return line >= 0 && this.via.read(this.bytes, this.valueStart(line), this.lineEnds[line]!);
+    return line >= 0 && this.via.read(this.bytes, this.#valueStarts[line]!, this.lineEnds[line]!);
   }
 
   #readAddress(id: number, address: Address): boolean {
     const line = this.first[id]!;
     if (line < 0) return false;
-    const isSound = address.read(this.bytes, this.valueStart(line), this.lineEnds[line]!);
+    const isSound = address.read(this.bytes, this.#valueStarts[line]!, this.lineEnds[line]!);
     return isSound && address.next === 0 && this.counts[id] === 1;
   }
 
@@ -463,8 +474,8 @@ export class Header {
     if (line < 0) return false;
     this.callIdStart = this.valueStart(line);
     this.callIdEnd = this.valueEnd(line);
-    if (skipClass(isCallIdByte, this.bytes, this.callIdStart, this.callIdEnd) !== this.callIdEnd) return false;
-    return this.callIdEnd > this.callIdStart && this.counts[field.callId] === 1;
+    if (this.callIdEnd <= this.callIdStart) return false;
+    return skipInLine(isCallIdByte, this.bytes, this.callIdStart) === this.callIdEnd && this.counts[field.callId] === 1;
   }
 
   #readCseq(): boolean {
@@ -473,16 +484,23 @@ export class Header {
     const line = this.first[field.cseq]!;
     const end = this.valueEnd(line);
     this.cseqStart = this.valueStart(line);
-    this.cseqEnd = skipToken(bytes, this.cseqStart, end);
-    let digits = this.cseqStart;
-    while (digits < this.cseqEnd - 1 && bytes[digits] === 0x30) digits++;
-    const number = readDecimal(bytes, digits, this.cseqEnd, 10);
-    if (number < 0 || number > largestCseq) return false;
-    const name = skipBlanks(bytes, this.cseqEnd, end);
-    if (name === this.cseqEnd || name === end || skipToken(bytes, name, end) !== end) return false;
+    let at = this.cseqStart;
+    while (isDigit[bytes[at]!] === 1) at++;
+    this.cseqEnd = at;
+    // Nine digits are below 2^31 whatever they are.
+    if (at === this.cseqStart || (at > this.cseqStart + 9 && !this.#isSequence())) return false;
+    const name = skipBlanks(bytes, at, end);
+    if (name === at || name >= end) return false;
     if (this.isRequest) return isSame(bytes, name, end, bytes, this.methodStart, this.methodEnd);
     this.method = readMethod(bytes, name, end);
-    return true;
+    return this.method !== method.other || skipToken(bytes, name, end) === end;
+  }
+
+  #isSequence(): boolean {
+    let digits = this.cseqStart;
+    while (digits < this.cseqEnd - 1 && this.bytes[digits] === 0x30) digits++;
+    const number = readDecimal(this.bytes, digits, this.cseqEnd, 10);
+    return number >= 0 && number <= largestCseq;
   }
 
   #readMaxForwards(): boolean {
@@ -499,8 +517,8 @@ export class Header {
     let vias = 0;
     let routes = 0;
     for (let line = 0; line < this.lineCount; line++) {
-      const id = this.fields[line];
-      if (id !== field.via && id !== field.route && id !== field.recordRoute) continue;
+      const id = this.fields[line]!;
+      if (id > field.recordRoute) continue;
       const values = valuesAtMost(this.view, this.#valueStarts[line]!, this.lineEnds[line]!);
       if (id === field.via) vias += values;
       else routes += values;
@@ -525,33 +543,23 @@ const brokenLine = -2;
 
 /**
  * Where the LF is that ends the line, looked for from `at`; `incomplete` if it has not come, `brokenLine` if a CR or LF
- * stands alone. Sixteen bytes at a time, for both at once: 270 ns for the 14 lines of a header of 800 bytes. Two `indexOf`
+ * stands alone. Eight bytes at a time, for both at once: 300 ns for the 14 lines of a header of 800 bytes. Two `indexOf`
  * for each line take 490, byte by byte it is 1460.
  */
 function lineEnd(bytes: Buffer, view: DataView, at: number, end: number): number {
   for (; ; at++) {
     // The highest bit of each byte up to CR, and maybe of some above such a one: so the lowest one counts.
     let found = 0;
-    for (; at + 16 <= end; at += 16) {
-      const a = view.getInt32(at, true);
-      const b = view.getInt32(at + 4, true);
-      const c = view.getInt32(at + 8, true);
-      const d = view.getInt32(at + 12, true);
-      const low = (a - aboveCr) & ~a;
-      const low4 = (b - aboveCr) & ~b;
-      const low8 = (c - aboveCr) & ~c;
-      const low12 = (d - aboveCr) & ~d;
-      if (((low | low4 | low8 | low12) & highBits) === 0) continue;
+    for (; at + 8 <= end; at += 8) {
+      const word = view.getInt32(at, true);
+      const next = view.getInt32(at + 4, true);
+      const low = (word - aboveCr) & ~word;
+      const high = (next - aboveCr) & ~next;
+      if (((low | high) & highBits) === 0) continue;
       found = low & highBits;
       if (found !== 0) break;
       at += 4;
-      found = low4 & highBits;
-      if (found !== 0) break;
-      at += 4;
-      found = low8 & highBits;
-      if (found !== 0) break;
-      at += 4;
-      found = low12 & highBits;
+      found = high & highBits;
       break;
     }
     if (found !== 0) at += (31 - Math.clz32(found & -found)) >> 3;
@@ -559,13 +567,16 @@ function lineEnd(bytes: Buffer, view: DataView, at: number, end: number): number
       while (at < end && bytes[at]! > CR) at++;
       if (at === end) return incomplete;
     }
+    if (bytes[at] === CR) return at + 1 < end && bytes[at + 1] === LF ? at + 1 : brokenLineEnd(bytes, at, end);
     if (bytes[at] === LF) return brokenLine;
-    if (bytes[at] !== CR) continue; // a TAB, or another control character
-    if (at + 1 < end && bytes[at + 1] === LF) return at + 1;
-    // The line is broken, but says so only when it is whole.
-    const lf = bytes.indexOf(LF, at);
-    return lf < 0 || lf >= end ? incomplete : brokenLine;
+    // A TAB, or another control character.
   }
+}
+
+/** A line that is broken says so when it is whole, and no sooner. */
+function brokenLineEnd(bytes: Buffer, at: number, end: number): number {
+  const lf = bytes.indexOf(LF, at);
+  return lf < 0 || lf >= end ? incomplete : brokenLine;
 }
 
 /** Four times the byte behind CR. */
@@ -582,8 +593,11 @@ function fieldOf(bytes: Buffer, start: number, end: number): number {
 }
 
 function readMethod(bytes: Buffer, start: number, end: number): number {
-  for (const candidate of methodNames) {
-    if (bytes[start] === candidate.name[0] && isSame(bytes, start, end, candidate.name)) return candidate.id;
+  const candidates = methodNames[end - start];
+  if (candidates !== undefined) {
+    for (const candidate of candidates) {
+      if (isSame(bytes, start, end, candidate.name)) return candidate.method;
+    }
   }
   return method.other;
 }
