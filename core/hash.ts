@@ -20,7 +20,8 @@ export class KeyedHash {
 
   /** Hashes `bytes[start, end)` into `high` and `low`. */
   hash(bytes: Uint8Array, start = 0, end: number = bytes.length): void {
-    let v0 = this.#k0;
+    // Without `| 0` V8 takes this sum for any number and keeps it as a double: 44 bytes took 214 ns instead of 106.
+    let v0 = this.#k0 | 0;
     let v1 = this.#k1 ^ 0xee;
     let v2 = 0x6c796765 ^ this.#k0;
     let v3 = 0x74656462 ^ this.#k1;
