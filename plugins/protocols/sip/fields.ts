@@ -2,36 +2,42 @@
  * Readers for the header fields and URIs that routing depends on (RFC 3261 sections 20 and 25.1). Each one reads into
  * its own fields, places in the buffer, so that a message costs no allocation. A place of 0: the part is not there.
  */
-import {
-  AT,
-  ascii,
+import * as bytewise from './bytes.ts';
+import type { ByteClass } from './characters.ts';
+import * as characters from './characters.ts';
+
+// See characters.ts for the reason.
+const {
+  SPACE,
+  QUOTE,
   BACKSLASH,
-  type ByteClass,
-  beginsWith,
-  COLON,
   COMMA,
-  classOf,
+  COLON,
+  SEMICOLON,
+  LESS,
   EQUALS,
   GREATER,
-  highBits,
-  isBlank,
-  isDigit,
-  isSame,
-  isTokenByte,
-  isWord,
-  LESS,
   QUESTION,
-  QUOTE,
-  readDecimal,
-  SEMICOLON,
-  SPACE,
+  AT,
+  highBits,
+  classOf,
+  isTokenByte,
+  isDigit,
+  ascii,
+} = characters;
+const {
+  isBlank,
   skipBlanks,
+  trimBlanks,
   skipClass,
   skipInLine,
-  skipQuoted,
   skipToken,
-  trimBlanks,
-} from './bytes.ts';
+  skipQuoted,
+  isWord,
+  beginsWith,
+  isSame,
+  readDecimal,
+} = bytewise;
 
 const words = {
   branch: ascii('branch'),

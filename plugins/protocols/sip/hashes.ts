@@ -3,7 +3,8 @@
  * 3261 section 16.11): the branch of our Via and the To-tag of our own replies. Keyed: nobody can aim for a collision.
  */
 import { KeyedHash } from 'pointsman';
-import { ascii, isSame, writeHex } from './bytes.ts';
+import { isSame, writeHex } from './bytes.ts';
+import { ascii } from './characters.ts';
 import type { Header } from './header.ts';
 
 const magicCookie = ascii('z9hG4bK');

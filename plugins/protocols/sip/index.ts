@@ -11,11 +11,12 @@
  * ACK to a refusal and a new try carry none: the affinity table knows their branch or Call-ID.
  */
 import { type Client, definePlugin, discard, type Message, type Span, Type } from 'pointsman';
-import { ascii, COLON, CR, LF } from './bytes.ts';
+import { ascii, COLON, CR, LF } from './characters.ts';
 import { type Address, Uri, Via } from './fields.ts';
 import { flaws, framingFlaws, Status, statusOf } from './flaws.ts';
 import { BranchHash, TagHash } from './hashes.ts';
-import { field, Header, method, startLineBytes } from './header.ts';
+import { Header, startLineBytes } from './header.ts';
+import { field, method } from './names.ts';
 import { writeReply } from './reply.ts';
 import { Rewriter } from './rewrite.ts';
 import { OwnRoutes } from './routes.ts';

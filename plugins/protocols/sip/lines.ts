@@ -1,5 +1,6 @@
 /** Our own header lines, made once for each token: what differs from message to message is only the branch. */
-import { ascii, writeHex } from './bytes.ts';
+import { writeHex } from './bytes.ts';
+import { ascii } from './characters.ts';
 import type { Self } from './self.ts';
 
 const lineEnd = ascii('\r\n');

@@ -1,7 +1,8 @@
 /** Replies of our own (RFC 3261 section 8.2.6): the request's Via, From, To, Call-ID and CSeq, and no body. */
-import { ascii } from './bytes.ts';
+import { ascii } from './characters.ts';
 import type { Status } from './flaws.ts';
-import { field, type Header } from './header.ts';
+import type { Header } from './header.ts';
+import { field } from './names.ts';
 import type { Sender } from './sender.ts';
 import { Writer } from './writer.ts';
 

@@ -1,9 +1,11 @@
 /** The edits that a proxy makes on the way (RFC 3261 sections 16.6 and 16.7). All else leaves as it came. */
 import type { Backend, Client, Link, Message, Token, TokenBook } from 'pointsman';
-import { ascii, beginsWith } from './bytes.ts';
+import { beginsWith } from './bytes.ts';
+import { ascii } from './characters.ts';
 import type { BranchHash } from './hashes.ts';
-import { field, type Header, method } from './header.ts';
+import type { Header } from './header.ts';
 import { OwnLines } from './lines.ts';
+import { field, method } from './names.ts';
 import type { OwnRoutes } from './routes.ts';
 import type { Self } from './self.ts';
 import type { Sender } from './sender.ts';

@@ -1,9 +1,11 @@
 /** The Route values at the top of a request that we have written ourselves (RFC 3261 section 16.4). */
 import type { Message, Refusal } from 'pointsman';
-import { COMMA, classOf, GREATER, skipBlanks, skipClass } from './bytes.ts';
+import { skipBlanks, skipClass } from './bytes.ts';
+import { COMMA, classOf, GREATER } from './characters.ts';
 import { Address, Uri } from './fields.ts';
 import { flaws } from './flaws.ts';
-import { field, type Header } from './header.ts';
+import type { Header } from './header.ts';
+import { field } from './names.ts';
 import type { Self } from './self.ts';
 
 /** We record two routes at once, one for each side (RFC 5658), so two come back. */

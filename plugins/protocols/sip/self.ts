@@ -1,6 +1,7 @@
 /** Our own address as peers see it, in the header lines that carry it. */
 import type { TokenBook } from 'pointsman';
-import { ascii, isWord, Literal } from './bytes.ts';
+import { isWord, Literal } from './bytes.ts';
+import { ascii } from './characters.ts';
 import { tokenParameter, type Uri } from './fields.ts';
 
 export class Self {

@@ -1,6 +1,7 @@
 /** What a client's address adds to the Via it has sent: `received` (RFC 3261 section 18.2.1) and `rport` (RFC 3581). */
 import type { Client } from 'pointsman';
-import { ascii, isSame } from './bytes.ts';
+import { isSame } from './bytes.ts';
+import { ascii } from './characters.ts';
 import type { Header } from './header.ts';
 
 const LEFT_BRACKET = 0x5b;

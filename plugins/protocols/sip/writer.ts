@@ -1,5 +1,6 @@
 /** Puts the header lines of a reply together. */
-import { CR, SPACE, skipBlanks } from './bytes.ts';
+import { skipBlanks } from './bytes.ts';
+import { CR, SPACE } from './characters.ts';
 
 export class Writer {
   readonly #buffer: Buffer;
