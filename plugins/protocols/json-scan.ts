@@ -17,6 +17,10 @@ const none = -1;
 export class Member {
   readonly name: string;
   readonly codePoints: readonly number[];
+  /** The name without escapes, quotes around it, as nearly everybody writes it; its first and last four bytes. */
+  readonly literal: Buffer;
+  readonly head: number;
+  readonly tail: number;
   present = false;
   /** The first byte of its name: the quote. */
   at = 0;
@@ -29,6 +33,10 @@ export class Member {
   constructor(name: string) {
     this.name = name;
     this.codePoints = Array.from(name, (character) => character.codePointAt(0)!);
+    this.literal = Buffer.from(`"${name}"`);
+    const isWord = this.literal.length >= 4;
+    this.head = isWord ? this.literal.readInt32LE(0) : 0;
+    this.tail = isWord ? this.literal.readInt32LE(this.literal.length - 4) : 0;
   }
 
   get valueLength(): number {
@@ -55,14 +63,24 @@ export class JsonScan {
   /** The place behind its opening brace. */
   bodyAt = 0;
 
-  readonly #members: Member[] = [];
   readonly #depth: number;
+  readonly #terminator: number;
+  readonly #members: Member[] = [];
+  /** The same by the length of their literal. */
+  readonly #byLength: Member[][] = [];
   #start = 0;
   #hasDuplicate = false;
+  // A view of what was scanned last, kept because making one takes 80 ns, and most is read from the same memory.
+  #bytes: Buffer | undefined;
+  #view: DataView = new DataView(new ArrayBuffer(0));
 
-  /** @param depth how many objects and arrays may be nested in each other */
-  constructor(depth: number) {
+  /**
+   * @param depth how many objects and arrays may be nested in each other
+   * @param terminator a byte that ends the text wherever it stands; undefined: none does
+   */
+  constructor(depth: number, terminator = none) {
     this.#depth = depth;
+    this.#terminator = terminator;
   }
 
   /** Watches a member from now on. */
@@ -71,35 +89,136 @@ export class JsonScan {
     if (known !== undefined) return known;
     const member = new Member(name);
     this.#members.push(member);
+    while (this.#byLength.length <= member.literal.length) this.#byLength.push([]);
+    this.#byLength[member.literal.length]!.push(member);
     return member;
   }
 
-  /** Scans `bytes[start, end)`; what it found stands in the fields and watched members until the next call. */
-  scan(bytes: Buffer, start: number, end: number): void {
+  /**
+   * Scans `bytes[start, end)`, or what of it stands before the terminator; what it found stands in the fields and watched
+   * members until the next call.
+   * @returns where the text ended, which is `end` or the place of the terminator; negative if it is no JSON
+   */
+  scan(bytes: Buffer, start: number, end: number): number {
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes;
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    }
     this.#start = start;
     this.#hasDuplicate = false;
     this.fault = undefined;
     this.isObject = false;
     this.memberCount = 0;
-    for (const member of this.#members) member.present = false;
+    const members = this.#members;
+    for (let i = 0; i < members.length; i++) members[i]!.present = false;
 
-    let at = spaceEnd(bytes, start, end);
-    if (at >= end) return;
-    at = this.#value(bytes, at, end, 0);
-    if (at >= 0 && spaceEnd(bytes, at, end) < end) at = malformed;
-    if (at < 0)
+    let at = this.tokenAt(bytes, start, end);
+    if (at === end || bytes[at] === this.#terminator) return at;
+    at =
+      bytes[at] === openingBrace
+        ? this.topObject(bytes, this.#view, at + 1, end)
+        : this.value(bytes, this.#view, at, end, 0);
+    if (at >= 0) {
+      at = this.tokenAt(bytes, at, end);
+      if (at < end && bytes[at] !== this.#terminator) at = malformed;
+    }
+    if (at < 0) {
       this.fault = at === invalidUtf8 ? 'invalid-utf8' : at === malformed ? 'malformed-json' : 'nested-too-deep';
-    else if (this.#hasDuplicate) this.fault = 'duplicate-member';
+    } else if (this.#hasDuplicate) this.fault = 'duplicate-member';
+    return at;
   }
 
-  #value(bytes: Buffer, at: number, end: number, depth: number): number {
+  /** Whether the member is there, and its value is `text`, of which `view` is a view. */
+  holds(member: Member, text: Buffer, view: DataView): boolean {
+    const { length } = text;
+    if (!member.present || member.valueLength !== length) return false;
+    const scanned = this.#view;
+    const at = this.#start + member.valueAt;
+    let i = 0;
+    for (; i + 4 <= length; i += 4) if (scanned.getInt32(at + i) !== view.getInt32(i)) return false;
+    for (; i < length; i++) if (scanned.getInt8(at + i) !== view.getInt8(i)) return false;
+    return true;
+  }
+
+  /** The object whose members are watched, and which most bytes are of: what `#object` does, spelt out. */
+  private topObject(bytes: Buffer, view: DataView, at: number, end: number): number {
+    const start = this.#start;
+    this.isObject = true;
+    this.bodyAt = at - start;
+    let commaAt = none;
+    let byte = byteAt(bytes, at, end);
+    if (byte <= space) {
+      at = this.spaceEnd(bytes, at, end);
+      byte = byteAt(bytes, at, end);
+    }
+    if (byte === closingBrace) return at + 1;
+    for (let memberCount = 1; ; memberCount++) {
+      if (byte !== quote) return malformed;
+      const nameAt = at;
+      let member: Member | undefined;
+      at = plainEnd(bytes, view, at + 1, end);
+      if (byteAt(bytes, at, end) === quote) {
+        at++;
+        member = this.watched(bytes, view, nameAt, at);
+      } else {
+        at = stringEnd(bytes, view, at, end);
+        if (at < 0) return at;
+        member = this.watchedEscaped(bytes, nameAt, at);
+      }
+      if (byteAt(bytes, at, end) !== colon) {
+        at = this.spaceEnd(bytes, at, end);
+        if (byteAt(bytes, at, end) !== colon) return malformed;
+      }
+
+      byte = byteAt(bytes, ++at, end);
+      if (byte <= space) {
+        at = this.spaceEnd(bytes, at, end);
+        byte = byteAt(bytes, at, end);
+      }
+      const valueAt = at;
+      if (byte === quote) {
+        at = plainEnd(bytes, view, at + 1, end);
+        if (byteAt(bytes, at, end) === quote) at++;
+        else at = stringEnd(bytes, view, at, end);
+      } else at = this.value(bytes, view, at, end, 1);
+      if (at < 0) return at;
+      const valueEnd = at;
+
+      byte = byteAt(bytes, at, end);
+      if (byte <= space) {
+        at = this.spaceEnd(bytes, at, end);
+        byte = byteAt(bytes, at, end);
+      }
+      if (member !== undefined) {
+        if (member.present) this.#hasDuplicate = true;
+        member.present = true;
+        member.at = nameAt - start;
+        member.valueAt = valueAt - start;
+        member.valueEnd = valueEnd - start;
+        member.commaBefore = commaAt === none ? none : commaAt - start;
+        member.commaAfter = byte === comma ? at - start : none;
+      }
+      if (byte !== comma) {
+        this.memberCount = memberCount;
+        return byte === closingBrace ? at + 1 : malformed;
+      }
+      commaAt = at;
+      byte = byteAt(bytes, ++at, end);
+      if (byte <= space) {
+        at = this.spaceEnd(bytes, at, end);
+        byte = byteAt(bytes, at, end);
+      }
+    }
+  }
+
+  private value(bytes: Buffer, view: DataView, at: number, end: number, depth: number): number {
     switch (byteAt(bytes, at, end)) {
       case 0x22: // "
-        return stringEnd(bytes, at + 1, end);
+        return stringEnd(bytes, view, at + 1, end);
       case 0x7b: // {
-        return depth < this.#depth ? this.#object(bytes, at + 1, end, depth + 1) : nestedTooDeep;
+        return depth < this.#depth ? this.object(bytes, view, at + 1, end, depth + 1) : nestedTooDeep;
       case 0x5b: // [
-        return depth < this.#depth ? this.#array(bytes, at + 1, end, depth + 1) : nestedTooDeep;
+        return depth < this.#depth ? this.array(bytes, view, at + 1, end, depth + 1) : nestedTooDeep;
       case 0x74: // t
         return wordEnd(bytes, at, end, 'true');
       case 0x66: // f
@@ -111,76 +230,92 @@ export class JsonScan {
     }
   }
 
-  #object(bytes: Buffer, at: number, end: number, depth: number): number {
-    const isTop = depth === 1;
-    if (isTop) {
-      this.isObject = true;
-      this.bodyAt = at - this.#start;
-    }
-    let commaAt = none;
-    at = spaceEnd(bytes, at, end);
+  private object(bytes: Buffer, view: DataView, at: number, end: number, depth: number): number {
+    at = this.tokenAt(bytes, at, end);
     if (byteAt(bytes, at, end) === closingBrace) return at + 1;
     for (;;) {
-      const nameAt = at;
       if (byteAt(bytes, at, end) !== quote) return malformed;
-      at = stringEnd(bytes, at + 1, end);
+      at = stringEnd(bytes, view, at + 1, end);
       if (at < 0) return at;
-      const member = isTop ? this.#watched(bytes, nameAt + 1, at - 1) : undefined;
-      at = spaceEnd(bytes, at, end);
+      at = this.tokenAt(bytes, at, end);
       if (byteAt(bytes, at, end) !== colon) return malformed;
-      const valueAt = spaceEnd(bytes, at + 1, end);
-      const valueEnd = this.#value(bytes, valueAt, end, depth);
-      if (valueEnd < 0) return valueEnd;
-      at = spaceEnd(bytes, valueEnd, end);
+      at = this.value(bytes, view, this.tokenAt(bytes, at + 1, end), end, depth);
+      if (at < 0) return at;
+      at = this.tokenAt(bytes, at, end);
       const next = byteAt(bytes, at, end);
-      if (isTop) this.memberCount++;
-      if (member !== undefined) {
-        if (member.present) this.#hasDuplicate = true;
-        const start = this.#start;
-        member.present = true;
-        member.at = nameAt - start;
-        member.valueAt = valueAt - start;
-        member.valueEnd = valueEnd - start;
-        member.commaBefore = commaAt === none ? none : commaAt - start;
-        member.commaAfter = next === comma ? at - start : none;
-      }
       if (next === closingBrace) return at + 1;
       if (next !== comma) return malformed;
-      commaAt = at;
-      at = spaceEnd(bytes, at + 1, end);
+      at = this.tokenAt(bytes, at + 1, end);
     }
   }
 
-  #array(bytes: Buffer, at: number, end: number, depth: number): number {
-    at = spaceEnd(bytes, at, end);
+  private array(bytes: Buffer, view: DataView, at: number, end: number, depth: number): number {
+    at = this.tokenAt(bytes, at, end);
     if (byteAt(bytes, at, end) === closingBracket) return at + 1;
     for (;;) {
-      at = this.#value(bytes, at, end, depth);
+      at = this.value(bytes, view, at, end, depth);
       if (at < 0) return at;
-      at = spaceEnd(bytes, at, end);
+      at = this.tokenAt(bytes, at, end);
       const next = byteAt(bytes, at, end);
       if (next === closingBracket) return at + 1;
       if (next !== comma) return malformed;
-      at = spaceEnd(bytes, at + 1, end);
+      at = this.tokenAt(bytes, at + 1, end);
     }
   }
 
-  /** The watched member whose name stands in `bytes[at, end)`. */
-  #watched(bytes: Buffer, at: number, end: number): Member | undefined {
-    for (const member of this.#members) if (spells(bytes, at, end, member.codePoints)) return member;
+  /** The next place that is no white space, nearly always `at`. */
+  private tokenAt(bytes: Buffer, at: number, end: number): number {
+    return at < end && bytes[at]! <= 0x20 ? this.spaceEnd(bytes, at, end) : at;
+  }
+
+  private spaceEnd(bytes: Buffer, at: number, end: number): number {
+    for (; at < end; at++) {
+      const byte = bytes[at]!;
+      if (byte === this.#terminator) break;
+      if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) break;
+    }
+    return at;
+  }
+
+  /** The watched member whose name is `bytes[at, end)`, quotes included: ASCII without escapes. */
+  private watched(bytes: Buffer, view: DataView, at: number, end: number): Member | undefined {
+    const length = end - at;
+    if (length >= this.#byLength.length) return undefined;
+    const candidates = this.#byLength[length]!;
+    if (candidates.length === 0) return undefined;
+    if (length < 4) return this.watchedEscaped(bytes, at, end);
+    // The first and last four bytes are most of a name: byte by byte these took a fifth of the scan.
+    const head = view.getInt32(at, true);
+    const tail = view.getInt32(end - 4, true);
+    for (let i = 0; i < candidates.length; i++) {
+      const candidate = candidates[i]!;
+      if (candidate.head !== head || candidate.tail !== tail) continue;
+      const { literal } = candidate;
+      let matched = 4;
+      while (matched < length - 4 && bytes[at + matched] === literal[matched]) matched++;
+      if (matched >= length - 4) return candidate;
+    }
+    return undefined;
+  }
+
+  /** The same for any name. */
+  private watchedEscaped(bytes: Buffer, at: number, end: number): Member | undefined {
+    for (const member of this.#members) if (spells(bytes, at + 1, end - 1, member.codePoints)) return member;
     return undefined;
   }
 }
 
+const space = 0x20;
 const quote = 0x22;
 const comma = 0x2c;
 const colon = 0x3a;
 const backslash = 0x5c;
 const closingBracket = 0x5d;
 const letterU = 0x75;
+const openingBrace = 0x7b;
 const closingBrace = 0x7d;
 
-/** 1 for bytes that stand for themselves in strings: looked up, which reads a long string at 1.4 instead of 1.8 ns a byte. */
+/** 1 for bytes that stand for themselves in strings. */
 const isPlain = new Uint8Array(256).fill(1, 0x20, 0x80);
 isPlain[quote] = isPlain[backslash] = 0;
 
@@ -202,25 +337,62 @@ function byteAt(bytes: Buffer, at: number, end: number): number {
   return at < end ? bytes[at]! : 0;
 }
 
-function spaceEnd(bytes: Buffer, at: number, end: number): number {
-  while (at < end) {
-    const byte = bytes[at]!;
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) break;
-    at++;
+/**
+ * The first place from `at` that does not stand for itself in a string: a quote, a backslash, a control character, or a part
+ * of a character beyond ASCII. Most bytes of a message are passed here, so it looks at eight at once, which takes 0.3 ns a byte;
+ * looking each one up in a table takes 1.3.
+ */
+function plainEnd(bytes: Buffer, view: DataView, at: number, end: number): number {
+  at |= 0; // says that it is an integer, which spares conversions in the loop
+  const last = (end - 8) | 0;
+  while (at <= last) {
+    const a = view.getInt32(at, true);
+    const b = view.getInt32((at + 4) | 0, true);
+    const aHits = a | ((a ^ 0x02020202) - 0x21212121) | ((a ^ 0x5c5c5c5c) - 0x01010101);
+    const bHits = b | ((b ^ 0x02020202) - 0x21212121) | ((b ^ 0x5c5c5c5c) - 0x01010101);
+    if (((aHits | bHits) & topBits) !== 0) return at + firstHit(aHits, bHits);
+    at = (at + 8) | 0;
   }
+  return plainEndBytewise(bytes, at, end);
+}
+
+/**
+ * The top bit of each byte. In `plainEnd` a byte has it if it is beyond ASCII, if it is less than 0x21 once 2 is flipped in it,
+ * which puts the quote next to the control characters, or if nothing of it is left once a backslash is. A subtraction
+ * borrows from the bytes above one that is hit, which may then be taken for hits, but never from those below.
+ */
+const topBits = 0x80808080 | 0;
+
+/** Which of eight bytes is the first that was hit. */
+function firstHit(aHits: number, bHits: number): number {
+  const a = aHits & topBits;
+  const b = bHits & topBits;
+  return a !== 0 ? lowestBit(a) >> 3 : 4 + (lowestBit(b) >> 3);
+}
+
+function lowestBit(bits: number): number {
+  return 31 - Math.clz32(bits & -bits);
+}
+
+function plainEndBytewise(bytes: Buffer, at: number, end: number): number {
+  while (at < end && isPlain[bytes[at]!] === 1) at++;
   return at;
 }
 
-/** @param at behind the opening quote; the answer is behind the closing one */
-function stringEnd(bytes: Buffer, at: number, end: number): number {
+/** @param at behind the opening quote, or further in; the answer is behind the closing one */
+function stringEnd(bytes: Buffer, view: DataView, at: number, end: number): number {
   for (;;) {
-    while (at < end && isPlain[bytes[at]!] === 1) at++;
-    if (at >= end) return malformed;
-    const byte = bytes[at++]!;
-    if (byte === quote) return at;
-    if (byte === backslash) at = escapeEnd(bytes, at, end);
-    else at = byte < 0x20 ? malformed : utf8End(bytes, at, end, byte);
-    if (at < 0) return at;
+    at = plainEnd(bytes, view, at, end);
+    let byte = byteAt(bytes, at, end);
+    if (byte === quote) return at + 1;
+    // Where one is, there are mostly more: scripts other than Latin.
+    do {
+      at++;
+      if (byte === backslash) at = escapeEnd(bytes, at, end);
+      else at = byte < 0x20 ? malformed : utf8End(bytes, at, end, byte);
+      if (at < 0) return at;
+      byte = byteAt(bytes, at, end);
+    } while (byte >= 0x80 || byte === backslash);
   }
 }
 

@@ -119,6 +119,19 @@ describe('the grammar', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 12 }), agrees), { numRuns: 5000 });
   });
 
+  it('is the one of JSON.parse wherever in a string a byte stands that is not itself there', () => {
+    for (const byte of [0x00, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x5b, 0x5c, 0x5d, 0x7f, 0x80, 0xff]) {
+      for (let length = 1; length <= 18; length++) {
+        for (let at = 0; at < length; at++) {
+          const content = Buffer.alloc(length, 'x');
+          content[at] = byte;
+          agrees(Buffer.concat([Buffer.from('"'), content, Buffer.from('"')]));
+          agrees(Buffer.concat([Buffer.from('{"'), content, Buffer.from('":"'), content, Buffer.from('"}')]));
+        }
+      }
+    }
+  });
+
   it('takes well-formed UTF-8 only', () => {
     const boundaries = [0x22, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0];
     for (let first = 0x80; first < 0x100; first++) {
@@ -139,6 +152,38 @@ describe('the grammar', () => {
     expect(scanned(nested(depth)).scan.fault).toBeUndefined();
     expect(scanned(nested(depth + 2)).scan.fault).toBe('nested-too-deep');
     expect(scanned('['.repeat(1_000_000)).scan.fault).toBe('nested-too-deep');
+  });
+});
+
+describe('a text with a terminator', () => {
+  it.each([0x0a, 0x00])('ends at the first one, and what is behind does not count: %i', (terminator) => {
+    const scan = new JsonScan(depth, terminator);
+    const member = scan.watch('a');
+    const exact = new JsonScan(depth);
+    const exactMember = exact.watch('a');
+    const end = String.fromCharCode(terminator);
+    const piece = fc.oneof(
+      written,
+      fc.constantFrom(end, ' ', '{', '}', '"', '{"a":1}', '{"a":', '[', ']', ',', '1', 'tru'),
+    );
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 5 }), (pieces) => {
+        const bytes = Buffer.from(pieces.join(''));
+        const found = bytes.indexOf(terminator);
+        const lineEnd = found < 0 ? bytes.length : found;
+        const at = scan.scan(bytes, 0, bytes.length);
+        exact.scan(bytes, 0, lineEnd);
+        expect(scan.fault === undefined).toBe(exact.fault === undefined);
+        if (exact.fault !== undefined) return;
+        expect([at, scan.isObject, scan.memberCount, member.present]).toEqual([
+          lineEnd,
+          exact.isObject,
+          exact.memberCount,
+          exactMember.present,
+        ]);
+      }),
+      { numRuns: 5000 },
+    );
   });
 });
 
@@ -174,6 +219,32 @@ describe('a watched member', () => {
     );
     for (const lone of ['\\ud800', '\\ud83dx', '\\ud83d\\u0041', '\\ude00', '\\ud83d\\n']) {
       expect(scanned(`{"${lone}":0}`, '\ufffd').members[0]!.present).toBe(false);
+    }
+  });
+
+  it('is told from names that are nearly the same', () => {
+    for (const name of ['', 'a', 'ab', 'abc', 'abcdef', 'abcdefg', 'abcdefghijk', 'é']) {
+      expect(scanned(`{"${name}":"0"}`, name).members[0]!.present).toBe(true);
+      for (let at = 0; at < name.length; at++) {
+        const other = `${name.slice(0, at)}x${name.slice(at + 1)}`;
+        expect(scanned(`{"${other}":"0"}`, name).members[0]!.present).toBe(false);
+      }
+      expect(scanned(`{"${name}x":"0"}`, name).members[0]!.present).toBe(false);
+    }
+  });
+
+  it('holds a value that is the same to the byte', () => {
+    for (const value of ['1', '"a"', '"abc"', '"abcdefgh"']) {
+      const { scan, members } = scanned(`{"a":${value}}`, 'a', 'b');
+      const holds = (text: string, member = members[0]!) => {
+        const bytes = Buffer.from(text);
+        return scan.holds(member, bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length));
+      };
+      expect(holds(value)).toBe(true);
+      expect(holds(value, members[1])).toBe(false);
+      expect(holds(`${value} `)).toBe(false);
+      for (let at = 0; at < value.length; at++)
+        expect(holds(`${value.slice(0, at)}~${value.slice(at + 1)}`)).toBe(false);
     }
   });
 
