@@ -60,6 +60,9 @@ const idBase = 1_000_000_000;
 const idDigits = 10;
 const correlationBits = 30;
 
+// From here on a line is searched for its end before it is scanned.
+const longLineBytes = 4096;
+
 const memberName = (description: string) => Type.String({ minLength: 1, description });
 
 export default definePlugin({
@@ -172,7 +175,10 @@ export default definePlugin({
     if (options.correlation === options.id) throw new Error(`id and correlation are the same member, ${options.id}`);
     const correlates = options.correlation !== undefined && scope.pool.settings.links !== 'dedicated';
 
-    const line = new JsonScan(options.depth);
+    const delimiter = Buffer.from(delimiters[options.delimiter]);
+    const lastByte = delimiter[delimiter.length - 1]!;
+    const isCrlf = options.delimiter === 'crlf';
+    const line = new JsonScan(options.depth, isCrlf ? undefined : lastByte);
     const id = line.watch(options.id);
     const jsonrpc = line.watch('jsonrpc');
     const method = line.watch('method');
@@ -195,11 +201,19 @@ export default definePlugin({
       keys: Object.fromEntries(options.keys.map((name) => [name, keyOf(line.watch(name))])),
     });
 
-    const delimiter = Buffer.from(delimiters[options.delimiter]);
-    const lastByte = delimiter[delimiter.length - 1]!;
-    const isCrlf = options.delimiter === 'crlf';
+    /** How long the last line was. */
+    let lineBytes = 0;
 
     hooks.frame.tap('ndjson', (bytes, start, end, scan) => {
+      // A line that is whole and sound ends where its JSON does. Finding that out spares the search, which takes 25 of the 230 ns
+      // of a line of 200 bytes. What a long line would gain is nothing to what it loses if it has not arrived as a whole.
+      if (scan.resume === 0 && lineBytes < longLineBytes && !isCrlf) {
+        const at = line.scan(bytes, start, end);
+        if (at >= 0 && at < end) {
+          lineBytes = at + 1 - start;
+          return lineBytes;
+        }
+      }
       // `indexOf` runs on behind `end`, which a line that has just begun may cost, but not every byte that is added to it.
       const arrived = scan.resume === 0 ? bytes : bytes.subarray(0, end);
       let at = arrived.indexOf(lastByte, start + scan.resume);
@@ -211,7 +225,8 @@ export default definePlugin({
         return 'more';
       }
       line.scan(bytes, start, at); // the CR is white space to it
-      return at + 1 - start;
+      lineBytes = at + 1 - start;
+      return lineBytes;
     });
 
     hooks.detectId.tap('ndjson', (message) => {
@@ -229,16 +244,22 @@ export default definePlugin({
     /** Whether the object may get an answer: in JSON-RPC, requests do. */
     const asks = () => !jsonrpc.present || (method.present && rpcId.present);
 
-    const idTexts = new WeakMap<Token, MemberText>();
-    const idTextOf = (token: Token): MemberText => {
-      let text = idTexts.get(token);
-      if (text === undefined) {
-        text = memberText(id.name, JSON.stringify(token.text.toString('latin1')));
-        idTexts.set(token, text);
-      }
-      return text;
+    /** Of each backend, by its index. */
+    const idTexts: IdText[] = [];
+    const idTextOf = (token: Token, index: number): IdText => {
+      const known = idTexts[index];
+      if (known?.token === token) return known;
+      const text = memberText(id.name, JSON.stringify(token.text.toString('latin1')));
+      const { buffer, byteOffset, length } = text.value;
+      return (idTexts[index] = { ...text, token, view: new DataView(buffer, byteOffset, length) });
+    };
+    const writeId = (message: Message, token: Token, isFollowed: boolean): void => {
+      const text = idTextOf(token, message.backend?.index ?? 0);
+      // It is there already in what repeats the identifier it was told: most requests, and the answers of backends that echo.
+      if (!line.holds(id, text.value, text.view)) write(message, line, id, text, isFollowed);
     };
     const correlationText = memberText(correlation.name, '0'.repeat(idDigits));
+    let writtenId = 0;
 
     // Members are added before one is cut, because both may happen at the same place.
     const editRequest = (message: Message, token: Token): Refusal | undefined => {
@@ -247,13 +268,14 @@ export default definePlugin({
         const { present, valueAt, valueLength } = correlation;
         const exchange = scope.exchanges.open(message, present ? valueAt : 0, present ? valueLength : 0);
         if (exchange === undefined) return overloaded;
-        writeDigits(correlationText.value, exchange.id + idBase);
+        writeDigits(correlationText.value, exchange.id + idBase, writtenId);
+        writtenId = exchange.id + idBase;
         addsCorrelation = !present;
         if (present) message.splice(valueAt, valueLength, correlationText.value);
       }
       const cuts = strip && id.present;
       const others = line.memberCount - (cuts ? 1 : 0);
-      if (stampsRequests) write(message, line, id, idTextOf(token), others > 0 || addsCorrelation);
+      if (stampsRequests) writeId(message, token, others > 0 || addsCorrelation);
       if (addsCorrelation) write(message, line, correlation, correlationText, others > 0);
       if (cuts) cut(message, id);
       return undefined;
@@ -262,7 +284,7 @@ export default definePlugin({
     const editAnswer = (message: Message, token: Token): undefined => {
       const original = message.exchange?.original;
       const cuts = original?.length === 0;
-      if (stampsResponses) write(message, line, id, idTextOf(token), line.memberCount > (cuts ? 1 : 0));
+      if (stampsResponses) writeId(message, token, line.memberCount > (cuts ? 1 : 0));
       if (cuts) cut(message, correlation);
       else if (original !== undefined) message.splice(correlation.valueAt, correlation.valueLength, original);
     };
@@ -312,6 +334,11 @@ interface MemberText {
   readonly value: Buffer;
 }
 
+interface IdText extends MemberText {
+  readonly token: Token;
+  readonly view: DataView;
+}
+
 function memberText(name: string, value: string): MemberText {
   const followed = Buffer.from(`${JSON.stringify(name)}:${value},`);
   const last = followed.subarray(0, -1);
@@ -355,9 +382,12 @@ function exchangeIdIn(message: Message, member: Member): number {
   return value > idBase ? value - idBase : 0;
 }
 
-function writeDigits(target: Buffer, value: number): void {
-  for (let at = target.length - 1; at >= 0; at--) {
-    target[at] = 0x30 + (value % 10);
-    value = Math.trunc(value / 10);
+/** Writes a number over another one of as many digits, from the last digit on until they agree: numbers that count up soon do. */
+function writeDigits(target: Buffer, value: number, written: number): void {
+  for (let at = target.length - 1; value !== written; at--) {
+    const rest = Math.trunc(value / 10);
+    target[at] = 0x30 + value - 10 * rest;
+    value = rest;
+    written = Math.trunc(written / 10);
   }
 }

@@ -106,6 +106,24 @@ describe('a line', () => {
     expect(framer({ delimiter: 'crlf' })(Buffer.from('\r\n{}\r\n'), 1, 6, newScan())).toBe(5);
   });
 
+  it.each(['lf', 'nul', 'crlf'])(
+    'that is long is not searched again from its beginning when more of it comes: %s',
+    (delimiter) => {
+      const end = { lf: '\n', nul: '\0', crlf: '\r\n' }[delimiter]!;
+      const frame = framer({ delimiter });
+      const scan = newScan();
+      const bytes = Buffer.from(`{"a":"${'x'.repeat(100_000)}"}${end}`);
+      const early = Buffer.from(end);
+      for (let arrived = 1000; arrived < bytes.length; arrived += 1000) {
+        expect(frame(bytes, 0, arrived, scan)).toBe('more');
+        expect(scan.resume).toBe(arrived);
+        // A delimiter where it has looked would end the line, if it looked there again.
+        early.copy(bytes, arrived - 500);
+      }
+      expect(frame(bytes, 0, bytes.length, scan)).toBe(bytes.length);
+    },
+  );
+
   it('longer than the limit is refused, and the connection closed', async () => {
     const rig = await balance({}, { limits: { messageBytes: 100 } });
     const client = rig.client();
