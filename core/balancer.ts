@@ -1,8 +1,12 @@
-/** The balancer: pools and listeners as the settings say. The whole of it runs in one process on one event loop. */
+/**
+ * The balancer: pools and listeners as the settings say. The whole of it runs in one process on one event
+ * loop; where there are several workers (workers/), each has one of its own.
+ */
 import type { ListenerStats } from './accounting.ts';
-import { Clients } from './clients.ts';
+import { Clients, type Identity } from './clients.ts';
 import type { Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
+import type { BackendNews } from './links.ts';
 import { Listener } from './listener.ts';
 import { Pool } from './pool.ts';
 import type { Runtime } from './runtime/runtime.ts';
@@ -12,6 +16,10 @@ export interface BalancerOptions {
   readonly runtime: Runtime;
   /** A pino logger, or what has its methods. */
   readonly log: Services['log'];
+  /** Undefined: one of its own. */
+  readonly identity?: Identity | undefined;
+  /** Told when a backend goes down or comes up. Undefined: that is logged. */
+  readonly onBackendNews?: Services['onBackendNews'];
 }
 
 export interface BalancerStats {
@@ -24,8 +32,9 @@ export class Balancer {
 
   /** @throws PluginError if a plugin cannot be applied */
   constructor(settings: Settings, options: BalancerOptions) {
-    const { runtime, log } = options;
-    const services: Services = { runtime, log, keys: settings.keys, clients: new Clients(runtime) };
+    const { runtime, log, identity, onBackendNews } = options;
+    const clients = new Clients(runtime, identity);
+    const services: Services = { runtime, log, keys: settings.keys, clients, onBackendNews };
     this.pools = settings.pools.map((pool) => new Pool(pool));
     this.listeners = settings.listeners.map((listener) => {
       const pool = this.pools.find(({ name }) => name === listener.pool);
@@ -55,6 +64,11 @@ export class Balancer {
   /** Stops accepting, lets outstanding answers through until the deadline, closes everything. */
   async stop({ deadlineSeconds }: { deadlineSeconds: number }): Promise<void> {
     await Promise.all(this.listeners.map((listener) => listener.stop(deadlineSeconds)));
+  }
+
+  /** Another process has found a backend up or down: who thinks otherwise connects to find out. */
+  look({ pool, backend, up }: Pick<BackendNews, 'pool' | 'backend' | 'up'>): void {
+    for (const listener of this.listeners) if (listener.settings.pool === pool) listener.look(backend, up);
   }
 
   stats(): BalancerStats {

@@ -2,18 +2,24 @@
 import type { Client } from './client.ts';
 import type { Clock } from './plugin.ts';
 
-export class Clients {
+/** Who a process is. Undefined members are drawn when it starts. */
+export interface Identity {
   /** 8 random bytes that tell this process from its replicas and from its earlier runs. */
+  readonly instance?: Buffer;
+  /** Signs the tokens of client connections where the config has no keys. 32 random bytes, the same in all workers. */
+  readonly processSecret?: Buffer;
+}
+
+export class Clients {
   readonly instance: Buffer;
-  /** Signs the tokens of client connections where the config has no keys. */
   readonly processSecret: Buffer;
   readonly #slots: (Client | undefined)[] = [];
   readonly #generations: number[] = [];
   readonly #free: number[] = [];
 
-  constructor(clock: Pick<Clock, 'randomBytes'>) {
-    this.instance = clock.randomBytes(8);
-    this.processSecret = clock.randomBytes(32);
+  constructor(clock: Pick<Clock, 'randomBytes'>, identity: Identity = {}) {
+    this.instance = identity.instance ?? clock.randomBytes(8);
+    this.processSecret = identity.processSecret ?? clock.randomBytes(32);
   }
 
   /** Gives the client its slot and generation. */

@@ -8,6 +8,7 @@ import { PluginError } from './errors.ts';
 import { Exchanges } from './exchanges.ts';
 import { type HookName, PipelineHooks } from './hooks.ts';
 import { Identifiers } from './identifiers.ts';
+import type { BackendNews } from './links.ts';
 import type { Message, Span } from './message.ts';
 import { Pipeline } from './pipeline.ts';
 import type { ListenerFacts, Logger, PluginDefinition, ProtocolFacts, RelatedIds, Scope } from './plugin.ts';
@@ -22,6 +23,8 @@ export interface Services {
   readonly keys: readonly KeySettings[];
   readonly clients: Clients;
   readonly log: Logger & { child?(fields: object): Logger };
+  /** Told when a backend goes down or comes up. Undefined: that is logged. */
+  readonly onBackendNews?: ((news: BackendNews) => void) | undefined;
 }
 
 /** A pipeline and all that belongs to it. */

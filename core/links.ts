@@ -6,6 +6,7 @@ import type { Client } from './client.ts';
 import { Link } from './link.ts';
 import type { TakenBack, Turn } from './outbox.ts';
 import type { Pipeline } from './pipeline.ts';
+import type { Logger } from './plugin.ts';
 import type { Backend, Pool } from './pool.ts';
 import type { Runtime, SocketHandler } from './runtime/runtime.ts';
 
@@ -14,6 +15,22 @@ const firstBackoffMs = 200;
 const lastBackoffMs = 10_000;
 /** A shared link that broke sooner after it opened counts as a failure: the backend is down, and the next connect waits. */
 const steadyMs = 1000;
+
+/** A backend could not be reached, or can be reached again. */
+export interface BackendNews {
+  readonly listener: string;
+  readonly pool: string;
+  readonly backend: string;
+  readonly up: boolean;
+  /** Why it is down. */
+  readonly error: string | undefined;
+}
+
+/** @param log that of the listener */
+export function logBackendNews(log: Logger, { backend, up, error }: BackendNews, further: object = {}): void {
+  if (up) log.info({ backend, ...further }, 'backend is up');
+  else log.warn({ backend, error, ...further }, 'backend is down');
+}
 
 export class Links {
   readonly runtime: Runtime;
@@ -28,11 +45,21 @@ export class Links {
   readonly #waits = new Set<() => void>();
   /** Backends that are probed until they can be reached again, with how to stop that. */
   readonly #probes = new Map<Backend, () => void>();
+  readonly #tell: (backend: Backend, error: string | undefined) => void;
   #stopped = false;
 
-  constructor(runtime: Runtime, turn: Turn, pool: Pool, pipeline: Pipeline, mode: 'shared' | 'dedicated') {
+  /** @param tell is told of a backend whose `up` has changed, and why it is down */
+  constructor(
+    runtime: Runtime,
+    turn: Turn,
+    pool: Pool,
+    pipeline: Pipeline,
+    mode: 'shared' | 'dedicated',
+    tell: (backend: Backend, error: string | undefined) => void,
+  ) {
     this.runtime = runtime;
     this.mode = mode;
+    this.#tell = tell;
     this.#turn = turn;
     this.#pool = pool;
     this.#pipeline = pipeline;
@@ -137,39 +164,56 @@ export class Links {
 
   #setUp(backend: Backend, up: boolean, error?: Error): void {
     if (!this.#pool.setUp(backend, up)) return;
-    if (up) this.#pipeline.log.info({ backend: backend.name }, 'backend is up');
-    else {
-      const cause = error?.message ?? 'the link broke at once';
-      this.#pipeline.log.warn({ backend: backend.name, error: cause }, 'backend is down');
+    this.#tell(backend, up ? undefined : (error?.message ?? 'the link broke at once'));
+  }
+
+  /**
+   * Somebody else has found the backend up or down. That is a hint, no proof: who thinks otherwise connects now instead of
+   * after its back-off, and marks the backend by what comes of it. A link that is open knows better.
+   */
+  look(backend: Backend, up: boolean): void {
+    if (this.#stopped || backend.up === up) return;
+    if (this.mode === 'dedicated') {
+      this.#probes.get(backend)?.();
+      this.#probeNow(backend, 0);
+    } else {
+      for (const link of this.#shared[backend.index]!) if (link.state === 'closed') link.connect();
     }
   }
 
   /** Without shared links nothing else would notice that a backend is back. */
   #probe(backend: Backend, failures: number): void {
+    this.#probes.set(
+      backend,
+      this.#later(failures, () => this.#probeNow(backend, failures)),
+    );
+  }
+
+  #probeNow(backend: Backend, failures: number): void {
     const { settings } = this.#pool;
-    const connect = () => {
-      const handler: SocketHandler = {
-        onOpen: () => {
+    const stop = () => socket.destroy();
+    const isCurrent = () => this.#probes.get(backend) === stop;
+    const handler: SocketHandler = {
+      onOpen: () => {
+        if (isCurrent()) {
           this.#probes.delete(backend);
           this.#setUp(backend, true);
-          socket.destroy();
-        },
-        onBytes: () => {},
-        onEnd: () => socket.destroy(),
-        onWritten: () => {},
-        onClose: () => {
-          cancelTimeout();
-          if (this.#probes.has(backend) && !this.#stopped) this.#probe(backend, failures + 1);
-        },
-      };
-      const cancelTimeout = this.runtime.after(settings.connectSeconds * 1000, () => socket.destroy());
-      const socket = this.runtime.connect(
-        { address: backend.address, tls: settings.tls, keepaliveSeconds: 0 },
-        handler,
-      );
-      this.#probes.set(backend, () => socket.destroy());
+        }
+        socket.destroy();
+      },
+      onBytes: () => {},
+      onEnd: () => socket.destroy(),
+      onWritten: () => {},
+      onClose: (error) => {
+        cancelTimeout();
+        if (!isCurrent() || this.#stopped) return;
+        this.#setUp(backend, false, error);
+        this.#probe(backend, failures + 1);
+      },
     };
-    this.#probes.set(backend, this.#later(failures, connect));
+    const cancelTimeout = this.runtime.after(settings.connectSeconds * 1000, () => socket.destroy());
+    const socket = this.runtime.connect({ address: backend.address, tls: settings.tls, keepaliveSeconds: 0 }, handler);
+    this.#probes.set(backend, stop);
   }
 
   /** Exponential back-off with jitter, so that many balancers do not come back at once. */

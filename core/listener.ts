@@ -4,7 +4,7 @@ import { Client } from './client.ts';
 import type { Clients } from './clients.ts';
 import { type Composed, composePipeline, type Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
-import { Links } from './links.ts';
+import { Links, logBackendNews } from './links.ts';
 import { Turn } from './outbox.ts';
 import { lingerMs } from './peer.ts';
 import type { Pool } from './pool.ts';
@@ -37,8 +37,12 @@ export class Listener {
     this.#pool = pool;
     this.composed = composePipeline(settings, pool, services);
     this.#turn = new Turn(services.runtime);
-    this.#links = new Links(services.runtime, this.#turn, pool, this.composed.pipeline, this.composed.links);
-    this.composed.pipeline.links = this.#links;
+    const { pipeline, links, log } = this.composed;
+    const tell = services.onBackendNews ?? ((news) => logBackendNews(log, news));
+    this.#links = new Links(services.runtime, this.#turn, pool, pipeline, links, (backend, error) =>
+      tell({ listener: settings.name, pool: pool.name, backend: backend.name, up: backend.up, error }),
+    );
+    pipeline.links = this.#links;
   }
 
   /** Where it listens; undefined before `start`. */
@@ -75,6 +79,12 @@ export class Listener {
     this.#links.start();
     this.#sweepLater();
     composed.log.info({ address: formatAddress(this.#socket.address), pool: this.#pool.name }, 'listening');
+  }
+
+  /** Somebody else has found a backend up or down. */
+  look(name: string, up: boolean): void {
+    const backend = this.#pool.byName(name);
+    if (backend !== undefined) this.#links.look(backend, up);
   }
 
   #accept(socket: Socket): SocketHandler {

@@ -218,6 +218,57 @@ describe('a backend that cannot be reached', () => {
   });
 });
 
+describe('a hint of another worker', () => {
+  const news = (up: boolean) => ({ pool: 'pool', backend: 'a', up });
+
+  it('that a backend is up has a shared link connect at once', async () => {
+    const rig = await shared({ backends: ['a'] });
+    rig.backend('a').down();
+    rig.advance(30_000);
+    rig.backend('a').up();
+    rig.balancer.look(news(false)); // it knows
+    rig.runtime.settle();
+    expect(rig.stats().backends.a!.up).toBe(false);
+    rig.balancer.look(news(true));
+    rig.runtime.settle();
+    expect(rig.stats().backends.a!.up).toBe(true);
+    expect(rig.backend('a').links).toHaveLength(1);
+  });
+
+  it('that is wrong takes no backend out, and brings none in', async () => {
+    for (const rig of [await shared({ backends: ['a'] }), await dedicated({ backends: ['a'] })]) {
+      rig.balancer.look(news(false));
+      rig.runtime.settle();
+      expect(rig.stats().backends.a!.up).toBe(true);
+      rig.backend('a').down();
+      rig.balancer.look(news(false));
+      rig.runtime.settle();
+      expect(rig.stats().backends.a!.up).toBe(false);
+      rig.balancer.look(news(true));
+      rig.runtime.settle();
+      expect(rig.stats().backends.a!.up).toBe(false);
+    }
+  });
+
+  it('that a backend is down has it probed where no link would show it, and found again once it is back', async () => {
+    const rig = await dedicated({ backends: ['a'] });
+    rig.backend('a').down();
+    expect(rig.stats().backends.a!.up).toBe(true);
+    rig.balancer.look(news(false));
+    rig.runtime.settle();
+    expect(rig.stats().backends.a!.up).toBe(false);
+    rig.advance(60_000);
+    rig.backend('a').up();
+    rig.balancer.look(news(true));
+    rig.runtime.settle();
+    expect(rig.stats().backends.a!.up).toBe(true);
+    // The probe that was waiting has been replaced, not joined.
+    expect(rig.backend('a').links).toEqual([]);
+    await rig.stop();
+    expect(rig.runtime.timers).toBe(0);
+  });
+});
+
 describe('dedicated links', () => {
   it('are opened on first use and closed with their client', async () => {
     const rig = await dedicated();
