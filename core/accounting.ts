@@ -122,9 +122,11 @@ export interface ListenerStats {
   readonly backends: Readonly<Record<string, BackendStats>>;
 }
 
-interface BackendStats {
+export interface BackendStats {
   readonly up: boolean;
   readonly state: BackendState;
+  /** For how many workers it is up, where several share the work. */
+  readonly upIn?: number;
   readonly messages: number;
   readonly inFlight: number;
   readonly links: number;

@@ -31,6 +31,8 @@ export type CoreReason =
   | 'slow-client'
   /** A plugin threw or answered what it must not. */
   | 'plugin-error'
+  /** The worker that held it has ended. */
+  | 'worker-ended'
   /** The balancer is stopping. */
   | 'stopping';
 

@@ -10,6 +10,8 @@ export interface Settings {
   readonly keys: readonly KeySettings[];
   readonly pools: readonly PoolSettings[];
   readonly listeners: readonly ListenerSettings[];
+  /** How many processes share the work; undefined: 1. */
+  readonly workers?: number | undefined;
 }
 
 export interface KeySettings {

@@ -10,15 +10,22 @@ const mostEvents = 1024;
 export interface LogOptions {
   readonly level: LogLevel;
   readonly stream: Stream;
+  /** The number of the worker whose log it is. */
+  readonly worker?: number | undefined;
   /** Milliseconds that only grow. Undefined: the system's. */
   readonly now?: () => number;
 }
 
-export async function createLog({ level, stream, now = () => performance.now() }: LogOptions): Promise<pino.Logger> {
+export async function createLog({
+  level,
+  stream,
+  worker,
+  now = () => performance.now(),
+}: LogOptions): Promise<pino.Logger> {
   const repeats = new Repeats(now);
   const options: pino.LoggerOptions = {
     level,
-    base: null,
+    base: worker === undefined ? null : { worker },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     serializers: { err: pino.stdSerializers.errWithCause }, // a plugin's fault says its cause already

@@ -3,7 +3,8 @@ import { constants } from 'node:os';
 import { Balancer } from '../balancer.ts';
 import { loadConfig } from '../config/load.ts';
 import { PointsmanError } from '../errors.ts';
-import { nodeRuntime } from '../runtime/node.ts';
+import { nodeRuntime, vacate } from '../runtime/node.ts';
+import type { Primary } from '../workers/primary.ts';
 import { createLog } from './log.ts';
 import { exitCodes, type LogLevel, type Output, wantsColours } from './output.ts';
 import { countFindings, textReport } from './report/text.ts';
@@ -30,7 +31,7 @@ export async function run(
   { stdout, stderr }: Output,
   signals: Signals = process,
 ): Promise<number> {
-  const { settings, findings } = await loadConfig(paths, { tests: 'skip' });
+  const { settings, findings, origins } = await loadConfig(paths, { tests: 'skip' });
   stderr.write(textReport(findings, wantsColours(stderr)));
   if (settings === undefined) {
     stderr.write(`${countFindings(findings)}; nothing was started\n`);
@@ -38,12 +39,21 @@ export async function run(
   }
 
   const log = await createLog({ level: options.logLevel, stream: stdout });
-  const balancer = new Balancer(settings, { runtime: nodeRuntime(), log });
+  const runtime = nodeRuntime();
+  const { workers = 1 } = settings;
+  let balancer: Balancer | Primary;
+  if (workers === 1) balancer = new Balancer(settings, { runtime, log });
+  else {
+    const [{ Primary }, { fork }] = await Promise.all([import('../workers/primary.ts'), import('../workers/fork.ts')]);
+    const { logLevel } = options;
+    balancer = new Primary(settings, { workers, origins, logLevel, log, clock: runtime, vacate, fork });
+  }
   const stop = listenForStop(signals);
   try {
     await balancer.start();
-    log.info({ listeners: settings.listeners.length, pools: settings.pools.length }, 'started');
-    log.info({ signal: await stop.asked, deadlineSeconds: stopSeconds }, 'stopping');
+    log.info({ listeners: settings.listeners.length, pools: settings.pools.length, workers }, 'started');
+    const failed = 'failed' in balancer ? balancer.failed : stop.asked;
+    log.info({ signal: await Promise.race([stop.asked, failed]), deadlineSeconds: stopSeconds }, 'stopping');
     await balancer.stop({ deadlineSeconds: stopSeconds });
   } catch (error) {
     if (!(error instanceof PointsmanError)) throw error;

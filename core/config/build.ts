@@ -1,5 +1,6 @@
 /** Turns a config into settings: reads addresses, loads files, fills in the defaults that the schema cannot. */
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import type { PluginDefinition } from '../plugin.ts';
 import { type Address, isWebSocket, parseAddress } from '../runtime/address.ts';
@@ -36,6 +37,7 @@ export interface Built {
   readonly keys: readonly KeySettings[];
   readonly pools: ReadonlyMap<string, PoolSettings>;
   readonly listeners: ReadonlyMap<string, ListenerSettings>;
+  readonly workers: number;
 }
 
 export function buildSettings(draft: Draft): Built {
@@ -45,8 +47,11 @@ export function buildSettings(draft: Draft): Built {
     keys: keys.map(({ id, secret }) => ({ id, secret: Buffer.from(secret) })),
     pools: buildEach(draft, 'pools', config.pools, buildPool),
     listeners: buildEach(draft, 'listeners', config.listeners, buildListener),
+    workers: findings.isSound(['workers']) ? workersOf(config.workers) : 1,
   };
 }
+
+const workersOf = (workers: Config['workers']) => (workers === 'auto' ? availableParallelism() : workers);
 
 function buildEach<Member, Settings>(
   draft: Draft,

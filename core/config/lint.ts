@@ -21,6 +21,7 @@ export function lint(draft: Draft, built: Built, secrets: ReadonlyMap<string, st
   lintAddresses(draft, [...built.listeners.values()]);
   for (const listener of built.listeners.values()) {
     lintListenerTls(draft, listener);
+    if (hasWorkers(draft)) lintLimitsOfWorkers(draft, listener);
     const pool = built.pools.get(listener.pool);
     if (pool !== undefined && findings.isSound(['keys'])) lintPipeline(draft, listener, pool, built.keys, secrets);
   }
@@ -131,6 +132,16 @@ function lintListenerTls({ findings }: Draft, { name, listen, tls }: ListenerSet
   }
 }
 
+/** `auto` is more than one, whatever machine this is: a config is to be judged alike everywhere. */
+const hasWorkers = ({ config, findings }: Draft) => config.workers !== 1 && findings.isSound(['workers']);
+
+/** Workers share no counts. */
+function lintLimitsOfWorkers({ findings }: Draft, { name, limits }: ListenerSettings): void {
+  if (limits.connectionsPerAddress === 0) return;
+  const message = 'each worker counts for itself, so that one address may have as many connections to each of them';
+  findings.add(['listeners', name, 'limits', 'connectionsPerAddress'], { stage: 'lint', severity: 'warning', message });
+}
+
 /** Two listeners cannot open one address. */
 function lintAddresses({ findings, locator }: Draft, listeners: readonly ListenerSettings[]): void {
   for (const [index, { name, listen }] of listeners.entries()) {
@@ -157,12 +168,13 @@ function takesAll({ host }: Address, other: Address): boolean {
 }
 
 function lintPipeline(
-  { written, findings }: Draft,
+  draft: Draft,
   listener: ListenerSettings,
   poolSettings: PoolSettings,
   keys: readonly KeySettings[],
   secrets: ReadonlyMap<string, string>,
 ): void {
+  const { written, findings } = draft;
   const path = ['listeners', listener.name];
   const entries = [...path, 'pipeline'];
   const { mode } = listener.identifiers;
@@ -189,6 +201,12 @@ function lintPipeline(
   if (framer === undefined) {
     const message = 'no plugin of this pipeline taps frame; add a protocol plugin';
     findings.add(entries, { stage: 'apply', message, atKey: true });
+  }
+  if (hasWorkers(draft) && composed.affinity !== undefined && messageKeys.length === 0) {
+    const message =
+      'no worker knows where another has sent related messages that carry no identifier, ' +
+      'should they come on other connections; choose by "hashing", as all workers do alike';
+    findings.add(entries, { stage: 'lint', severity: 'warning', message, atKey: true });
   }
   for (const plugin of moreFramers) {
     const message = `"${plugin}" taps frame, but "${framer}" does already; a pipeline has one protocol plugin`;

@@ -23,6 +23,14 @@ export interface Loaded {
   readonly findings: readonly Finding[];
   /** The plugins that the config may use, built-in ones first. */
   readonly plugins: readonly PluginDefinition[];
+  /** Where the third-party ones among them came from. */
+  readonly origins: readonly PluginOrigin[];
+}
+
+/** The arguments with which `loadPlugin` loads a plugin, here or in another process. */
+export interface PluginOrigin {
+  readonly specifier: string;
+  readonly configFile: string;
 }
 
 export interface LoadOptions {
@@ -48,7 +56,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
   const findings = new Findings(locator);
   const files = sources.map(({ file }) => file);
   for (const { source, offset, message } of problems) findings.addAt(source, offset, { stage: 'syntax', message });
-  if (problems.length > 0) return { tests: [], findings: findings.inOrder(files), plugins: builtins };
+  if (problems.length > 0) return { tests: [], findings: findings.inOrder(files), plugins: builtins, origins: [] };
 
   const env = { ...(options.env ?? process.env), ...(options.tests === 'run' ? testEnvOf(written) : {}) };
   const { value, secrets, problems: missing } = substitute(written, locator, env);
@@ -56,7 +64,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
   const unfilled = new Set(missing.map(({ path }) => path.join('/')));
 
   const plugins = new Map(builtins.map((plugin) => [plugin.name, plugin]));
-  await loadThirdParty((value as { plugins?: unknown }).plugins, plugins, locator, findings);
+  const origins = await loadThirdParty((value as { plugins?: unknown }).plugins, plugins, locator, findings);
   const allLoaded = findings.isSound(['plugins']);
 
   // A pipeline that names a plugin which could not be loaded is not at fault.
@@ -73,10 +81,16 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
   return {
     tests,
     ...(findings.errors === 0 && {
-      settings: { keys: built.keys, pools: [...built.pools.values()], listeners: [...built.listeners.values()] },
+      settings: {
+        keys: built.keys,
+        pools: [...built.pools.values()],
+        listeners: [...built.listeners.values()],
+        workers: built.workers,
+      },
     }),
     findings: findings.inOrder(files),
     plugins: [...plugins.values()],
+    origins,
   };
 }
 
@@ -92,26 +106,30 @@ function stageOf(path: Path, atKey: boolean): Stage {
   return option === undefined && atKey ? 'plugins' : 'options';
 }
 
-/** Adds the plugins of the config's `plugins` list to `plugins`. */
+/** Adds the plugins of the config's `plugins` list to `plugins`; answers where they came from. */
 async function loadThirdParty(
   list: unknown,
   plugins: Map<string, PluginDefinition>,
   locator: Locator,
   findings: Findings,
-): Promise<void> {
-  if (!Array.isArray(list)) return;
+): Promise<PluginOrigin[]> {
+  const origins: PluginOrigin[] = [];
+  if (!Array.isArray(list)) return origins;
   const { loadPlugin } = await import('./plugins.ts');
   for (const [index, specifier] of list.entries()) {
     const path = ['plugins', index];
     if (typeof specifier !== 'string' || !findings.isSound(path)) continue;
     try {
-      const plugin = await loadPlugin(specifier, locator.find(path).source.file);
+      const configFile = locator.find(path).source.file;
+      const plugin = await loadPlugin(specifier, configFile);
       const fault = schemaFault(plugin);
       if (fault !== undefined) throw new Error(`the options schema of plugin "${plugin.name}" is not valid: ${fault}`);
       if (plugins.has(plugin.name)) throw new Error(`there is a plugin "${plugin.name}" already`);
       plugins.set(plugin.name, plugin);
+      origins.push({ specifier, configFile });
     } catch (error) {
       findings.add(path, { stage: 'plugins', message: (error as Error).message });
     }
   }
+  return origins;
 }

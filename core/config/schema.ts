@@ -226,6 +226,12 @@ const configSchema = <Entry extends TSchema>(pipelineEntry: Entry) =>
       ),
       pools: Type.Optional(mapOf(pool, { description: 'The pools by name.' })),
       listeners: Type.Optional(mapOf(listener(pipelineEntry), { description: 'The listeners by name.' })),
+      workers: Type.Union([Type.Integer({ minimum: 1, maximum: 1024 }), Type.Literal('auto')], {
+        default: 1,
+        description:
+          'How many processes share the work, each with its own event loop and its own links to every backend; ' +
+          'auto: one for each processor. Limits, tables and strategies are those of each process.',
+      }),
       plugins: Type.Optional(
         Type.Array(Type.String({ minLength: 1 }), {
           description:

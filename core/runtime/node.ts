@@ -3,13 +3,15 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
+import { getSystemErrorMap } from 'node:util';
 import { headroomBytes, readMemory } from '../memory.ts';
-import { isSecure, isWebSocket } from './address.ts';
+import { type Address, isSecure, isWebSocket } from './address.ts';
 import { connectDatagrams, listenDatagrams } from './datagram.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
 import { clientTls, serverTls } from './tls.ts';
 
-export function nodeRuntime(): Runtime {
+/** @param isWorker other processes listen on the same addresses, by node:cluster */
+export function nodeRuntime({ isWorker = false } = {}): Runtime {
   return {
     now: () => performance.now(),
     random: Math.random,
@@ -19,7 +21,10 @@ export function nodeRuntime(): Runtime {
       return () => clearTimeout(timer);
     },
     atTurnEnd: (callback) => setImmediate(callback),
-    listen,
+    async listen(options, accept) {
+      if (!isWorker) await vacate(options.address);
+      return listen(options, accept);
+    },
     connect,
   };
 }
@@ -54,12 +59,11 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
     // OpenSSL's message names its source files; its reason is what can be understood.
     options.onError(new Error(error.reason ?? error.message.trim(), { cause: error }), remoteAddress);
   });
-  if (address.transport === 'unix') await removeStaleSocket(address.path);
-
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    const onError = (error: NodeJS.ErrnoException) => reject(inWords(error));
+    server.once('error', onError);
     const onListening = () => {
-      server.off('error', reject);
+      server.off('error', onError);
       resolve();
     };
     if (address.transport === 'unix') server.listen(address.path, onListening);
@@ -76,9 +80,20 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
   };
 }
 
-/** A unix socket's file outlives its process: where nobody answers any more, it is removed before listening. */
-async function removeStaleSocket(path: string): Promise<void> {
-  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return;
+/** In a worker Node.js says of the address only its number; elsewhere it adds what the system calls the error. */
+function inWords(error: NodeJS.ErrnoException & { address?: string; port?: number }): Error {
+  const [, words] = getSystemErrorMap().get(error.errno ?? 0) ?? [];
+  if (error.syscall !== 'bind' || words === undefined) return error;
+  const where = error.port === undefined || error.port < 0 ? error.address : `${error.address}:${error.port}`;
+  return new Error(`listen ${error.code}: ${words} ${where}`, { cause: error });
+}
+
+/**
+ * Makes way for listening on an address. A unix socket's file outlives its process: where nobody answers any more, it is
+ * removed. For the primary; where there are no workers, `listen` does it.
+ */
+export async function vacate({ transport, path }: Address): Promise<void> {
+  if (transport !== 'unix' || !lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return;
   const stale = await new Promise<boolean>((resolve) => {
     const probe = net.connect({ path });
     probe.once('connect', () => {

@@ -30,6 +30,13 @@ describe('the log', () => {
     ]);
   });
 
+  it('says which worker speaks, where there are several', async () => {
+    const { stdout } = collect();
+    const log = await createLog({ level: 'info', stream: stdout, worker: 2 });
+    log.child({ listener: 'edge' }).info({}, 'listening');
+    expect(JSON.parse(stdout.text)).toMatchObject({ worker: 2, listener: 'edge', msg: 'listening' });
+  });
+
   it('says once what went wrong in a plugin', async () => {
     const { log, take } = await logAt();
     log.error({ err: new Error('[sip] frame: boom', { cause: new Error('boom') }) }, 'a plugin failed');

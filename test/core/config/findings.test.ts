@@ -147,6 +147,16 @@ describe('shape', () => {
       more: 'keys: [{ id: K1, secret: "0123456789abcdef" }]',
       finds: '9:14  shape: id must have the form ^[a-z0-9-]{1,15}$, not "K1"',
     },
+    {
+      when: 'there are to be no workers',
+      more: 'workers: 0',
+      finds: '9:10  shape: workers must be at least 1, not 0',
+    },
+    {
+      when: 'workers are neither a number nor auto',
+      more: 'workers: all',
+      finds: '9:10  shape: workers must be "auto", not "all"',
+    },
   ]);
 });
 
@@ -361,6 +371,20 @@ describe('lint', () => {
       when: 'two keys have one id',
       more: 'keys: [{ id: k1, secret: "${env:KEY}" }, { id: k1, secret: "${env:KEY}" }]',
       finds: '9:48  lint: the key "k1" is there twice; ids tell keys apart',
+    },
+    {
+      when: 'connections are counted by each worker for itself',
+      listener: `${sound.listener.replace('turns:', 'keyed:')}\nlimits: { connectionsPerAddress: 2 }`,
+      more: 'workers: 2',
+      finds:
+        '9:38  warning: each worker counts for itself, so that one address may have as many connections to each of them',
+    },
+    {
+      when: 'workers may choose differently for related messages',
+      more: 'workers: auto',
+      finds:
+        '8:5  warning: no worker knows where another has sent related messages that carry no identifier, ' +
+        'should they come on other connections; choose by "hashing", as all workers do alike',
     },
     {
       when: 'a tls listener has no certificate',

@@ -28,6 +28,7 @@ listeners:
 `);
     expect(findings).toEqual([]);
     expect(settings).toEqual({
+      workers: 1,
       keys: [],
       pools: [
         {

@@ -1,0 +1,47 @@
+/** What the workers have found out about the backends, put together. */
+import type { BackendNews } from '../links.ts';
+
+/** A backend that flaps is hinted at no more often, lest workers drive each other past their back-offs. */
+const hintMs = 1000;
+
+export interface Told {
+  /** A backend that was up for every worker is down for one, or is up for every one again. */
+  readonly isNews: boolean;
+  /** For how many workers it is down now. */
+  readonly downIn: number;
+  /** The other workers should look for themselves. */
+  readonly hint: boolean;
+}
+
+export class BackendStates {
+  readonly #now: () => number;
+  readonly #states = new Map<string, { news: BackendNews; readonly downFor: Set<number>; hintedAtMs: number }>();
+
+  /** @param now milliseconds that only grow */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  tell(worker: number, news: BackendNews): Told {
+    const name = `${news.pool} ${news.backend}`;
+    const state = this.#states.get(name) ?? { news, downFor: new Set(), hintedAtMs: -hintMs };
+    this.#states.set(name, state);
+    state.news = news;
+    const { downFor } = state;
+    const wasUp = downFor.size === 0;
+    if (news.up) downFor.delete(worker);
+    else downFor.add(worker);
+    const hint = this.#now() - state.hintedAtMs >= hintMs;
+    if (hint) state.hintedAtMs = this.#now();
+    return { isNews: wasUp !== (downFor.size === 0), downIn: downFor.size, hint };
+  }
+
+  /** The worker has ended. Answers which backends are up for all others, when it alone had found them down. */
+  forget(worker: number): BackendNews[] {
+    const up: BackendNews[] = [];
+    for (const { news, downFor } of this.#states.values()) {
+      if (downFor.delete(worker) && downFor.size === 0) up.push({ ...news, up: true, error: undefined });
+    }
+    return up;
+  }
+}

@@ -1,0 +1,70 @@
+/** What the primary and its workers say to each other. */
+import type { BalancerStats } from '../balancer.ts';
+import type { LogLevel } from '../cli/output.ts';
+import type { Identity } from '../clients.ts';
+import type { PluginOrigin } from '../config/load.ts';
+import type { ErrorCode } from '../errors.ts';
+import type { BackendNews } from '../links.ts';
+import type { PluginDefinition } from '../plugin.ts';
+import type { ListenerSettings, Settings } from '../settings.ts';
+
+/** All that a worker needs in order to balance. It reads no config: one that has changed meanwhile must not divide the workers. */
+export interface Assignment {
+  /** Its number, from 1. One that takes the place of another takes over its number too. */
+  readonly worker: number;
+  readonly settings: PackedSettings;
+  /** The third-party plugins to load. */
+  readonly origins: readonly PluginOrigin[];
+  readonly identity: Required<Identity>;
+  readonly logLevel: LogLevel;
+}
+
+export type ToWorker =
+  | { readonly type: 'start'; readonly assignment: Assignment }
+  | { readonly type: 'look'; readonly news: BackendNews }
+  | { readonly type: 'stop'; readonly deadlineSeconds: number };
+
+export type FromWorker =
+  /** It runs, and waits for its assignment. */
+  | { readonly type: 'ready' }
+  /** It listens. */
+  | { readonly type: 'started' }
+  /** It cannot start, and ends. */
+  | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string }
+  /** What it has counted so far. `final`: it has stopped, and ends. */
+  | { readonly type: 'stats'; readonly stats: BalancerStats; readonly final: boolean }
+  | { readonly type: 'news'; readonly news: BackendNews };
+
+/** Settings as they go to another process: code does not, so plugins go by name. */
+export interface PackedSettings extends Omit<Settings, 'listeners'> {
+  readonly listeners: readonly PackedListener[];
+}
+
+interface PackedListener extends Omit<ListenerSettings, 'pipeline'> {
+  readonly pipeline: readonly { readonly plugin: string; readonly options: unknown }[];
+}
+
+export function packSettings(settings: Settings): PackedSettings {
+  const listeners = settings.listeners.map((listener) => ({
+    ...listener,
+    pipeline: listener.pipeline.map(({ plugin, options }) => ({ plugin: plugin.name, options })),
+  }));
+  return { ...settings, listeners };
+}
+
+/**
+ * @param plugins built-in ones and those loaded
+ * @throws Error if one is missing: its module has come to export another
+ */
+export function unpackSettings(packed: PackedSettings, plugins: readonly PluginDefinition[]): Settings {
+  const named = (name: string): PluginDefinition => {
+    const plugin = plugins.find((each) => each.name === name);
+    if (plugin === undefined) throw new Error(`the plugin "${name}" is not there any more`);
+    return plugin;
+  };
+  const listeners = packed.listeners.map((listener) => ({
+    ...listener,
+    pipeline: listener.pipeline.map(({ plugin, options }) => ({ plugin: named(plugin), options })),
+  }));
+  return { ...packed, listeners };
+}

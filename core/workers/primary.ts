@@ -1,0 +1,269 @@
+/**
+ * The primary: starts the workers, replaces those that end, gathers what they count and what they find out about backends,
+ * and stops them. It handles no message; clients' connections reach the workers through node:cluster (fork.ts).
+ */
+import type { BalancerStats } from '../balancer.ts';
+import type { LogLevel } from '../cli/output.ts';
+import type { PluginOrigin } from '../config/load.ts';
+import { PointsmanError } from '../errors.ts';
+import { type BackendNews, logBackendNews } from '../links.ts';
+import type { Clock, Logger } from '../plugin.ts';
+import type { Address } from '../runtime/address.ts';
+import type { Settings } from '../settings.ts';
+import { BackendStates } from './backend-states.ts';
+import { type FromWorker, packSettings, type ToWorker } from './messages.ts';
+import { remainsOf, totalOf } from './totals.ts';
+
+/** The first wait before a worker that has ended is replaced; each further one is twice as long, up to the last. */
+const firstBackoffMs = 200;
+const lastBackoffMs = 10_000;
+/** A worker that has run that long was a good one: the next wait is the first again. */
+const steadyMs = 10_000;
+/** So many in a row that end before they have started are too many, if there is no worker left. */
+const mostFailedStarts = 5;
+/** How long workers may take beyond the deadline to stop. */
+const graceMs = 5000;
+
+/** A process that runs a worker. */
+export interface WorkerProcess {
+  readonly pid: number | undefined;
+  send(message: ToWorker): void;
+  /** Ends it at once. */
+  kill(): void;
+}
+
+export interface WorkerEvents {
+  onMessage(message: FromWorker): void;
+  /** It has ended. Called once; nothing comes after it. */
+  onExit(reason: string): void;
+}
+
+export interface PrimaryOptions {
+  readonly workers: number;
+  /** Where the third-party plugins of the settings come from. */
+  readonly origins: readonly PluginOrigin[];
+  readonly logLevel: LogLevel;
+  readonly log: Logger & { child(fields: object): Logger };
+  readonly clock: Clock;
+  /** Makes way for listening on an address, before any worker does. */
+  vacate(address: Address): Promise<void>;
+  /** Starts a process; it says `ready` when it runs. */
+  fork(events: WorkerEvents): WorkerProcess;
+}
+
+/** One worker after the other under one number. */
+interface Post {
+  readonly number: number;
+  process: WorkerProcess | undefined;
+  state: 'starting' | 'started' | 'stopped' | 'ended';
+  /** When the last one was started, in milliseconds of the clock. */
+  startedAtMs: number;
+  /** How many have ended early since one that was good. */
+  failures: number;
+  stats: BalancerStats | undefined;
+  /** Why it could not start, if it said so. */
+  fault: string | undefined;
+  /** Cancels the wait for the next one. */
+  cancelWait: (() => void) | undefined;
+}
+
+export class Primary {
+  /** Rejects with a PointsmanError when there are no workers any more, and new ones do not start. */
+  readonly failed: Promise<never>;
+  /** Workers that ended without being told to. */
+  ended = 0;
+
+  readonly #options: PrimaryOptions;
+  readonly #settings: Settings;
+  readonly #processSecret: Buffer;
+  readonly #posts: readonly Post[];
+  readonly #backends: BackendStates;
+  /** What workers that have ended had counted. */
+  #remains: BalancerStats = { listeners: {} };
+  #failedStarts = 0;
+  #stopping = false;
+  #onStarted: (() => void) | undefined;
+  #onStartFailed: ((error: PointsmanError) => void) | undefined;
+  #onAllEnded: (() => void) | undefined;
+  #fail!: (error: PointsmanError) => void;
+
+  constructor(settings: Settings, options: PrimaryOptions) {
+    this.#settings = settings;
+    this.#options = options;
+    this.#processSecret = options.clock.randomBytes(32);
+    this.#backends = new BackendStates(options.clock.now);
+    this.#posts = Array.from({ length: options.workers }, (_, index) => ({
+      number: index + 1,
+      process: undefined,
+      state: 'ended',
+      startedAtMs: 0,
+      failures: 0,
+      stats: undefined,
+      fault: undefined,
+      cancelWait: undefined,
+    }));
+    this.failed = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    this.failed.catch(() => {}); // nobody need wait for it
+  }
+
+  /**
+   * Starts all workers, or none.
+   * @throws PointsmanError (rejects with) if one cannot start: why the first one could not
+   */
+  async start(): Promise<void> {
+    for (const { listen } of this.#settings.listeners) await this.#options.vacate(listen);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#onStarted = resolve;
+        this.#onStartFailed = reject;
+        for (const post of this.#posts) this.#fork(post);
+      });
+    } catch (error) {
+      this.#stopping = true;
+      for (const { process } of this.#posts) process?.kill();
+      await this.#untilAllEnded();
+      throw error;
+    } finally {
+      this.#onStarted = undefined;
+      this.#onStartFailed = undefined;
+    }
+  }
+
+  /** All workers stop accepting, let outstanding answers through until the deadline, and end. */
+  async stop({ deadlineSeconds }: { deadlineSeconds: number }): Promise<void> {
+    this.#stopping = true;
+    for (const post of this.#posts) {
+      post.cancelWait?.();
+      if (post.state === 'started') post.process?.send({ type: 'stop', deadlineSeconds });
+      else post.process?.kill();
+    }
+    const cancelKill = this.#options.clock.after(deadlineSeconds * 1000 + graceMs, () => {
+      for (const { process } of this.#posts) process?.kill();
+    });
+    await this.#untilAllEnded();
+    cancelKill();
+  }
+
+  /** The sums over all workers, as of their last reports, which come about once a second and at the end. */
+  stats(): BalancerStats {
+    return totalOf([this.#remains, ...this.#posts.flatMap(({ stats }) => stats ?? [])]);
+  }
+
+  #fork(post: Post): void {
+    const { clock, fork } = this.#options;
+    post.state = 'starting';
+    post.startedAtMs = clock.now();
+    post.stats = undefined;
+    post.fault = undefined;
+    post.process = fork({
+      onMessage: (message) => this.#hear(post, message),
+      onExit: (reason) => this.#ended(post, post.fault ?? reason),
+    });
+  }
+
+  #hear(post: Post, message: FromWorker): void {
+    const { log } = this.#options;
+    switch (message.type) {
+      case 'ready':
+        post.process?.send({ type: 'start', assignment: this.#assignment(post) });
+        break;
+      case 'started':
+        post.state = 'started';
+        this.#failedStarts = 0;
+        log.info({ worker: post.number, pid: post.process?.pid }, 'worker started');
+        if (this.#posts.every(({ state }) => state === 'started')) this.#onStarted?.();
+        break;
+      case 'failed':
+        post.fault = message.message;
+        this.#onStartFailed?.(new PointsmanError(message.code, message.message));
+        break;
+      case 'stats':
+        post.stats = message.stats;
+        if (message.final) post.state = 'stopped';
+        break;
+      case 'news':
+        this.#spread(post, message.news);
+        break;
+    }
+  }
+
+  #assignment({ number }: Post) {
+    const { logLevel, origins, clock } = this.#options;
+    return {
+      worker: number,
+      settings: packSettings(this.#settings),
+      origins,
+      identity: { instance: clock.randomBytes(8), processSecret: this.#processSecret },
+      logLevel,
+    };
+  }
+
+  /** One worker has found a backend up or down: that is logged once, and the others are told to look for themselves. */
+  #spread(post: Post, news: BackendNews): void {
+    const { isNews, downIn, hint } = this.#backends.tell(post.number, news);
+    if (isNews) this.#logNews(news, downIn);
+    if (!hint) return;
+    for (const other of this.#posts) {
+      if (other !== post && other.state === 'started') other.process?.send({ type: 'look', news });
+    }
+  }
+
+  #logNews(news: BackendNews, downIn: number): void {
+    const counts = { workersDown: downIn, workers: this.#posts.length };
+    logBackendNews(this.#options.log.child({ listener: news.listener }), news, counts);
+  }
+
+  #ended(post: Post, reason: string): void {
+    const { log, clock } = this.#options;
+    const wasStarting = post.state === 'starting';
+    const { number } = post;
+    post.process = undefined;
+    if (post.state !== 'stopped') {
+      // The final report of one that has stopped stands as it is.
+      if (post.stats !== undefined) this.#remains = totalOf([this.#remains, remainsOf(post.stats)]);
+      post.stats = undefined;
+      post.state = 'ended';
+    }
+    this.#onStartFailed?.(
+      new PointsmanError('POINTSMAN_WORKER', `worker ${number} ended before it had started: ${reason}`),
+    );
+    if (this.#stopping) {
+      this.#onAllEnded?.();
+      return;
+    }
+
+    for (const news of this.#backends.forget(number)) this.#logNews(news, 0);
+    this.ended++;
+    if (wasStarting) this.#failedStarts++;
+    const hasWorkers = this.#posts.some(({ state }) => state === 'started');
+    if (!hasWorkers && this.#failedStarts >= mostFailedStarts) {
+      this.#stopping = true;
+      for (const { cancelWait, process } of this.#posts) {
+        cancelWait?.();
+        process?.kill();
+      }
+      const text = `no worker is left, and ${this.#failedStarts} in a row ended before they had started; the last: ${reason}`;
+      this.#fail(new PointsmanError('POINTSMAN_WORKER', text));
+      return;
+    }
+    post.failures = clock.now() - post.startedAtMs >= steadyMs ? 0 : post.failures + 1;
+    const backoffMs = Math.min(lastBackoffMs, firstBackoffMs * 2 ** Math.min(Math.max(0, post.failures - 1), 16));
+    const waitMs = Math.round(backoffMs * (0.5 + clock.random() / 2));
+    log.error({ worker: number, error: reason, ended: this.ended, waitMs }, 'worker ended; another takes its place');
+    post.cancelWait = clock.after(waitMs, () => {
+      post.cancelWait = undefined;
+      this.#fork(post);
+    });
+  }
+
+  async #untilAllEnded(): Promise<void> {
+    const areAllEnded = () => this.#posts.every(({ process }) => process === undefined);
+    while (!areAllEnded()) {
+      await new Promise<void>((resolve) => {
+        this.#onAllEnded = resolve;
+      });
+    }
+  }
+}

@@ -1,0 +1,106 @@
+/** The statistics of several workers as those of one balancer. */
+import type { BackendStats, DirectionStats, ListenerStats } from '../accounting.ts';
+import type { BalancerStats } from '../balancer.ts';
+
+const noStats: BalancerStats = { listeners: {} };
+
+/**
+ * Counts add up. A backend is up if it is up for any worker (`upIn` says for how many), idle since any gave it a message, and its
+ * latency is the mean of those that have one, each weighted by the messages it is made from.
+ */
+export function totalOf(workers: readonly BalancerStats[]): BalancerStats {
+  const names = new Set(workers.flatMap(({ listeners }) => Object.keys(listeners)));
+  const listeners: Record<string, ListenerStats> = {};
+  for (const name of names) {
+    const parts = workers.flatMap((stats) => stats.listeners[name] ?? []);
+    const counts = sum(parts, ['backends']) as unknown as Omit<ListenerStats, 'backends'>;
+    listeners[name] = { ...counts, backends: backendsOf(parts) };
+  }
+  return { listeners };
+}
+
+/** What is known of a backend and does not add up. */
+const notCounts = ['up', 'upIn', 'state', 'latencyMs', 'idleSeconds'] as const;
+
+function backendsOf(parts: readonly ListenerStats[]): Record<string, BackendStats> {
+  const names = new Set(parts.flatMap(({ backends }) => Object.keys(backends)));
+  const total: Record<string, BackendStats> = {};
+  for (const name of names) {
+    const each = parts.flatMap(({ backends }) => backends[name] ?? []);
+    const counts = sum(each, notCounts) as unknown as Omit<BackendStats, (typeof notCounts)[number]>;
+    const idle = each.flatMap(({ idleSeconds }) => idleSeconds ?? []);
+    const upIn = each.reduce((count, { up, upIn = up ? 1 : 0 }) => count + upIn, 0);
+    const measured = each.filter(({ latencyMs, messages }) => latencyMs > 0 && messages > 0);
+    const messages = measured.reduce((count, backend) => count + backend.messages, 0);
+    const latencyMs = measured.reduce((mean, backend) => mean + (backend.latencyMs * backend.messages) / messages, 0);
+    total[name] = {
+      up: upIn > 0,
+      upIn,
+      state: each[0]!.state,
+      ...counts,
+      latencyMs: Math.round(latencyMs * 1000) / 1000,
+      idleSeconds: idle.length === 0 ? undefined : Math.min(...idle),
+    };
+  }
+  return total;
+}
+
+/**
+ * What remains of the statistics of a worker that has ended without a word: what it held is discarded, what waited for an
+ * answer is abandoned, nothing is open. What it counted after it last said so is lost.
+ */
+export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
+  const listeners: Record<string, ListenerStats> = {};
+  for (const [name, last] of Object.entries(stats.listeners)) {
+    const { connections, exchanges, affinity } = last;
+    listeners[name] = {
+      ...last,
+      fromClients: withoutHeld(last.fromClients),
+      fromBackends: withoutHeld(last.fromBackends),
+      connections: { ...connections, open: 0 },
+      exchanges: { ...exchanges, open: 0, abandoned: exchanges.abandoned + exchanges.open },
+      affinity: { ...affinity, entries: 0 },
+      queued: 0,
+      backends: Object.fromEntries(
+        Object.entries(last.backends).map(([backend, { messages, state, idleSeconds }]) => [
+          backend,
+          { up: false, upIn: 0, state, messages, inFlight: 0, links: 0, latencyMs: 0, idleSeconds },
+        ]),
+      ),
+    };
+  }
+  return { listeners };
+}
+
+function withoutHeld(direction: DirectionStats): DirectionStats {
+  const { held, discarded, discardedFor } = direction;
+  if (held === 0) return direction;
+  return {
+    ...direction,
+    held: 0,
+    discarded: discarded + held,
+    discardedFor: { ...discardedFor, 'worker-ended': (discardedFor['worker-ended'] ?? 0) + held },
+  };
+}
+
+/** Numbers, and mappings of them to any depth. */
+interface Counts {
+  readonly [name: string]: number | Counts;
+}
+
+/**
+ * Adds member by member, so that what is counted elsewhere is added up here without being named.
+ * @param except members to leave out
+ */
+function sum(parts: readonly object[], except: readonly string[] = []): Counts {
+  const total: Record<string, number | Counts> = {};
+  for (const part of parts as readonly Counts[]) {
+    for (const [name, value] of Object.entries(part)) {
+      if (except.includes(name)) continue;
+      const before = total[name];
+      if (typeof value === 'object') total[name] = sum([(before as Counts | undefined) ?? {}, value]);
+      else total[name] = ((before as number | undefined) ?? 0) + value;
+    }
+  }
+  return total;
+}

@@ -1,0 +1,73 @@
+/**
+ * A worker: a process that balances as any other would, as the primary tells it. Node.js ends it when the channel to the
+ * primary breaks, so that none is left behind.
+ */
+import { Balancer } from '../balancer.ts';
+import { createLog } from '../cli/log.ts';
+import { builtinPlugins } from '../config/builtins.ts';
+import { loadPlugin } from '../config/plugins.ts';
+import { PointsmanError } from '../errors.ts';
+import { nodeRuntime } from '../runtime/node.ts';
+import { type Assignment, type FromWorker, type ToWorker, unpackSettings } from './messages.ts';
+
+/** How often the primary is told what was counted. */
+const reportMs = 1000;
+
+/** Says something to the primary; calls back when that has left. */
+function tell(message: FromWorker, then = () => {}): void {
+  if (process.connected) process.send!(message, undefined, undefined, then);
+}
+
+async function start({ worker, settings: packed, origins, identity, logLevel }: Assignment): Promise<Balancer> {
+  const plugins = [...builtinPlugins];
+  for (const { specifier, configFile } of origins) plugins.push(await loadPlugin(specifier, configFile));
+  const balancer = new Balancer(unpackSettings(packed, plugins), {
+    runtime: nodeRuntime({ isWorker: true }),
+    log: await createLog({ level: logLevel, stream: process.stdout, worker }),
+    identity,
+    onBackendNews: (news) => tell({ type: 'news', news }),
+  });
+  await balancer.start();
+  tell({ type: 'started' });
+  return balancer;
+}
+
+let balancer: Balancer | undefined;
+
+async function hear(message: ToWorker): Promise<void> {
+  switch (message.type) {
+    case 'start':
+      balancer = await start(message.assignment);
+      reportLater(balancer);
+      break;
+    case 'look':
+      balancer?.look(message.news);
+      break;
+    case 'stop':
+      await balancer!.stop(message);
+      // What a plugin has left open does not keep the process.
+      tell({ type: 'stats', stats: balancer!.stats(), final: true }, () => process.exit());
+      break;
+  }
+}
+
+/** Each report waits until the one before has left. */
+function reportLater(balancer: Balancer): void {
+  setTimeout(
+    () => tell({ type: 'stats', stats: balancer.stats(), final: false }, () => reportLater(balancer)),
+    reportMs,
+  );
+}
+
+// Signals are the primary's business: a terminal sends its own to all processes, and only the primary knows which one to make of it.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {});
+// That nobody reads any more is no reason to end.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+
+process.on('message', (message: ToWorker) => {
+  hear(message).catch((error: unknown) => {
+    if (!(error instanceof PointsmanError)) throw error;
+    tell({ type: 'failed', code: error.code, message: error.message }, () => process.exit(1));
+  });
+});
+tell({ type: 'ready' });

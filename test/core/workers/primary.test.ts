@@ -1,0 +1,360 @@
+/** The primary with workers that are played, on a virtual clock. */
+import { describe, expect, it } from 'vitest';
+import type { BalancerStats } from '../../../core/balancer.ts';
+import type { Logger } from '../../../core/plugin.ts';
+import { VirtualRuntime } from '../../../core/runtime/virtual.ts';
+import { defaultLimits, type Settings } from '../../../core/settings.ts';
+import { type FromWorker, type ToWorker, unpackSettings } from '../../../core/workers/messages.ts';
+import { Primary, type WorkerEvents, type WorkerProcess } from '../../../core/workers/primary.ts';
+import { lines, turns } from '../../support/lines.ts';
+
+const address = { transport: 'tcp', host: '127.0.0.1', port: 0, path: '' } as const;
+
+const settings: Settings = {
+  keys: [],
+  pools: [
+    {
+      name: 'pool',
+      backends: [{ name: 'a', address, weight: 1 }],
+      links: undefined,
+      linksPerBackend: 1,
+      connectSeconds: 5,
+      keepaliveSeconds: 0,
+      queueBytes: 1024,
+    },
+  ],
+  listeners: [
+    {
+      name: 'edge',
+      listen: address,
+      pool: 'pool',
+      identifiers: {},
+      limits: defaultLimits,
+      pipeline: [
+        { plugin: lines as never, options: { shared: true, relays: false } },
+        { plugin: turns as never, options: {} },
+      ],
+    },
+  ],
+};
+
+class PlayedWorker implements WorkerProcess {
+  readonly pid: number;
+  readonly heard: ToWorker[] = [];
+  killed = false;
+  readonly #events: WorkerEvents;
+
+  constructor(pid: number, events: WorkerEvents) {
+    this.pid = pid;
+    this.#events = events;
+  }
+
+  send(message: ToWorker): void {
+    this.heard.push(message);
+  }
+
+  kill(): void {
+    this.killed = true;
+    this.#events.onExit('SIGKILL');
+  }
+
+  say(message: FromWorker): void {
+    this.#events.onMessage(message);
+  }
+
+  /** Goes as far as listening. */
+  start(): void {
+    this.say({ type: 'ready' });
+    this.say({ type: 'started' });
+  }
+
+  exit(reason = 'exit code 1'): void {
+    this.#events.onExit(reason);
+  }
+
+  get assignment() {
+    const first = this.heard[0];
+    if (first?.type !== 'start') throw new Error('it has no assignment');
+    return first.assignment;
+  }
+}
+
+function play(workers = 2) {
+  const clock = new VirtualRuntime();
+  const forked: PlayedWorker[] = [];
+  const logged: object[] = [];
+  const keep = (level: string) => (fields: object, text?: string) => void logged.push({ level, ...fields, text });
+  const log: Logger & { child(): Logger } = {
+    debug() {},
+    info: keep('info'),
+    warn: keep('warn'),
+    error: keep('error'),
+    child: () => log,
+  };
+  const vacated: unknown[] = [];
+  const primary = new Primary(settings, {
+    workers,
+    origins: [{ specifier: './acme.ts', configFile: 'edge.yaml' }],
+    logLevel: 'info',
+    log,
+    clock,
+    async vacate(address) {
+      vacated.push(address);
+    },
+    fork(events) {
+      const worker = new PlayedWorker(forked.length + 1, events);
+      forked.push(worker);
+      return worker;
+    },
+  });
+  return { primary, clock, forked, logged, vacated };
+}
+
+async function playStarted(workers = 2) {
+  const played = play(workers);
+  const started = played.primary.start();
+  await Promise.resolve(); // the addresses are vacated
+  for (const worker of played.forked) worker.start();
+  await started;
+  played.logged.length = 0;
+  return played;
+}
+
+const received = (count: number): BalancerStats => ({
+  listeners: {
+    edge: {
+      fromClients: {
+        received: count,
+        forwarded: count,
+        refused: 0,
+        discarded: 0,
+        held: 0,
+        refusedFor: {},
+        discardedFor: {},
+      },
+      fromBackends: {
+        received: 0,
+        forwarded: 0,
+        refused: 0,
+        discarded: 0,
+        held: 0,
+        refusedFor: {},
+        discardedFor: {},
+      },
+      routes: { identifier: 0, affinity: 0, strategy: count, rechosen: 0, correlation: 0, link: 0 },
+      connections: { open: 0, accepted: 0, turnedAway: 0 },
+      exchanges: { open: 0, expired: 0, abandoned: 0 },
+      affinity: { entries: 0, evicted: 0 },
+      redispatched: 0,
+      relayedBytes: 0,
+      queued: 0,
+      backends: {},
+    },
+  },
+});
+
+const receivedBy = (primary: Primary) => primary.stats().listeners.edge?.fromClients.received;
+
+describe('start', () => {
+  it('gives all workers the same config and secret, and each an instance of its own', async () => {
+    const { forked, vacated } = await playStarted();
+    const [one, other] = forked.map(({ assignment }) => assignment);
+    expect(vacated).toEqual([address]);
+    expect([one!.worker, other!.worker]).toEqual([1, 2]);
+    expect(one!.identity.processSecret).toEqual(other!.identity.processSecret);
+    expect(one!.identity.processSecret).toHaveLength(32);
+    expect(one!.identity.instance).not.toEqual(other!.identity.instance);
+    expect(one!.origins).toEqual([{ specifier: './acme.ts', configFile: 'edge.yaml' }]);
+    // No code goes to another process, and what goes makes up the settings again.
+    expect(structuredClone(one!.settings)).toEqual(one!.settings);
+    expect(unpackSettings(one!.settings, [lines, turns] as never)).toEqual(settings);
+    expect(() => unpackSettings(one!.settings, [lines] as never)).toThrow('the plugin "turns" is not there any more');
+  });
+
+  it('fails as the first worker does that cannot start, and leaves none', async () => {
+    const { primary, forked } = play();
+    const started = primary.start();
+    await Promise.resolve();
+    forked[0]!.start();
+    forked[1]!.say({ type: 'ready' });
+    forked[1]!.say({ type: 'failed', code: 'POINTSMAN_LISTEN', message: 'listener edge cannot listen' });
+    await expect(started).rejects.toMatchObject({ code: 'POINTSMAN_LISTEN', message: 'listener edge cannot listen' });
+    expect(forked.map(({ killed }) => killed)).toEqual([true, true]);
+    expect(forked).toHaveLength(2);
+  });
+
+  it('fails if a worker ends before it has started', async () => {
+    const { primary, forked } = play();
+    const started = primary.start();
+    await Promise.resolve();
+    forked[1]!.exit('SIGSEGV');
+    await expect(started).rejects.toMatchObject({
+      code: 'POINTSMAN_WORKER',
+      message: 'worker 2 ended before it had started: SIGSEGV',
+    });
+    expect(forked).toHaveLength(2);
+  });
+});
+
+describe('a worker that ends', () => {
+  it('is replaced under its number, with the same secret and another instance', async () => {
+    const { forked, clock, logged, primary } = await playStarted();
+    clock.advance(60_000);
+    forked[1]!.exit('SIGKILL');
+    expect(logged).toMatchObject([{ level: 'error', worker: 2, error: 'SIGKILL', ended: 1 }]);
+    expect(forked).toHaveLength(2);
+    clock.advance(200);
+    expect(forked).toHaveLength(3);
+    forked[2]!.start();
+    const [, before, after] = forked.map(({ assignment }) => assignment);
+    expect(after!.worker).toBe(2);
+    expect(after!.identity.processSecret).toEqual(before!.identity.processSecret);
+    expect(after!.identity.instance).not.toEqual(before!.identity.instance);
+    expect(primary.ended).toBe(1);
+  });
+
+  it('is replaced later and later if it has not run for long, and promptly again if it has', async () => {
+    const { forked, clock, logged } = await playStarted();
+    const waits: number[] = [];
+    const end = () => {
+      logged.length = 0;
+      forked.at(-1)!.exit();
+      const { waitMs } = logged.at(-1) as { waitMs: number };
+      waits.push(waitMs);
+      clock.advance(waitMs);
+      forked.at(-1)!.start();
+    };
+    for (let i = 0; i < 8; i++) end();
+    const longest = [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000];
+    for (const [i, wait] of waits.entries()) {
+      expect(wait).toBeGreaterThanOrEqual(longest[i]! / 2);
+      expect(wait).toBeLessThanOrEqual(longest[i]!);
+    }
+    clock.advance(10_000);
+    end();
+    expect(waits.at(-1)).toBeLessThanOrEqual(200);
+  });
+
+  it('leaves what it had counted', async () => {
+    const { primary, forked, clock } = await playStarted();
+    forked[0]!.say({ type: 'stats', stats: received(5), final: false });
+    forked[1]!.say({ type: 'stats', stats: received(7), final: false });
+    expect(receivedBy(primary)).toBe(12);
+    forked[1]!.exit('SIGKILL');
+    expect(receivedBy(primary)).toBe(12);
+    clock.advance(200);
+    forked[2]!.start();
+    forked[2]!.say({ type: 'stats', stats: received(1), final: false });
+    expect(receivedBy(primary)).toBe(13);
+  });
+
+  it('is tried again for ever while others work', async () => {
+    const { primary, forked, clock } = await playStarted();
+    let failed: Error | undefined;
+    primary.failed.catch((error: Error) => {
+      failed = error;
+    });
+    for (let i = 0; i < 20; i++) {
+      forked.at(-1)!.exit();
+      clock.advance(10_000);
+    }
+    await Promise.resolve();
+    expect(failed).toBeUndefined();
+    expect(forked).toHaveLength(22);
+  });
+
+  it('is given up when none is left and new ones do not start', async () => {
+    const { primary, forked, clock } = await playStarted(1);
+    forked[0]!.exit('SIGKILL');
+    for (let i = 1; i <= 5; i++) {
+      clock.advance(10_000);
+      expect(forked).toHaveLength(i + 1);
+      forked[i]!.say({ type: 'ready' });
+      forked[i]!.say({ type: 'failed', code: 'POINTSMAN_PLUGIN', message: '[acme] onStart: boom' });
+      forked[i]!.exit();
+    }
+    await expect(primary.failed).rejects.toMatchObject({
+      code: 'POINTSMAN_WORKER',
+      message: 'no worker is left, and 5 in a row ended before they had started; the last: [acme] onStart: boom',
+    });
+    clock.advance(60_000);
+    expect(forked).toHaveLength(6);
+  });
+});
+
+describe('stop', () => {
+  it('lets all workers stop, and has the sums of their last reports', async () => {
+    const { primary, forked, clock } = await playStarted();
+    let isStopped = false;
+    const stopped = primary.stop({ deadlineSeconds: 3 }).then(() => {
+      isStopped = true;
+    });
+    for (const [i, worker] of forked.entries()) {
+      expect(worker.heard.at(-1)).toEqual({ type: 'stop', deadlineSeconds: 3 });
+      await Promise.resolve();
+      expect(isStopped).toBe(false);
+      worker.say({ type: 'stats', stats: received(10 + i), final: true });
+      worker.exit('exit code 0');
+    }
+    await stopped;
+    expect(receivedBy(primary)).toBe(21);
+    expect(clock.timers).toBe(0);
+    expect(primary.ended).toBe(0);
+  });
+
+  it('kills what does not stop in time, and what has not started', async () => {
+    const { primary, forked, clock } = await playStarted();
+    forked[1]!.exit();
+    clock.advance(200);
+    const stopped = primary.stop({ deadlineSeconds: 3 });
+    expect(forked.map(({ killed }) => killed)).toEqual([false, false, true]);
+    clock.advance(7999);
+    expect(forked[0]!.killed).toBe(false);
+    clock.advance(1);
+    expect(forked[0]!.killed).toBe(true);
+    await stopped;
+    expect(forked).toHaveLength(3);
+  });
+
+  it('replaces nobody any more', async () => {
+    const { primary, forked, clock } = await playStarted();
+    forked[1]!.exit();
+    const stopped = primary.stop({ deadlineSeconds: 3 });
+    forked[0]!.exit('SIGSEGV');
+    await stopped;
+    clock.advance(60_000);
+    expect(forked).toHaveLength(2);
+    expect(clock.timers).toBe(0);
+  });
+});
+
+describe('news of a backend', () => {
+  const news = (up: boolean) =>
+    ({
+      type: 'news',
+      news: { listener: 'edge', pool: 'pool', backend: 'a', up, error: up ? undefined : 'refused' },
+    }) as const;
+
+  it('is logged once, and given to the other workers as a hint', async () => {
+    const { forked, logged } = await playStarted(3);
+    forked[1]!.say(news(false));
+    forked[0]!.say(news(false));
+    expect(logged).toEqual([
+      { level: 'warn', backend: 'a', error: 'refused', workersDown: 1, workers: 3, text: 'backend is down' },
+    ]);
+    const hints = forked.map(({ heard }) => heard.filter(({ type }) => type === 'look').length);
+    expect(hints).toEqual([1, 0, 1]);
+    logged.length = 0;
+    forked[0]!.say(news(true));
+    forked[1]!.say(news(true));
+    expect(logged).toEqual([{ level: 'info', backend: 'a', workersDown: 0, workers: 3, text: 'backend is up' }]);
+  });
+
+  it('of a worker that has ended does not stand', async () => {
+    const { forked, logged } = await playStarted();
+    forked[0]!.say(news(false));
+    logged.length = 0;
+    forked[0]!.exit();
+    expect(logged).toMatchObject([{ text: 'backend is up' }, { worker: 1 }]);
+  });
+});

@@ -1,0 +1,138 @@
+import { describe, expect, it } from 'vitest';
+import { balances, type DirectionStats, type ListenerStats } from '../../../core/accounting.ts';
+import type { BalancerStats } from '../../../core/balancer.ts';
+import { remainsOf, totalOf } from '../../../core/workers/totals.ts';
+
+const direction = (counts: Partial<DirectionStats> = {}): DirectionStats => ({
+  received: 0,
+  forwarded: 0,
+  refused: 0,
+  discarded: 0,
+  held: 0,
+  refusedFor: {},
+  discardedFor: {},
+  ...counts,
+});
+
+function statsOf(edge: Partial<ListenerStats>): BalancerStats {
+  return {
+    listeners: {
+      edge: {
+        fromClients: direction(),
+        fromBackends: direction(),
+        routes: { identifier: 0, affinity: 0, strategy: 0, rechosen: 0, correlation: 0, link: 0 },
+        connections: { open: 0, accepted: 0, turnedAway: 0 },
+        exchanges: { open: 0, expired: 0, abandoned: 0 },
+        affinity: { entries: 0, evicted: 0 },
+        redispatched: 0,
+        relayedBytes: 0,
+        queued: 0,
+        backends: {},
+        ...edge,
+      },
+    },
+  };
+}
+
+const backend = {
+  up: true,
+  state: 'ready' as const,
+  idleSeconds: undefined,
+  messages: 0,
+  inFlight: 0,
+  links: 1,
+  latencyMs: 0,
+};
+
+describe('the total of several workers', () => {
+  it('adds counts, also those for reasons that not all of them have met', () => {
+    const total = totalOf([
+      statsOf({ fromClients: direction({ received: 5, forwarded: 3, refused: 2, refusedFor: { overloaded: 2 } }) }),
+      statsOf({
+        fromClients: direction({ received: 4, refused: 3, held: 1, refusedFor: { overloaded: 1, 'no-backend': 2 } }),
+        queued: 1,
+        connections: { open: 1, accepted: 2, turnedAway: 0 },
+      }),
+    ]).listeners.edge!;
+    expect(total.fromClients).toEqual(
+      direction({
+        received: 9,
+        forwarded: 3,
+        refused: 5,
+        held: 1,
+        refusedFor: { overloaded: 3, 'no-backend': 2 },
+      }),
+    );
+    expect(total).toMatchObject({ queued: 1, connections: { open: 1, accepted: 2 } });
+    expect(balances(total)).toBe(true);
+  });
+
+  it('has a backend up if any worker has, and says how many', () => {
+    const { backends } = totalOf([
+      statsOf({ backends: { a: backend, b: { ...backend, up: false, links: 0 } } }),
+      statsOf({ backends: { a: backend, b: { ...backend, links: 2 } } }),
+      statsOf({ backends: { a: backend, b: { ...backend, up: false, links: 0 } } }),
+    ]).listeners.edge!;
+    expect(backends).toMatchObject({ a: { up: true, upIn: 3, links: 3 }, b: { up: true, upIn: 1, links: 2 } });
+  });
+
+  it('weighs latencies by the messages they come from, and leaves out who has measured none', () => {
+    const { backends } = totalOf([
+      statsOf({ backends: { a: { ...backend, messages: 300, latencyMs: 2 } } }),
+      statsOf({ backends: { a: { ...backend, messages: 100, latencyMs: 6 } } }),
+      statsOf({ backends: { a: { ...backend, messages: 9, latencyMs: 0 } } }),
+    ]).listeners.edge!;
+    expect(backends.a).toMatchObject({ messages: 409, latencyMs: 3 });
+  });
+
+  it('has a backend idle since any worker gave it a message', () => {
+    const { backends } = totalOf([
+      statsOf({ backends: { a: { ...backend, idleSeconds: 7 }, b: backend } }),
+      statsOf({ backends: { a: { ...backend, idleSeconds: 2.5 }, b: backend } }),
+    ]).listeners.edge!;
+    expect([backends.a!.idleSeconds, backends.b!.idleSeconds]).toEqual([2.5, undefined]);
+  });
+
+  it('can be added to again', () => {
+    const one = statsOf({ backends: { a: { ...backend, messages: 3 } } });
+    expect(totalOf([totalOf([one, one]), one])).toEqual(totalOf([one, one, one]));
+    expect(totalOf([])).toEqual({ listeners: {} });
+  });
+});
+
+describe('what remains of a worker that has ended without a word', () => {
+  it('discards what it held, abandons what waited for an answer, and has nothing open', () => {
+    const remains = remainsOf(
+      statsOf({
+        fromClients: direction({
+          received: 10,
+          forwarded: 6,
+          discarded: 1,
+          held: 3,
+          discardedFor: { 'cut-short': 1 },
+        }),
+        connections: { open: 4, accepted: 7, turnedAway: 0 },
+        exchanges: { open: 2, expired: 0, abandoned: 1 },
+        affinity: { entries: 8, evicted: 1 },
+        queued: 3,
+        backends: { a: { ...backend, messages: 6, inFlight: 2, latencyMs: 5 } },
+      }),
+    ).listeners.edge!;
+    expect(remains).toMatchObject({
+      fromClients: { received: 10, forwarded: 6, discarded: 4, held: 0 },
+      connections: { open: 0, accepted: 7 },
+      exchanges: { open: 0, abandoned: 3 },
+      affinity: { entries: 0, evicted: 1 },
+      backends: { a: { up: false, messages: 6, inFlight: 0, links: 0, latencyMs: 0 } },
+    });
+    expect(remains.fromClients.discardedFor).toEqual({ 'cut-short': 1, 'worker-ended': 3 });
+    expect(balances(remains)).toBe(true);
+  });
+
+  it('weighs nothing in what the others say of a backend', () => {
+    const live = statsOf({ backends: { a: { ...backend, messages: 10, latencyMs: 4 } } });
+    const dead = remainsOf(statsOf({ backends: { a: { ...backend, messages: 90, latencyMs: 1 } } }));
+    const { a } = totalOf([dead, live]).listeners.edge!.backends;
+    expect(a).toEqual({ up: true, upIn: 1, state: 'ready', messages: 100, inFlight: 0, links: 1, latencyMs: 4 });
+  });
+});
