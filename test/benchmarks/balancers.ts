@@ -22,6 +22,8 @@ export interface Balancer {
   readonly protocols?: readonly Protocol[];
   /** It has listeners for all protocols in one process, whichever is measured. */
   readonly together?: boolean;
+  /** How many processes share the work; undefined: one. With more, they need as many processors. */
+  readonly workers?: number;
   /** The command that says what version it is, or what version of Node.js runs it. */
   readonly version: readonly [program: string, option: string];
   /** Why it cannot run here; undefined: it can. */
@@ -80,7 +82,7 @@ export default definePlugin({
 `;
 
 /** @param folder where plugins are written to that the sites ask for */
-export function pointsmanConfig(sites: readonly Site[], folder: string): string {
+export function pointsmanConfig(sites: readonly Site[], folder: string, workers = 1): string {
   const most = Math.max(...sites.map(({ idlePlugins = 0 }) => idlePlugins));
   const idle = Array.from({ length: most }, (_, i) => `idle-${i + 1}`);
   for (const name of idle) write(folder, `${name}.ts`, idlePlugin(name));
@@ -94,6 +96,7 @@ export function pointsmanConfig(sites: readonly Site[], folder: string): string 
     return `  ${protocol}: { listen: tcp://${host}:${port}, pool: ${protocol}, pipeline: [${pipeline}] }`;
   });
   return [
+    `workers: ${workers}`,
     `plugins: [${idle.map((name) => `./${name}.ts`).join(', ')}]`,
     'keys: [{ id: k1, secret: of the benchmark and of nobody else }]',
     'pools:',
@@ -105,14 +108,15 @@ export function pointsmanConfig(sites: readonly Site[], folder: string): string 
 }
 
 /** @param node the program that runs it */
-function pointsman(name: string, node: string, together = false): Balancer {
+function pointsman(name: string, node: string, { together = false, workers = 1 } = {}): Balancer {
   return {
     name,
     together,
+    workers,
     version: [node, '--version'],
     missing: () => (existsSync(cli) ? undefined : 'not built (npm run build)'),
     command(sites, folder, nodeArguments) {
-      const config = write(folder, 'pointsman.yaml', pointsmanConfig(sites, folder));
+      const config = write(folder, 'pointsman.yaml', pointsmanConfig(sites, folder, workers));
       return [node, ...nodeArguments, cli, 'run', config, '--log-level', 'warn'];
     },
   };
@@ -222,7 +226,8 @@ request_route {
 /** In the order of the table. */
 export const balancers: readonly Balancer[] = [
   pointsman('pointsman', process.execPath),
-  pointsman('pointsman-all', process.execPath, true),
+  pointsman('pointsman-all', process.execPath, { together: true }),
+  pointsman('pointsman-2', process.execPath, { workers: 2 }),
   haproxy,
   nginx,
   nodePipe,

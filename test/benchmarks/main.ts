@@ -96,7 +96,7 @@ const chosenBalancers = [
   ...named(
     balancers,
     ({ name }) => name,
-    balancers.filter(({ together }) => together !== true),
+    balancers.filter(({ together, workers = 1 }) => together !== true && workers === 1),
   ),
   ...nodeVersions.map(pointsmanOnNode),
 ].filter((balancer) => {
