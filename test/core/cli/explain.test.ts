@@ -203,12 +203,12 @@ describe('a message', () => {
   frame          sip: 445 bytes
   detectId       sip: it names nobody
   chooseBackend  hashing: uas-3, out of uas-1, uas-2 and uas-3
-  insertId       sip: the identifier of uas-3, 4 edits
+  insertId       sip: the identifier of uas-3, 6 edits
   forward        sip: it has seen the message
   forward        to uas-3: the strategy chose it
   445 bytes in, 760 out
       INVITE sip:bob@example.net SIP/2.0\\r\\n
-    + Via: SIP/2.0/TCP 127.0.0.1:5060;branch=z9hG4bK5840a46f45f9a584;pm=ceaxbiaaq757or44xaaaaaaaaaaaaairwqzqo4hqklv23tqxki\\r\\n
+    + Via: SIP/2.0/TCP 127.0.0.1:5060;branch=z9hG4bKf4476b3751c4cee0;pm=ceaxbiaaq757or44xaaaaaaaaaaaaairwqzqo4hqklv23tqxki\\r\\n
     + Record-Route: <sip:127.0.0.1:5060;transport=tcp;lr;pm=ceaxbiaaq757or44xaaaaaaaaaaaaairwqzqo4hqklv23tqxki>\\r\\n
     + Record-Route: <sip:127.0.0.1:5060;transport=tcp;lr;pm=uas-3>\\r\\n
     ~ Via: SIP/2.0/TCP 192.0.2.10:5060;branch=z9hG4bK74bf9;rport{+=40000;received=198.51.100.1+}\\r\\n
