@@ -221,6 +221,10 @@ export default definePlugin({
         at = arrived.indexOf(lastByte, at + 1);
       }
       if (at < 0 || at >= end) {
+        if (scan.isWhole) {
+          line.scan(bytes, start, end);
+          return end - start;
+        }
         scan.resume = end - start;
         return 'more';
       }
@@ -289,7 +293,15 @@ export default definePlugin({
       else if (original !== undefined) message.splice(correlation.valueAt, correlation.valueLength, original);
     };
 
+    /** Whether a delimiter ends the message: what a transport has delimited needs none. */
+    const isEnded = ({ bytes, end }: Message): boolean =>
+      bytes[end - 1] === lastByte && (!isCrlf || bytes[end - 2] === 0x0d);
+
     hooks.insertId.tap('ndjson', (message, token) => {
+      if (isEnded(message) === message.destination?.delimits) {
+        if (message.destination.delimits) message.splice(message.length - delimiter.length, delimiter.length);
+        else message.splice(message.length, 0, delimiter);
+      }
       if (token === undefined || !line.isObject) return undefined;
       return message.from === 'client' ? editRequest(message, token) : editAnswer(message, token);
     });
@@ -300,7 +312,7 @@ export default definePlugin({
     hooks.refuse.tap('ndjson', (message, { reason }) => {
       if (message.from === 'backend') return undefined;
       // Read again: what is refused while it arrives, or late, is not what `frame` saw last.
-      line.scan(message.bytes, message.start, message.end - 1);
+      line.scan(message.bytes, message.start, isEnded(message) ? message.end - 1 : message.end);
       const isSound = line.fault === undefined;
       const text = JSON.stringify(reason);
       if (jsonrpc.present) {

@@ -24,6 +24,8 @@ export interface RigOptions {
   advertise?: string;
   /** What the listener speaks; undefined: TCP. */
   transport?: Address['transport'];
+  /** What the backends speak; undefined: TCP. */
+  backendTransport?: Address['transport'];
   linkQueueBytes?: number;
 }
 
@@ -51,7 +53,12 @@ export async function embed(options: RigOptions): Promise<Rig> {
     weight: 1,
     number: index + 1,
     ...(typeof backend === 'string' ? { name: backend } : backend),
-    address: { transport: 'tcp', host: `10.0.0.${index + 1}`, port: 7000, path: '' } satisfies Address,
+    address: {
+      transport: options.backendTransport ?? 'tcp',
+      host: `10.0.0.${index + 1}`,
+      port: 7000,
+      path: '',
+    } satisfies Address,
   }));
   const settings: Settings = {
     keys: options.keys ?? [],

@@ -613,3 +613,42 @@ describe('what is no object', () => {
     expect(rig.stats().fromBackends.discardedFor).toEqual({ 'no-destination': 1 });
   });
 });
+
+describe('over transports that delimit messages', () => {
+  it.each([
+    ['lf', '\n'],
+    ['crlf', '\r\n'],
+    ['nul', '\0'],
+  ])('a line needs no %s, gets one on its way to a stream, and loses it on its way back', async (delimiter, end) => {
+    const rig = await balanceShared({ delimiter, stamp: [] }, { backends: ['a'], transport: 'ws' });
+    const client = rig.client();
+    client.send('{"id":1}');
+    client.send(`{"id":2}${end}`);
+    expect(rig.backend('a').text()).toBe(`{"id":1000000001}${end}{"id":1000000002}${end}`);
+    rig.backend('a').link.send(`{"id":1000000002}${end}{"id":1000000001}${end}`);
+    expect(client.writes.map(String)).toEqual(['{"id":2}', '{"id":1}']);
+    rig.stats();
+  });
+
+  it('a datagram to a backend ends with its JSON', async () => {
+    const rig = await balanceShared({ stamp: [] }, { backends: ['a'], backendTransport: 'udp' });
+    const client = rig.client();
+    client.send('{"id":1}\n{"id":2}\n');
+    expect(rig.backend('a').link.writes.map(String)).toEqual(['{"id":1000000001}', '{"id":1000000002}']);
+    rig.backend('a').link.send('{"id":1000000001}');
+    expect(client.text()).toBe('{"id":1}\n');
+  });
+
+  it('what is refused is answered with its id, and the next message is read', async () => {
+    const rig = await balanceShared({}, { backends: ['a'], transport: 'ws' });
+    const client = rig.client();
+    client.send('{"id":7,"backend":"z"}');
+    client.send('{"id":8');
+    client.send('{"id":9}');
+    expect(client.writes.map(String)).toEqual([
+      '{"id":7,"error":{"reason":"unknown-backend"}}\n',
+      '{"error":{"reason":"malformed-json"}}\n',
+    ]);
+    expect(rig.backend('a').text()).toBe('{"backend":"a","id":1000000001}\n');
+  });
+});
