@@ -1,10 +1,10 @@
-/** SIP over TCP with SIPp (Debian: sip-tester), callers and servers, through `sip`. */
+/** SIP over TCP and UDP with SIPp (Debian: sip-tester), callers and servers, through `sip`. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { balances } from '../../core/accounting.ts';
-import { balance, describeWith, run, temporaryFolder, untilListening } from '../support/peers.ts';
+import { balance, describeWith, run, temporaryFolder, untilBound, untilListening } from '../support/peers.ts';
 import { freePort } from '../support/programs.ts';
 
 const host = '127.0.0.1';
@@ -39,18 +39,22 @@ async function sipp(scenario: string, furtherOptions: string) {
   return { port, running, report };
 }
 
+/** What SIPp servers are told of the transport that they are reached over. */
+const sippTransports = { tcp: 't1', udp: 'u1' };
+
 /** Lets SIPp play the caller's scenario so many times, against three SIPp servers behind a balancer. */
-async function play({ caller, callee, times, transport = 't1' }: Play) {
-  const servers = await Promise.all(serverNames.map(() => sipp(callee, '-t t1 -bind_local')));
-  await Promise.all(servers.map(({ port, running }) => untilListening(port, running)));
+async function play({ caller, callee, times, transport = 't1', backends = 'tcp' }: Play) {
+  const servers = await Promise.all(serverNames.map(() => sipp(callee, `-t ${sippTransports[backends]} -bind_local`)));
+  const isThere = backends === 'udp' ? untilBound : untilListening;
+  await Promise.all(servers.map(({ port, running }) => isThere(port, running)));
   const balancer = await balance(`
     keys: [{ id: k1, secret: '\${env:KEY}' }]
     pools:
       calls:
-        backends: { ${serverNames.map((name, i) => `${name}: tcp://${host}:${servers[i]!.port}`).join(', ')} }
+        backends: { ${serverNames.map((name, i) => `${name}: ${backends}://${host}:${servers[i]!.port}`).join(', ')} }
     listeners:
       edge:
-        listen: tcp://${host}:${await freePort()}
+        listen: ${transport === 'u1' ? 'udp' : 'tcp'}://${host}:${await freePort()}
         pool: calls
         pipeline:
           - sip: {}
@@ -71,8 +75,9 @@ interface Play {
   readonly caller: string;
   readonly callee: string;
   readonly times: number;
-  /** `t1`: all over one connection; `tn`: a connection for each call. */
-  readonly transport?: 't1' | 'tn';
+  /** `t1`: all over one connection; `tn`: a connection for each call; `u1`: all from one UDP socket. */
+  readonly transport?: 't1' | 'tn' | 'u1';
+  readonly backends?: keyof typeof sippTransports;
 }
 
 /** Everybody succeeded, and each server had its third of the calls, with all that belongs to them. */
@@ -102,6 +107,20 @@ describeWith('sipp', 'sip-tester', 'SIPp', () => {
       expect(played.stats.fromBackends.received).toBe(5 * times);
       expect(played.stats.routes).toMatchObject({ strategy: times, affinity: 0, identifier: 10 * times });
       expect(played.stats.connections.accepted).toBe(accepted);
+    },
+    timeoutMs,
+  );
+
+  it.each([
+    ['UDP', 'u1', 'udp'],
+    ['UDP, with servers on TCP', 'u1', 'tcp'],
+    ['TCP, with servers on UDP', 't1', 'udp'],
+  ] as const)(
+    'completes calls over %s, all requests of a call at the server of its INVITE',
+    async (_name, transport, backends) => {
+      const played = await play({ caller: 'caller', callee: 'callee', times: 90, transport, backends });
+      expectSuccess(played, 90);
+      expect(played.stats.routes).toMatchObject({ strategy: 90, affinity: 0, identifier: 900 });
     },
     timeoutMs,
   );

@@ -3,6 +3,7 @@
  * them that is loaded from a config. What a helper starts, it ends when the test is over.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import dgram from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
@@ -106,6 +107,25 @@ export async function untilListening(port: number, program: Running): Promise<vo
     )
     .catch((cause) => {
       throw new Error(`nobody listens on port ${port}:\n${program.output()}`, { cause });
+    });
+}
+
+/** The same for a program that takes datagrams: then nobody else can have its port. */
+export async function untilBound(port: number, program: Running): Promise<void> {
+  await vi
+    .waitFor(
+      async () => {
+        const socket = dgram.createSocket('udp4');
+        const failed = once(socket, 'error');
+        socket.bind({ port, address: host, exclusive: true });
+        const isFree = await Promise.race([once(socket, 'listening').then(() => true), failed.then(() => false)]);
+        socket.close();
+        if (isFree) throw new Error('the port is free');
+      },
+      { timeout: 10_000, interval: 20 },
+    )
+    .catch((cause) => {
+      throw new Error(`nobody has port ${port}:\n${program.output()}`, { cause });
     });
 }
 

@@ -103,6 +103,11 @@ export class Header {
   #understood = false;
   #flaw: Refusal | undefined;
 
+  /** How many bytes stand behind the body that belong to no message (section 18.3); only where the transport delimits messages. */
+  surplusBytes = 0;
+  /** The message ends before its Content-Length says. */
+  #isShort = false;
+
   /** Begins with the message at `bytes[start]`, and forgets the one before. */
   open(bytes: Buffer, start: number): void {
     // What a connection receives lies in the same buffer nearly always.
@@ -114,7 +119,8 @@ export class Header {
       this.first[id] = -1;
       this.counts[id] = 0;
     }
-    this.isRequest = this.isAnswerable = this.#isNoted = false;
+    this.isRequest = this.isAnswerable = this.#isNoted = this.#isShort = false;
+    this.surplusBytes = 0;
     this.method = method.other;
     this.#fault = undefined;
     this.#understood = false;
@@ -123,10 +129,11 @@ export class Header {
   /**
    * Reads the header of the message, as far as it came.
    * @param end of the bytes that have come
+   * @param isWhole the transport says that the message ends there
    * @returns the length of the message, header and body; 'more' if the header is not all there; or the flaw after which
    *   no later message can be found
    */
-  read(end: number, limits: Limits): number | 'more' | Refusal {
+  read(end: number, limits: Limits, isWhole: boolean): number | 'more' | Refusal {
     const { bytes, start } = this;
     const { headerBytes } = limits;
     const { view } = this;
@@ -153,8 +160,9 @@ export class Header {
       else this.#fault ??= framingFlaws.headerName;
     }
     this.bodyStart = lf + 1;
-    this.#fault ??= this.#readLength();
-    return this.#fault ?? this.bodyStart - start + this.bodyBytes;
+    this.#fault ??= this.#readLength(isWhole);
+    if (isWhole && this.#fault === undefined) this.#fitBody(end);
+    return this.#fault ?? this.bodyStart - start + this.bodyBytes + this.surplusBytes;
   }
 
   #partial(end: number, limits: Limits): 'more' | Refusal {
@@ -281,15 +289,29 @@ export class Header {
     this.foldEnds[this.foldCount++] = textStart;
   }
 
-  #readLength(): Refusal | undefined {
+  #readLength(isOptional: boolean): Refusal | undefined {
     if (this.counts[field.lookAlike]! > 0) return framingFlaws.length;
     const count = this.counts[field.contentLength]!;
+    if (count === 0 && isOptional) return undefined;
     if (count !== 1) return count === 0 ? framingFlaws.noLength : framingFlaws.twoLengths;
     const line = this.first[field.contentLength]!;
     this.#lengthStart = this.valueStart(line);
     this.#lengthEnd = this.valueEnd(line);
     this.bodyBytes = readDecimal(this.bytes, this.#lengthStart, this.#lengthEnd, 10);
     return this.bodyBytes < 0 ? framingFlaws.length : undefined;
+  }
+
+  /** The body ends where the message does; the length, if there is one, must not claim more, and what is beyond it is left out. */
+  #fitBody(end: number): void {
+    const room = end - this.bodyStart;
+    if (!this.hasLength) this.bodyBytes = room;
+    this.#isShort = this.bodyBytes > room;
+    if (this.#isShort) this.bodyBytes = room;
+    this.surplusBytes = room - this.bodyBytes;
+  }
+
+  get hasLength(): boolean {
+    return this.first[field.contentLength]! >= 0;
   }
 
   valueStart(line: number): number {
@@ -339,6 +361,7 @@ export class Header {
       const cseq = this.#readCseq() ? undefined : flaws.cseq;
       const maxForwards = this.#readMaxForwards() ? undefined : flaws.maxForwards;
       this.#flaw = startLine ?? via ?? from ?? to ?? callId ?? cseq ?? maxForwards ?? this.#checkCounts();
+      if (this.#isShort) this.#flaw ??= flaws.shortBody;
       this.isAnswerable =
         via === undefined &&
         this.first[field.from]! >= 0 &&

@@ -1,5 +1,5 @@
 /**
- * SIP over streams (RFC 3261): pointsman as a stateless proxy (section 16.11) in front of SIP servers.
+ * SIP over streams, datagrams and WebSockets (RFC 3261, RFC 7118): pointsman as a stateless proxy (section 16.11) in front of SIP servers.
  *
  *     client → balancer    INVITE …   Via: client
  *     balancer → backend   INVITE …   Via: balancer;pm=CLIENT   Via: client
@@ -43,7 +43,7 @@ const ownAck = discard('own-ack');
 
 export default definePlugin({
   name: 'sip',
-  summary: 'SIP over TCP and TLS: a stateless proxy that keeps each call, and each registered client, at its backend.',
+  summary: 'SIP on any transport: a stateless proxy that keeps each call, and each registered client, at its backend.',
   pointsman: '^1',
   options: Type.Object(
     {
@@ -76,6 +76,7 @@ export default definePlugin({
       identifiers: 'text',
       foldCase: true,
       namesClients: true,
+      webSocket: { subprotocol: 'sip', frames: 'text' }, // RFC 7118 sections 4 and 5
       correlates: true,
       whenGone: 'rechoose',
       answersDue: (client) => dueOf(client).answers,
@@ -126,7 +127,7 @@ export default definePlugin({
           return 'more';
         }
       }
-      const framed = header.read(end, scan.limits);
+      const framed = header.read(end, scan.limits, scan.isWhole);
       if (framed === 'more') scan.resume = end - start;
       return framed;
     });

@@ -1,7 +1,7 @@
 /** Our own header lines, made once for each token: what differs from message to message is only the branch. */
 import { writeHex } from './bytes.ts';
 import { ascii } from './characters.ts';
-import type { Self } from './self.ts';
+import { type Self, viaTransports } from './self.ts';
 
 const lineEnd = ascii('\r\n');
 const recordRoute = ascii('Record-Route: ');
@@ -15,20 +15,29 @@ export class OwnLines {
   /** The token they carry: of a client, or of a backend. */
   readonly token: Buffer;
   readonly #self: Self;
-  readonly #via: Buffer;
+  /** By the place of the transport in `viaTransports`. */
+  readonly #vias: (Buffer | undefined)[] = viaTransports.map(() => undefined);
   #recordRoute: Buffer | undefined;
   #secureRecordRoute: Buffer | undefined;
 
   constructor(self: Self, token: Buffer) {
     this.token = token;
     this.#self = self;
-    this.#via = Buffer.concat([self.via, branchDigits, self.tokenParameter, token, lineEnd]);
   }
 
-  /** Valid until the next call. */
-  via(branchHigh: number, branchLow: number): Buffer {
-    writeHex(this.#via, this.#self.via.length, branchHigh, branchLow);
-    return this.#via;
+  /**
+   * Valid until the next call.
+   * @param transport the place in `viaTransports` of the one that the request leaves on
+   */
+  via(transport: number, branchHigh: number, branchLow: number): Buffer {
+    const start = this.#self.vias[transport]!;
+    let via = this.#vias[transport];
+    if (via === undefined) {
+      via = Buffer.concat([start, branchDigits, this.#self.tokenParameter, this.token, lineEnd]);
+      this.#vias[transport] = via;
+    }
+    writeHex(via, start.length, branchHigh, branchLow);
+    return via;
   }
 
   recordRoute(isSips: boolean): Buffer {

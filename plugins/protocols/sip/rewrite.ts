@@ -13,6 +13,7 @@ import type { Sender } from './sender.ts';
 const initialMaxForwards = ascii('Max-Forwards: 70\r\n');
 const decimals = Array.from({ length: 256 }, (_, value) => ascii(String(value)));
 const space = ascii(' ');
+const emptyLineBytes = 2;
 const sips = ascii('sips:');
 
 /** Methods that open a dialog or change its targets (section 12.2): they record routes within a dialog too. */
@@ -91,7 +92,7 @@ export class Rewriter {
       ? this.#linesOfClient(message.source as Client)
       : this.#linesOfBackend((message.source as Link).backend);
     const { high, low } = this.#branchHash.of(header);
-    message.splice(at, 0, source.via(high, low));
+    message.splice(at, 0, source.via(this.#self.transportTo(message.destination!), high, low));
 
     const isRegistration = header.method === method.register;
     if (isRegistration ? fromClient : recordsRoute(header, routes)) {
@@ -122,14 +123,20 @@ export class Rewriter {
   }
 }
 
-/** One form that every server reads alike: no folded lines, and the length written in one way. */
+function lengthLine({ bodyBytes }: Header): Buffer {
+  return ascii(`Content-Length: ${bodyBytes}\r\n`);
+}
+
+/** One form that every server reads alike: no folded lines, the length written in one way, and nothing behind the body. */
 function normalise(message: Message, header: Header): void {
-  if (!header.hasCanonicalLength) {
+  if (!header.hasLength) {
+    message.splice(header.bodyStart - emptyLineBytes - message.start, 0, lengthLine(header));
+  } else if (!header.hasCanonicalLength) {
     const line = header.first[field.contentLength]!;
     const start = header.lineStarts[line]!;
-    const canonical = ascii(`Content-Length: ${header.bodyBytes}\r\n`);
-    message.splice(start - message.start, header.lineEnds[line]! - start, canonical);
+    message.splice(start - message.start, header.lineEnds[line]! - start, lengthLine(header));
   }
+  if (header.surplusBytes > 0) message.splice(message.length - header.surplusBytes, header.surplusBytes);
   for (let fold = 0; fold < header.foldCount; fold++) {
     const offset = header.foldStarts[fold]! - message.start;
     const length = header.foldEnds[fold]! - header.foldStarts[fold]!;

@@ -1,12 +1,25 @@
 /** Our own address as peers see it, in the header lines that carry it. */
-import type { TokenBook } from 'pointsman';
+import type { Backend, Client, TokenBook } from 'pointsman';
 import { isWord, Literal } from './bytes.ts';
 import { ascii } from './characters.ts';
 import { tokenParameter, type Uri } from './fields.ts';
 
+/** As a Via names transports (RFC 3261 section 20.42, RFC 7118 section 5.2). */
+export const viaTransports = ['TCP', 'TLS', 'UDP', 'WS', 'WSS'] as const;
+
+/** What each transport of an address is to SIP: its name in Via and in a URI, and the port that needs no mention. */
+const transports: Readonly<Record<string, { via: (typeof viaTransports)[number]; uri: string; port: number }>> = {
+  tcp: { via: 'TCP', uri: 'tcp', port: 5060 },
+  unix: { via: 'TCP', uri: 'tcp', port: 5060 },
+  tls: { via: 'TLS', uri: 'tls', port: 5061 },
+  udp: { via: 'UDP', uri: 'udp', port: 5060 },
+  ws: { via: 'WS', uri: 'ws', port: 80 },
+  wss: { via: 'WSS', uri: 'ws', port: 443 },
+};
+
 export class Self {
-  /** Our Via up to its branch. */
-  readonly via: Buffer;
+  /** Our Via up to its branch, for each of `viaTransports`. */
+  readonly vias: readonly Buffer[];
   /** Behind the branch: the parameter that carries the token. */
   readonly tokenParameter: Buffer = ascii(`;${tokenParameter}=`);
   /** Our URI in angle brackets, up to its token. */
@@ -21,31 +34,49 @@ export class Self {
   readonly #host: Buffer;
   readonly #defaultPort: number;
   readonly #identifiers: TokenBook;
+  /** The places in `viaTransports` of the listener's transport, and of each backend's, by its index. */
+  readonly #toClients: number;
+  readonly #toBackends: (number | undefined)[] = [];
 
   /**
    * @param advertise `host:port`, an IPv6 host in brackets
-   * @param transport of the listener: `tcp`, `tls` or `unix`
+   * @param transport of the listener
    * @throws SyntaxError if `advertise` is of another form
    */
   constructor(advertise: string, transport: string, identifiers: TokenBook) {
     const parts = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$/.exec(advertise);
     if (parts === null) throw new SyntaxError(`sip needs an \`advertise\` of the form host:port, not "${advertise}"`);
-    const isTls = transport === 'tls';
+    const own = transports[transport]!;
+    const isSecure = transport === 'tls' || transport === 'wss';
     this.#host = ascii(parts[1]!.toLowerCase());
     this.port = Number(parts[2]);
-    this.#defaultPort = isTls ? 5061 : 5060;
+    this.#defaultPort = own.port;
+    this.#toClients = viaTransports.indexOf(own.via);
     this.#identifiers = identifiers;
-    this.via = ascii(`Via: SIP/2.0/${isTls ? 'TLS' : 'TCP'} ${advertise};branch=z9hG4bK`);
-    const parameters = `;transport=${isTls ? 'tls' : 'tcp'};lr;${tokenParameter}=`;
+    // On UDP the response comes to where the request came from (RFC 3581), which is a link and not the listener.
+    this.vias = viaTransports.map((via) =>
+      ascii(`Via: SIP/2.0/${via} ${advertise}${via === 'UDP' ? ';rport' : ''};branch=z9hG4bK`),
+    );
+    const parameters = `;transport=${own.uri};lr;${tokenParameter}=`;
     this.sipUri = ascii(`<sip:${advertise}${parameters}`);
     this.routeStart = new Literal(this.sipUri);
     this.hostBytes = this.#host.length;
-    this.sipsUri = isTls ? ascii(`<sips:${advertise};transport=tcp;lr;${tokenParameter}=`) : this.sipUri;
+    const secureTransport = own.uri === 'ws' ? 'ws' : 'tcp';
+    this.sipsUri = isSecure
+      ? ascii(`<sips:${advertise};transport=${secureTransport};lr;${tokenParameter}=`)
+      : this.sipUri;
+  }
+
+  /** The place in `viaTransports` of the transport that a request to this peer leaves on. */
+  transportTo(destination: Backend | Client): number {
+    if (!('address' in destination && 'pool' in destination)) return this.#toClients;
+    const { index, address } = destination;
+    return (this.#toBackends[index] ??= viaTransports.indexOf(transports[address.transport]!.via));
   }
 
   /** Whether a URI has our address. */
   isAddressedBy(bytes: Buffer, uri: Uri): boolean {
-    const port = uri.port || (uri.isSips ? 5061 : this.#defaultPort);
+    const port = uri.port || (uri.isSips && this.#defaultPort === 5060 ? 5061 : this.#defaultPort);
     return port === this.port && isWord(bytes, uri.hostStart, uri.hostEnd, this.#host);
   }
 

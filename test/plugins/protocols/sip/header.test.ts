@@ -70,7 +70,7 @@ const header = new Header();
 
 function read(bytes: Buffer, start: number, end: number): Verdict {
   header.open(bytes, start);
-  const framed = header.read(end, defaultLimits);
+  const framed = header.read(end, defaultLimits, false);
   if (!(framed instanceof Refusal)) return framed;
   return /^SIP\/2\.0 \d+ (.*)\r\n$/.exec((framed.detail as Status).line.toString('latin1'))![1]!;
 }

@@ -13,9 +13,31 @@ function addresses(self: Self, text: string): boolean {
 
 it('a TLS listener writes TLS, and sips where the request demands it', () => {
   const self = new Self('sip.example.net:5061', 'tls', noTokens);
-  expect(self.via.toString()).toBe('Via: SIP/2.0/TLS sip.example.net:5061;branch=z9hG4bK');
+  expect(self.vias[1]!.toString()).toBe('Via: SIP/2.0/TLS sip.example.net:5061;branch=z9hG4bK');
   expect(self.sipUri.toString()).toBe('<sip:sip.example.net:5061;transport=tls;lr;pm=');
   expect(self.sipsUri.toString()).toBe('<sips:sip.example.net:5061;transport=tcp;lr;pm=');
+});
+
+it.each([
+  ['ws', 'ws', 'sip'],
+  ['wss', 'ws', 'sips'],
+  ['udp', 'udp', 'sip'],
+  ['unix', 'tcp', 'sip'],
+])('a listener on %s is reached by transport=%s, and securely by %s', (transport, inUri, secureScheme) => {
+  const self = new Self('sip.example.net:5060', transport, noTokens);
+  expect(self.sipUri.toString()).toBe(`<sip:sip.example.net:5060;transport=${inUri};lr;pm=`);
+  expect(self.sipsUri.toString()).toBe(`<${secureScheme}:sip.example.net:5060;transport=${inUri};lr;pm=`);
+});
+
+it('a Via names the transport that the request leaves on', () => {
+  const self = new Self('sip.example.net:5060', 'tcp', noTokens);
+  expect(self.vias.map(String)).toEqual([
+    'Via: SIP/2.0/TCP sip.example.net:5060;branch=z9hG4bK',
+    'Via: SIP/2.0/TLS sip.example.net:5060;branch=z9hG4bK',
+    'Via: SIP/2.0/UDP sip.example.net:5060;rport;branch=z9hG4bK',
+    'Via: SIP/2.0/WS sip.example.net:5060;branch=z9hG4bK',
+    'Via: SIP/2.0/WSS sip.example.net:5060;branch=z9hG4bK',
+  ]);
 });
 
 it('a URI is ours by host, in any letter case, and port, where a missing one is that of the scheme', () => {
