@@ -62,7 +62,6 @@ export class Affinity implements AffinityTable {
   size = 0;
 
   readonly #pool: Pool;
-  readonly #now: () => number;
   /** Whether unsettled entries count as the backend's requests in flight: where no exchanges do. */
   readonly #countsInFlight: boolean;
   readonly #relate: (message: Message, ids: RelatedIds) => void;
@@ -86,14 +85,12 @@ export class Affinity implements AffinityTable {
     entries: number;
     countsInFlight: boolean;
     relate: (message: Message, ids: RelatedIds) => void;
-    now: () => number;
     key: Uint8Array;
   }) {
     this.#pool = options.pool;
     this.#limit = Math.max(1, options.entries);
     this.#countsInFlight = options.countsInFlight;
     this.#relate = options.relate;
-    this.#now = options.now;
     this.#hash = new KeyedHash(options.key);
     this.#ids = new CollectedIds(this.#hash);
   }
@@ -102,7 +99,7 @@ export class Affinity implements AffinityTable {
   find(message: Message): Backend | undefined {
     const ids = this.#collect(message);
     for (let i = 0; i < ids.count; i++) {
-      const entry = this.#lookUp(ids.highs[i]!, ids.lows[i]!);
+      const entry = this.#lookUp(ids.highs[i]!, ids.lows[i]!, message.atMs);
       if (entry === none) continue;
       const backend = this.#pool.backends[this.#backend[entry]!]!;
       // Its own relatives may know it by its more specific ids only.
@@ -115,11 +112,12 @@ export class Affinity implements AffinityTable {
   /** Remembers that `message` goes to `backend`. */
   remember(message: Message, backend: Backend): void {
     const ids = this.#collect(message);
-    const expiry = this.#now() + ids.seconds * 1000;
+    const { atMs } = message;
+    const expiry = atMs + ids.seconds * 1000;
     // The most specific id comes last, so that it is the newest, and the one whose backend counts.
     for (let i = ids.count - 1; i >= 0; i--) {
-      let entry = this.#lookUp(ids.highs[i]!, ids.lows[i]!);
-      if (entry === none) entry = this.#insert(ids.highs[i]!, ids.lows[i]!);
+      let entry = this.#lookUp(ids.highs[i]!, ids.lows[i]!, atMs);
+      if (entry === none) entry = this.#insert(ids.highs[i]!, ids.lows[i]!, atMs);
       else this.#release(entry);
       this.#backend[entry] = backend.index;
       if (this.#expiry[entry]! < expiry) this.#expiry[entry] = expiry;
@@ -135,18 +133,17 @@ export class Affinity implements AffinityTable {
     const ids = this.#ids;
     ids.open(message);
     ids.add(offset, length, kind);
-    const entry = this.#lookUp(ids.highs[0]!, ids.lows[0]!);
+    const entry = this.#lookUp(ids.highs[0]!, ids.lows[0]!, message.atMs);
     if (entry === none) return;
     this.#release(entry);
-    this.#expiry[entry] = this.#now() + seconds * 1000;
+    this.#expiry[entry] = message.atMs + seconds * 1000;
   }
 
   /** Settles what has expired, so that it no longer counts as in flight. The core calls it about once a second. */
-  expire(): void {
+  expire(nowMs: number): void {
     if (!this.#countsInFlight) return;
-    const now = this.#now();
     for (let entry = 0; entry < this.size; entry++) {
-      if (this.#unsettled[entry] === 1 && this.#expiry[entry]! <= now) this.#release(entry);
+      if (this.#unsettled[entry] === 1 && this.#expiry[entry]! <= nowMs) this.#release(entry);
     }
   }
 
@@ -168,24 +165,24 @@ export class Affinity implements AffinityTable {
     }
   }
 
-  #lookUp(high: number, low: number): number {
+  #lookUp(high: number, low: number, nowMs: number): number {
     if (this.#capacity === 0) return none;
     let entry = this.#buckets[low & (this.#buckets.length - 1)]!;
     while (entry !== none) {
       if (this.#low[entry] === low && this.#high[entry] === high) {
-        return this.#expiry[entry]! > this.#now() ? entry : none;
+        return this.#expiry[entry]! > nowMs ? entry : none;
       }
       entry = this.#chain[entry]!;
     }
     return none;
   }
 
-  #insert(high: number, low: number): number {
+  #insert(high: number, low: number, nowMs: number): number {
     if (this.size === this.#capacity && this.#capacity < this.#limit) this.#grow();
     const entry = this.#next;
     this.#next = entry + 1 === this.#capacity && this.#capacity === this.#limit ? 0 : entry + 1;
     if (entry < this.size) {
-      if (this.#expiry[entry]! > this.#now()) this.evicted++;
+      if (this.#expiry[entry]! > nowMs) this.evicted++;
       this.#release(entry);
       this.#unlink(entry);
     } else {

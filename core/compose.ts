@@ -173,7 +173,6 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
       entries: limits.affinityEntries,
       countsInFlight: exchanges === undefined || linkMode(pool, facts) === 'dedicated',
       relate: facts.relatedIds.bind(facts),
-      now: runtime.now,
       key: runtime.randomBytes(8),
     });
   }

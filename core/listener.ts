@@ -162,7 +162,7 @@ export class Listener {
       }
     }
     exchanges?.expire();
-    affinity?.expire();
+    affinity?.expire(now);
   }
 
   /**

@@ -40,6 +40,12 @@ export class Slab {
     return this.#arenaStart >= 0;
   }
 
+  /** Copies all of `source` here, to `at`. */
+  insert(source: Uint8Array, at: number): void {
+    if (source.length >= shortBytes) this.bytes.set(source, at);
+    else copyBytes(source, 0, source.length, this.bytes, at);
+  }
+
   /** Copies `source[from, until)` here, to `at`. */
   put(source: Uint8Array, from: number, until: number, at: number): void {
     if (source === readMemory && this.#arenaStart >= 0) arena.copyWithin(this.#arenaStart + at, from, until);

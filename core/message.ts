@@ -7,7 +7,7 @@
 import type { Client } from './client.ts';
 import type { Exchange } from './exchanges.ts';
 import type { Link } from './link.ts';
-import { copyBytes, Slab } from './memory.ts';
+import { Slab } from './memory.ts';
 import type { Backend } from './pool.ts';
 
 /** Why a message goes where it goes. */
@@ -178,7 +178,7 @@ export class Message {
     shift = at;
     for (let i = 0; i < editCount; i++) {
       const inserts = this.editBytes[i]!;
-      copyBytes(inserts, 0, inserts.length, target.bytes, this.editOffsets[i]! + shift);
+      target.insert(inserts, this.editOffsets[i]! + shift);
       shift += inserts.length - this.editRemoves[i]!;
     }
     return end + at - start + this.growth;

@@ -307,7 +307,7 @@ export class LinkOutbox extends Outbox {
   readonly #edits: number[] = [];
   #editNumbers = 0;
   /** The bytes that edits removed, one after the other. */
-  #removed: Buffer = Buffer.alloc(0);
+  #removed: Slab = noSlab;
   #removedBytes = 0;
 
   override append(message: Message): void {
@@ -349,7 +349,10 @@ export class LinkOutbox extends Outbox {
       let from = entry.start;
       for (let edit = entry.edits; edit < editsEnd; edit += 3) {
         const removes = this.#edits[edit + 2]!;
-        pieces.push(bytes.subarray(from, this.#edits[edit]!), this.#removed.subarray(removedAt, removedAt + removes));
+        pieces.push(
+          bytes.subarray(from, this.#edits[edit]!),
+          this.#removed.bytes.subarray(removedAt, removedAt + removes),
+        );
         removedAt += removes;
         from = this.#edits[edit]! + this.#edits[edit + 1]!;
       }
@@ -371,17 +374,22 @@ export class LinkOutbox extends Outbox {
     if (this.#entries.length > entriesKept) this.#entries.length = entriesKept;
     this.#entryCount = 0;
     this.#editNumbers = 0;
-    this.#removedBytes = 0;
+    if (this.#removedBytes > 0) {
+      slabs.give(this.#removed);
+      this.#removed = noSlab;
+      this.#removedBytes = 0;
+    }
   }
 
   #keepRemoved(bytes: Buffer, start: number, length: number): void {
     const needed = this.#removedBytes + length;
-    if (needed > this.#removed.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(1024, 2 * needed));
-      this.#removed.copy(larger, 0, 0, this.#removedBytes);
+    if (needed > this.#removed.bytes.length) {
+      const larger = slabs.take(needed);
+      larger.put(this.#removed.bytes, 0, this.#removedBytes, 0);
+      slabs.give(this.#removed);
       this.#removed = larger;
     }
-    copyBytes(bytes, start, start + length, this.#removed, this.#removedBytes);
+    this.#removed.put(bytes, start, start + length, this.#removedBytes);
     this.#removedBytes = needed;
   }
 }

@@ -25,7 +25,7 @@ export function poolOf(...backends: (string | readonly [name: string, weight: nu
 
 /** The parts of a client that the tables and strategies of the core touch. */
 export function clientAt(address: string): Client {
-  return { address, outstanding: 0, onSettled() {} } as unknown as Client;
+  return { address, outstanding: 0, lastActivityMs: 0, onSettled() {} } as unknown as Client;
 }
 
 /** A message that `client` has sent. */
