@@ -156,12 +156,15 @@ class SharedReader {
   }
 }
 
+const nothing = Buffer.alloc(0);
+
 class NodeSocket implements Socket {
   readonly delimits = false;
   readonly longestMessageBytes = Number.POSITIVE_INFINITY;
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #stream: net.Socket;
+  readonly #isTls: boolean;
   #handler!: SocketHandler;
   #error: Error | undefined;
   /** `write` has answered false and `onWritten` is due. */
@@ -170,6 +173,7 @@ class NodeSocket implements Socket {
 
   constructor(stream: net.Socket) {
     this.#stream = stream;
+    this.#isTls = stream instanceof tls.TLSSocket;
     // A socket that listens on :: sees IPv4 peers as mapped addresses; they are the same peers.
     this.remoteAddress = (stream.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
     this.remotePort = stream.remotePort ?? 0;
@@ -197,9 +201,16 @@ class NodeSocket implements Socket {
     return this.#stream.writable;
   }
 
+  /**
+   * A callback costs some 0.8 of the 10 µs that a write takes, and nearly always the system has taken everything at once. Where
+   * it has not, an empty write behind it calls back. (TLS hands nothing over at once, so there each write does.)
+   */
   write(bytes: Buffer): boolean {
-    this.#stream.write(bytes, this.#onWrite);
-    this.#owesWritten = this.#stream.writableLength > 0;
+    const stream = this.#stream;
+    if (this.#isTls) stream.write(bytes, this.#onWrite);
+    else stream.write(bytes);
+    this.#owesWritten = stream.writableLength > 0;
+    if (this.#owesWritten && !this.#isTls) stream.write(nothing, this.#onWrite);
     return !this.#owesWritten;
   }
 

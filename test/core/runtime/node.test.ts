@@ -113,6 +113,28 @@ describe('messages and answers travel', () => {
     expect(balances(balancer.stats().listeners.edge!)).toBe(true);
   });
 
+  it('over TCP to a client that reads late, though far more is due than a socket holds', async () => {
+    const { port } = await backendAt(net.createServer({ allowHalfOpen: true }, onLine), { port: 0, host: '127.0.0.1' });
+    const { address } = await balancerAt({
+      listen: 'tcp://127.0.0.1:0',
+      backend: `tcp://127.0.0.1:${port}`,
+      links: 'dedicated',
+    });
+    const client = net.connect({ port: address.port, host: '127.0.0.1', allowHalfOpen: true });
+    const texts = Array.from({ length: 300 }, (_, i) => `${i} ${'x'.repeat(60_000)}`);
+    client.pause();
+    client.write(`${texts.join('\n')}\n`);
+    client.end();
+    await once(client, 'finish'); // the balancer has read all that, and could not yet hand over as much
+    let received = '';
+    client.on('data', (bytes) => {
+      received += bytes;
+    });
+    client.resume();
+    await once(client, 'close');
+    expect(received).toBe(texts.map((text) => `got @a ${text}\n`).join(''));
+  });
+
   it('over unix sockets, whose stale file is no obstacle', async () => {
     const backendPath = join(folder, 'backend.sock');
     const listenPath = join(folder, 'listen.sock');
