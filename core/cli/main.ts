@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** The command line. Each verb has a file of its own, loaded when it is called for. */
+import { isIP } from 'node:net';
 import { inspect } from 'node:util';
+import type { Endpoint } from '../capture/clients.ts';
 import { PointsmanError } from '../errors.ts';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from '../vendor/commander.ts';
 import { exitCodes, logLevels, type Output, pluginKinds } from './output.ts';
@@ -60,6 +62,25 @@ program
   .option('--message <file>', 'what it does with the messages in this file; -: standard input')
   .addOption(
     new Option('--sample <name>', 'what it does with an example that a plugin brings along').conflicts('message'),
+  )
+  .addOption(
+    new Option(
+      '--pcap <file>',
+      'what it does with the messages that clients send in this capture; -: standard input',
+    ).conflicts(['message', 'sample', 'from', 'client']),
+  )
+  .addOption(
+    new Option(
+      '--port <[address:]port>',
+      'where the listener is in the capture (repeatable; default: its own port)',
+    ).argParser(endpoints),
+  )
+  .addOption(new Option('--limit <count>', 'show that many messages of a capture, or differences').argParser(positive))
+  .addOption(
+    new Option(
+      '--compare <config>',
+      'which messages this config treats differently (repeatable: together one config)',
+    ).argParser(collected),
   )
   .option('--from <peer>', 'who sends them: client, or the name of a backend')
   .option('--client <address>', 'the IP address of the client')
@@ -142,6 +163,19 @@ function json(text: string): unknown {
   } catch {
     throw new InvalidArgumentError('It must be JSON.');
   }
+}
+
+/** `5060`, `192.0.2.1:5060` or `[2001:db8::1]:5060`; can be given several times. */
+function endpoints(text: string, before: readonly Endpoint[] = []): readonly Endpoint[] {
+  const [, address, port] = /^(?:(.+):)?(\d{1,5})$/.exec(text) ?? [];
+  const bare = address?.replace(/^\[(.*:.*)\]$/, '$1');
+  if (port === undefined || Number(port) < 1 || Number(port) > 65_535) {
+    throw new InvalidArgumentError('It must be a port, from 1 to 65535, maybe with the address before it.');
+  }
+  if (bare !== undefined && isIP(bare) === 0) throw new InvalidArgumentError(`"${address}" is no IP address.`);
+  // As captures have it: one text for each address.
+  const same = bare?.includes(':') ? new URL(`http://[${bare}]`).hostname.slice(1, -1) : bare;
+  return [...before, { address: same, port: Number(port) }];
 }
 
 /** For options that can be given several times. */

@@ -200,29 +200,31 @@ export class Recorder {
     if (before?.from === from && before.outcome?.kind === 'incomplete') this.messages.pop();
     const length = answer.kind === 'length' || answer.kind === 'skip' ? answer.bytes : arrived.length;
     const isWhole = answer.kind !== 'more' && length <= arrived.length;
-    this.messages.push({
-      from,
-      received: Buffer.from(arrived.subarray(0, length)),
-      answers: [{ hook: 'frame', plugin, answer, edits: [] }],
-      available: undefined,
-      token: undefined,
-      outcome: isWhole
-        ? answer.kind === 'skip'
-          ? { kind: 'skipped', reply: answer.reply }
-          : undefined
-        : { kind: 'incomplete', neededBytes: answer.kind === 'length' ? answer.bytes : undefined },
-      sent: undefined,
-    });
+    const record = newRecord(from, Buffer.from(arrived.subarray(0, length)));
+    record.answers.push({ hook: 'frame', plugin, answer, edits: [] });
+    if (!isWhole) {
+      record.outcome = { kind: 'incomplete', neededBytes: answer.kind === 'length' ? answer.bytes : undefined };
+    } else if (answer.kind === 'skip') record.outcome = { kind: 'skipped', reply: answer.reply };
+    this.messages.push(record);
   }
 
   /** The record of the message that is under way. */
   #at(message: Message): MessageRecord {
-    const record = this.messages.at(-1)!;
+    let record = this.messages.at(-1);
+    if (record === undefined) {
+      // It was framed long ago, and is on its way again.
+      record = newRecord(nameOfSource(message.source), Buffer.from(message.view()));
+      this.messages.push(record);
+    }
     // A message of which the end cannot be told is as long as what has come of it.
     if (record.outcome?.kind === 'incomplete') record.outcome = undefined;
     record.received = record.received.length === message.length ? record.received : Buffer.from(message.view());
     return record;
   }
+}
+
+function newRecord(from: string, received: Buffer): MessageRecord {
+  return { from, received, answers: [], available: undefined, token: undefined, outcome: undefined, sent: undefined };
 }
 
 /** Calls, and notes the answer: what is answered later, later. */

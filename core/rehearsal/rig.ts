@@ -49,9 +49,12 @@ export class Rig {
     return new Rig(balancer, runtime, backends);
   }
 
-  /** A client connects. */
-  client(address = '198.51.100.1'): Wire {
-    const peer = this.runtime.dial(this.#listen, address, this.#clientPort++);
+  /**
+   * A client connects.
+   * @param port undefined: one that none has had
+   */
+  client(address = '198.51.100.1', port = this.#clientPort++): Wire {
+    const peer = this.runtime.dial(this.#listen, address, port);
     if (peer === undefined) throw new Error('nobody listens');
     this.runtime.settle();
     return new Wire(this.runtime, peer);

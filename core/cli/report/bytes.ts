@@ -95,24 +95,29 @@ export function preview(bytes: Buffer, mostLines = 20): string[] {
 const mostColumns = 160;
 const clip = (line: string) => (line.length > mostColumns ? `${line.slice(0, mostColumns - 1)}…` : line);
 
-/** What stands before the rows of a difference. */
-const labels = { expected: 'expected  ', got: 'got       ' };
+/** What stands before the rows of a difference, equally long. */
+export interface DifferenceLabels {
+  readonly expected: string;
+  readonly got: string;
+}
+
+const testLabels: DifferenceLabels = { expected: 'expected  ', got: 'got       ' };
 
 /**
  * Two that differ, around their first difference, which is marked.
  * @param asHex as a hexdump, even if they are text
  */
-export function differenceLines(expected: Buffer, got: Buffer, asHex: boolean): string[] {
+export function differenceLines(expected: Buffer, got: Buffer, asHex: boolean, labels = testLabels): string[] {
   const at = firstDifference(expected, got);
   const areText = !asHex && isText(expected) && isText(got);
-  return areText ? textDifference(expected, got, at) : hexDifference(expected, got, at);
+  return areText ? textDifference(expected, got, at, labels) : hexDifference(expected, got, at, labels);
 }
 
 /** How many columns are shown before and after the difference. */
 const columnsBefore = 50;
 const columnsAfter = 60;
 
-function textDifference(expected: Buffer, got: Buffer, at: number): string[] {
+function textDifference(expected: Buffer, got: Buffer, at: number, labels: DifferenceLabels): string[] {
   // The common part of the line stands in both.
   const lineStart = at === 0 ? 0 : expected.lastIndexOf(0x0a, at - 1) + 1;
   const head = escaped(expected.subarray(lineStart, at)).join('');
@@ -130,7 +135,7 @@ function textDifference(expected: Buffer, got: Buffer, at: number): string[] {
   ];
 }
 
-function hexDifference(expected: Buffer, got: Buffer, at: number): string[] {
+function hexDifference(expected: Buffer, got: Buffer, at: number, labels: DifferenceLabels): string[] {
   const from = at - (at % rowBytes);
   return [
     labels.expected + hexRow(expected, from),

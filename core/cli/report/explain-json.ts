@@ -11,6 +11,11 @@ export function explainJson(explanation: { readonly listeners: readonly Listener
   return `${JSON.stringify(explanation, plain, 2)}\n`;
 }
 
+/** One line of JSON: for what comes one by one. */
+export function jsonLine(value: object): string {
+  return `${JSON.stringify(value, plain)}\n`;
+}
+
 /** For JSON.stringify, which hands over what a buffer's own `toJSON` has made of it. */
 function plain(this: Record<string, unknown>, member: string, value: unknown): unknown {
   const original = this[member];

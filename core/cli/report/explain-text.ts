@@ -102,7 +102,7 @@ function optionLines(options: unknown): string[] {
 }
 
 /** Cells, each column as wide as its widest. */
-function columns(rows: readonly (readonly string[])[]): string[] {
+export function columns(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]!.length))) ?? [];
   return rows.map((row) =>
     row
@@ -133,7 +133,8 @@ export function conversationText(conversation: Conversation, sending: Sending, c
   return `${blocks.map((lines) => lines.join('\n')).join('\n\n')}\n`;
 }
 
-function messageLines(message: MessageRecord): string[] {
+/** What became of one message, hook by hook. */
+export function messageLines(message: MessageRecord): string[] {
   const { answers, received, sent, outcome } = message;
   const lines: string[] = [];
   for (const answer of answers) {
@@ -188,7 +189,8 @@ function lackOfChoice({ answers, outcome }: MessageRecord): string[] {
   return [`${label('chooseBackend')}${outcome.reason === 'affinity' ? 'the affinity table has it' : 'not asked'}`];
 }
 
-const reasons: Readonly<Record<RouteReason, string>> = {
+/** Why a message went where it did. */
+export const reasons: Readonly<Record<RouteReason, string>> = {
   identifier: 'the message names it',
   affinity: 'a related message went there',
   strategy: 'the strategy chose it',
@@ -272,5 +274,5 @@ const faults = {
   gone: 'names a client connection that is closed',
 };
 
-const destination = (to: { readonly backend: string } | { readonly client: string }) =>
+export const destination = (to: { readonly backend: string } | { readonly client: string }) =>
   'backend' in to ? to.backend : `client ${to.client}`;
