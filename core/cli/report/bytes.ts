@@ -96,7 +96,7 @@ const mostColumns = 160;
 const clip = (line: string) => (line.length > mostColumns ? `${line.slice(0, mostColumns - 1)}…` : line);
 
 /** What stands before the rows of a difference, equally long. */
-export interface DifferenceLabels {
+interface DifferenceLabels {
   readonly expected: string;
   readonly got: string;
 }

@@ -154,7 +154,7 @@ export function compareJson(limit: number, names: Names): CompareReport {
 
 /** What one config does with a message. */
 function inWords(record: MessageRecord | undefined): string {
-  if (record === undefined) return 'sees no message that begins there';
+  if (record === undefined) return 'sees no message that begins there, or has closed the connection';
   const { outcome, received, sent } = record;
   switch (outcome?.kind) {
     case 'forwarded': {

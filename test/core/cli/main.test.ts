@@ -80,6 +80,18 @@ it.each([
     ['explain', 'edge.yaml', '--message', 'm', '--sample', 's'],
     "error: option '--sample <name>' cannot be used with option '--message <file>'\n",
   ],
+  [
+    ['explain', 'edge.yaml', '--pcap', 'm', '--message', 'm'],
+    "error: option '--pcap <file>' cannot be used with option '--message <file>'\n",
+  ],
+  [
+    ['explain', 'edge.yaml', '--pcap', 'm', '--port', '70000'],
+    "error: option '--port <[address:]port>' argument '70000' is invalid. It must be a port, from 1 to 65535, maybe with the address before it.\n",
+  ],
+  [
+    ['explain', 'edge.yaml', '--pcap', 'm', '--port', 'host:5'],
+    "error: option '--port <[address:]port>' argument 'host:5' is invalid. \"host\" is no IP address.\n",
+  ],
   [['explain', 'edge.yaml', '--from'], "error: option '--from <peer>' argument missing\n"],
   [
     ['test', 'edge.yaml', '--seed', 'x'],

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type ExplainOptions, explain } from '../../../../core/cli/explain.ts';
 import { connection, type PacketOptions, pcap } from '../../../support/capture.ts';
+import { makeCertificate } from '../../../support/certificates.ts';
 import { collect } from '../streams.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pointsman-'));
@@ -242,6 +243,49 @@ it('ends in a report or in a refusal, whatever bytes of a capture are changed', 
   );
 });
 
+it('has no messages to show if it is of TLS', async () => {
+  const { certificate, key } = await makeCertificate('edge.example.net');
+  file('cert.pem', certificate);
+  file('key.pem', key);
+  const secure = config(
+    'tls.yaml',
+    '{ ndjson: { correlation: id } }, { round-robin: }',
+    'tls: { certificate: cert.pem, key: key.pem }',
+    'tls://127.0.0.1:5',
+  );
+  const hello = Buffer.from([0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]).toString('latin1');
+  expect(
+    await run({ config: secure, pcap: file('tls.pcap', pcap(connection('192.0.2.1:9', listener, [hello]))) }),
+  ).toEqual({
+    code: 2,
+    text: '',
+    errors: 'pointsman: what clients send in tls.pcap is encrypted with TLS, so there are no messages to be seen\n',
+  });
+});
+
+it('may make up times, and closes connections that are silent for as long as the config allows', async () => {
+  const silent = { from: '192.0.2.1:9', to: listener, payload: '{"id":1}\n' };
+  const packets = [
+    { ...silent, sequence: 1, micros: 0 },
+    { ...silent, from: '192.0.2.2:9', sequence: 1, micros: 2.4e15 },
+    { ...silent, sequence: 10, micros: 1 },
+  ];
+  const { text } = await run({ pcap: file('times.pcap', pcap(packets)) });
+  expect(text).toContain('message 2 from client 192.0.2.2:9, connection 2, byte 0, at 2102-01-20T18:40:00.000000Z\n');
+  expect(text.slice(text.indexOf('summary'))).toBe(`summary
+  messages                 2
+  forwarded                2
+    one                    1
+    two                    1
+    the strategy chose it  2
+
+capture
+  3 packets, 3 to and from the listener; 2 connections sent something
+  connection 1: its beginning is not in the capture; 9 bytes not looked at, as the connection is closed
+  connection 2: its beginning is not in the capture
+`);
+});
+
 describe('another config', () => {
   const named = config('b.yaml', '{ ndjson: { correlation: id, stamp: [request] } }, { hashing: { key: message } }');
   const same = config('same.yaml', '{ ndjson: { correlation: id } }, { round-robin: }');
@@ -286,7 +330,7 @@ capture
 
 message 4 from client 192.0.2.2:4000, connection 2, byte 28, at 2026-01-01T00:00:00.000006Z: framing
   a.yaml  waits for more: 7 bytes have come
-  c.yaml  sees no message that begins there
+  c.yaml  sees no message that begins there, or has closed the connection
   as it came
     {"id":9
 
