@@ -2,12 +2,8 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { balances, type ListenerStats } from '../../../core/accounting.ts';
-import { Balancer } from '../../../core/balancer.ts';
-import { parseAddress } from '../../../core/runtime/address.ts';
-import { nodeRuntime } from '../../../core/runtime/node.ts';
-import { defaultLimits, type Limits } from '../../../core/settings.ts';
-import { lines, turns } from '../../support/lines.ts';
+import { balances } from '../../../core/accounting.ts';
+import { balancerAt } from '../../support/sockets.ts';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -68,56 +64,12 @@ async function tcpBackend(): Promise<string> {
   return `tcp://127.0.0.1:${(server.address() as net.AddressInfo).port}`;
 }
 
-async function balancerAt(listen: string, backend: string, limits: Partial<Limits> = {}) {
-  let logged: (text: string) => void = () => {};
-  const quiet = () => {};
-  const log = { debug: quiet, info: quiet, warn: (_fields: object, text = '') => logged(text), error: quiet };
-  const balancer = new Balancer(
-    {
-      keys: [],
-      pools: [
-        {
-          name: 'pool',
-          backends: [{ name: 'a', address: parseAddress(backend), weight: 1 }],
-          links: 'shared',
-          linksPerBackend: 1,
-          connectSeconds: 5,
-          keepaliveSeconds: 30,
-          queueBytes: 4_194_304,
-        },
-      ],
-      listeners: [
-        {
-          name: 'edge',
-          listen: parseAddress(listen),
-          pool: 'pool',
-          identifiers: {},
-          limits: { ...defaultLimits, ...limits },
-          pipeline: [
-            { plugin: lines as never, options: { shared: true, relays: false } },
-            { plugin: turns as never, options: {} },
-          ],
-        },
-      ],
-    },
-    { runtime: nodeRuntime(), log },
-  );
-  await balancer.start();
-  closers.push(() => balancer.stop({ deadlineSeconds: 0 }));
-  const warned = (text: string) =>
-    new Promise<void>((resolve) => {
-      logged = (found) => void (found === text && resolve());
-    });
-  const stats = (): ListenerStats => balancer.stats().listeners.edge!;
-  return { balancer, port: balancer.listeners[0]!.address!.port, stats, warned };
-}
-
 describe('messages in datagrams', () => {
   it.each([
     ['UDP', udpBackend],
     ['TCP', tcpBackend],
   ])('find their way to backends on %s and back', async (_name, startBackend) => {
-    const { port, stats } = await balancerAt('udp://127.0.0.1:0', await startBackend());
+    const { port, stats } = await balancerAt({ listen: 'udp://127.0.0.1:0', backend: await startBackend() });
     const clients = [new Endpoint(), new Endpoint(), new Endpoint()];
     for (const client of clients) await client.open();
     for (let round = 0; round < 20; round++) {
@@ -130,7 +82,7 @@ describe('messages in datagrams', () => {
   });
 
   it('reach backends on UDP from clients on TCP', async () => {
-    const { port } = await balancerAt('tcp://127.0.0.1:0', await udpBackend());
+    const { port } = await balancerAt({ listen: 'tcp://127.0.0.1:0', backend: await udpBackend() });
     const client = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     let received = '';
     client.on('data', (bytes) => {
@@ -142,7 +94,7 @@ describe('messages in datagrams', () => {
   });
 
   it('that are broken cost nobody anything else', async () => {
-    const { port, stats } = await balancerAt('udp://127.0.0.1:0', await udpBackend());
+    const { port, stats } = await balancerAt({ listen: 'udp://127.0.0.1:0', backend: await udpBackend() });
     const client = new Endpoint();
     await client.open();
     client.send('bro\0ken', port);
@@ -153,7 +105,7 @@ describe('messages in datagrams', () => {
   });
 
   it('are refused if what they become is too long for one', async () => {
-    const { port } = await balancerAt('tcp://127.0.0.1:0', await udpBackend());
+    const { port } = await balancerAt({ listen: 'tcp://127.0.0.1:0', backend: await udpBackend() });
     const client = net.connect({ port, host: '127.0.0.1' });
     closers.push(() => client.destroy());
     client.write(`${'x'.repeat(65_506)}\n`);
@@ -163,7 +115,11 @@ describe('messages in datagrams', () => {
 
 describe('a UDP listener', () => {
   it('forgets the client that has been silent for longest when there are too many', async () => {
-    const { port, stats } = await balancerAt('udp://127.0.0.1:0', await udpBackend(), { connections: 2 });
+    const { port, stats } = await balancerAt({
+      listen: 'udp://127.0.0.1:0',
+      backend: await udpBackend(),
+      limits: { connections: 2 },
+    });
     const [one, two, three] = [new Endpoint(), new Endpoint(), new Endpoint()];
     for (const client of [one, two, one, three, one]) {
       client.send('x', port);
@@ -173,8 +129,10 @@ describe('a UDP listener', () => {
   });
 
   it('reports an address that is taken', async () => {
-    const { port } = await balancerAt('udp://127.0.0.1:0', await udpBackend());
-    await expect(balancerAt(`udp://127.0.0.1:${port}`, 'udp://127.0.0.1:1')).rejects.toThrow('EADDRINUSE');
+    const { port } = await balancerAt({ listen: 'udp://127.0.0.1:0', backend: await udpBackend() });
+    await expect(balancerAt({ listen: `udp://127.0.0.1:${port}`, backend: 'udp://127.0.0.1:1' })).rejects.toThrow(
+      'EADDRINUSE',
+    );
   });
 });
 
@@ -185,10 +143,12 @@ describe('a UDP link', () => {
     closers.pop();
     gone.socket.close();
     await once(gone.socket, 'close');
-    const { port: edge, warned } = await balancerAt('udp://127.0.0.1:0', `udp://127.0.0.1:${port}`);
-    const client = new Endpoint();
-    const isDown = warned('backend is down');
-    client.send('one', edge);
+    let warn: (fields: object, text?: string) => void = () => {};
+    const isDown = new Promise<void>((resolve) => {
+      warn = (_fields, text) => void (text === 'backend is down' && resolve());
+    });
+    const { port: edge } = await balancerAt({ listen: 'udp://127.0.0.1:0', backend: `udp://127.0.0.1:${port}`, warn });
+    new Endpoint().send('one', edge);
     await isDown;
   });
 });

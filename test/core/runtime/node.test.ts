@@ -6,12 +6,8 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { balances } from '../../../core/accounting.ts';
-import { Balancer } from '../../../core/balancer.ts';
-import { parseAddress } from '../../../core/runtime/address.ts';
-import { nodeRuntime } from '../../../core/runtime/node.ts';
-import { defaultLimits, type LinkTlsSettings, type ListenerTlsSettings } from '../../../core/settings.ts';
 import { makeCertificate } from '../../support/certificates.ts';
-import { lines, turns } from '../../support/lines.ts';
+import { balancerAt } from '../../support/sockets.ts';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -38,53 +34,6 @@ async function backendAt(server: net.Server, where: net.ListenOptions): Promise<
   await once(server, 'listening');
   closers.push(() => server.close());
   return server.address() as net.AddressInfo;
-}
-
-interface BalancerOptions {
-  listen: string;
-  backend: string;
-  links?: 'shared' | 'dedicated';
-  listenerTls?: ListenerTlsSettings;
-  linkTls?: LinkTlsSettings;
-}
-
-async function balancerAt({ listen, backend, links = 'shared', listenerTls, linkTls }: BalancerOptions) {
-  const quiet = () => {};
-  const balancer = new Balancer(
-    {
-      keys: [],
-      pools: [
-        {
-          name: 'pool',
-          backends: [{ name: 'a', address: parseAddress(backend), weight: 1 }],
-          links,
-          linksPerBackend: 1,
-          connectSeconds: 5,
-          keepaliveSeconds: 30,
-          queueBytes: 4_194_304,
-          tls: linkTls,
-        },
-      ],
-      listeners: [
-        {
-          name: 'edge',
-          listen: parseAddress(listen),
-          pool: 'pool',
-          identifiers: {},
-          limits: defaultLimits,
-          tls: listenerTls,
-          pipeline: [
-            { plugin: lines as never, options: { shared: links === 'shared', relays: false } },
-            { plugin: turns as never, options: {} },
-          ],
-        },
-      ],
-    },
-    { runtime: nodeRuntime(), log: { debug: quiet, info: quiet, warn: quiet, error: quiet } },
-  );
-  await balancer.start();
-  closers.push(() => balancer.stop({ deadlineSeconds: 0 }));
-  return { balancer, address: balancer.listeners[0]!.address! };
 }
 
 /** Sends one request, half-closes, and answers all that came until the other side closed. */

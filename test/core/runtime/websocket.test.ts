@@ -4,20 +4,18 @@ import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { balances } from '../../../core/accounting.ts';
-import { Balancer } from '../../../core/balancer.ts';
-import { parseAddress } from '../../../core/runtime/address.ts';
-import { nodeRuntime } from '../../../core/runtime/node.ts';
-import { defaultLimits, type ListenerTlsSettings } from '../../../core/settings.ts';
+import type { ListenerTlsSettings } from '../../../core/settings.ts';
 import { makeCertificate } from '../../support/certificates.ts';
-import { guest, lines, turns } from '../../support/lines.ts';
+import { guest } from '../../support/lines.ts';
+import { balancerAt } from '../../support/sockets.ts';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-/** A backend on TCP that answers every line, and a balancer in front of it. */
-async function balancerAt(listen: string, tls?: ListenerTlsSettings, subprotocol?: string) {
+/** A backend on TCP that answers every line; answers its address. */
+async function lineBackend(): Promise<string> {
   const backend = net.createServer((stream) => {
     let rest = '';
     stream.on('data', (bytes) => {
@@ -30,53 +28,28 @@ async function balancerAt(listen: string, tls?: ListenerTlsSettings, subprotocol
   backend.listen({ port: 0, host: '127.0.0.1' });
   await once(backend, 'listening');
   closers.push(() => backend.close());
-  const { port } = backend.address() as net.AddressInfo;
-  const quiet = () => {};
-  const declares = guest((hooks, scope) => {
-    scope.protocol({
-      identifiers: 'text',
-      correlates: false,
-      webSocket: { subprotocol: subprotocol!, frames: 'text' },
-    });
-    hooks.frame.tap('guest', (_bytes, start, end) => end - start);
-  });
-  const balancer = new Balancer(
-    {
-      keys: [],
-      pools: [
-        {
-          name: 'pool',
-          backends: [{ name: 'a', address: parseAddress(`tcp://127.0.0.1:${port}`), weight: 1 }],
-          links: subprotocol === undefined ? 'shared' : 'dedicated',
-          linksPerBackend: 1,
-          connectSeconds: 5,
-          keepaliveSeconds: 30,
-          queueBytes: 4_194_304,
-        },
-      ],
-      listeners: [
-        {
-          name: 'edge',
-          listen: parseAddress(listen),
-          pool: 'pool',
-          identifiers: {},
-          limits: { ...defaultLimits, messageBytes: 100_000 },
-          tls,
-          pipeline: [
-            subprotocol === undefined
-              ? { plugin: lines as never, options: { shared: true, relays: false } }
-              : { plugin: declares as never, options: {} },
-            { plugin: turns as never, options: {} },
-          ],
-        },
-      ],
-    },
-    { runtime: nodeRuntime(), log: { debug: quiet, info: quiet, warn: quiet, error: quiet } },
-  );
-  await balancer.start();
-  closers.push(() => balancer.stop({ deadlineSeconds: 0 }));
-  return { balancer, port: balancer.listeners[0]!.address!.port };
+  return `tcp://127.0.0.1:${(backend.address() as net.AddressInfo).port}`;
 }
+
+const overWebSocket = async (listen: string, listenerTls?: ListenerTlsSettings) =>
+  balancerAt({
+    listen,
+    backend: await lineBackend(),
+    limits: { messageBytes: 100_000 },
+    ...(listenerTls && { listenerTls }),
+  });
+
+/** A balancer whose protocol asks for a subprotocol. */
+const withSubprotocol = async (listen: string, subprotocol: string) =>
+  balancerAt({
+    listen,
+    backend: await lineBackend(),
+    links: 'dedicated',
+    protocol: guest((hooks, scope) => {
+      scope.protocol({ identifiers: 'text', webSocket: { subprotocol, frames: 'text' } });
+      hooks.frame.tap('guest', (_bytes, start, end) => end - start);
+    }) as never,
+  });
 
 async function connected(socket: WebSocket): Promise<WebSocket> {
   await once(socket, 'open');
@@ -109,7 +82,7 @@ async function* on(socket: WebSocket, count: number): AsyncGenerator<[Buffer, bo
 
 describe('a WebSocket listener', () => {
   it('carries each message in one of the WebSocket, in the kind of frame that the client uses', async () => {
-    const { balancer, port } = await balancerAt('ws://127.0.0.1:0');
+    const { balancer, port } = await overWebSocket('ws://127.0.0.1:0');
     const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}/any/path`));
     const answers = messages(socket, 1002);
     for (let i = 0; i < 1000; i++) socket.send(`text ${i}`);
@@ -124,7 +97,7 @@ describe('a WebSocket listener', () => {
   });
 
   it('answers text with text, and binary with binary', async () => {
-    const { port } = await balancerAt('ws://127.0.0.1:0');
+    const { port } = await overWebSocket('ws://127.0.0.1:0');
     const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}`));
     for (const binary of [false, true, false]) {
       const answer = messages(socket, 1);
@@ -136,7 +109,7 @@ describe('a WebSocket listener', () => {
 
   it('is secured by TLS as wss', async () => {
     const certificate = await makeCertificate('edge.test');
-    const { port } = await balancerAt('wss://127.0.0.1:0', {
+    const { port } = await overWebSocket('wss://127.0.0.1:0', {
       certificate: certificate.certificate,
       key: certificate.key,
       clientCertificate: 'none',
@@ -149,7 +122,7 @@ describe('a WebSocket listener', () => {
   });
 
   it('closes a connection whose message is longer than the limit', async () => {
-    const { port } = await balancerAt('ws://127.0.0.1:0');
+    const { port } = await overWebSocket('ws://127.0.0.1:0');
     const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}`));
     socket.send('x'.repeat(100_001));
     const [code] = await once(socket, 'close');
@@ -157,7 +130,7 @@ describe('a WebSocket listener', () => {
   });
 
   it('says what it is to a client that speaks plain HTTP', async () => {
-    const { port } = await balancerAt('ws://127.0.0.1:0');
+    const { port } = await overWebSocket('ws://127.0.0.1:0');
     const response = await fetch(`http://127.0.0.1:${port}/`);
     expect([response.status, response.headers.get('upgrade')]).toEqual([426, 'websocket']);
     expect(await response.text()).toBe('This is a WebSocket endpoint.\n');
@@ -168,7 +141,7 @@ describe('a WebSocket listener', () => {
     ['no subprotocol', 'ws://127.0.0.1:0', '/', [], 400],
     ['another subprotocol', 'ws://127.0.0.1:0', '/', ['acme2'], 400],
   ])('turns a client away that asks for %s', async (_name, listen, path, offers, status) => {
-    const { port } = await balancerAt(listen, undefined, 'acme');
+    const { port } = await withSubprotocol(listen, 'acme');
     const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, offers);
     const [, response] = (await once(socket, 'unexpected-response')) as [unknown, http.IncomingMessage];
     expect(response.statusCode).toBe(status);
@@ -176,13 +149,13 @@ describe('a WebSocket listener', () => {
   });
 
   it('agrees on the subprotocol that the protocol plugin asks for', async () => {
-    const { port } = await balancerAt('ws://127.0.0.1:0/sip', undefined, 'acme');
+    const { port } = await withSubprotocol('ws://127.0.0.1:0/sip', 'acme');
     const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}/sip?x=1`, ['other', 'acme']));
     expect(socket.protocol).toBe('acme');
   });
 
   it('closes in order when the balancer stops, and when the client does', async () => {
-    const { balancer, port } = await balancerAt('ws://127.0.0.1:0');
+    const { balancer, port } = await overWebSocket('ws://127.0.0.1:0');
     const one = await connected(new WebSocket(`ws://127.0.0.1:${port}`));
     const answer = messages(one, 1);
     one.send('one');
