@@ -1,10 +1,18 @@
 /**
  * The seam in memory: a clock that moves only when told to, a seeded random source, and sockets that are pairs of
- * queues. Nothing happens by itself: `settle()` runs everything that is due now, `advance()` moves the clock.
+ * queues. Nothing happens by itself: `settle()` runs everything that is due now, `advance()` moves the clock. What is due
+ * together happens in the order it came, or in another one that the seed decides; on each connection always in order.
  */
 import { headroomBytes, readMemory } from '../memory.ts';
 import { type Address, delimits, formatAddress } from './address.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
+
+/** Something that is due now. */
+interface Due {
+  readonly run: () => void;
+  /** Whose events stay in their order among themselves. */
+  readonly peer: VirtualPeer | undefined;
+}
 
 interface Timer {
   at: number;
@@ -35,15 +43,16 @@ export class VirtualPeer {
 
   send(bytes: Uint8Array): void {
     const copy = Buffer.from(bytes);
-    this.#runtime.enqueue(() => this.socket.receive(copy));
+    this.#runtime.enqueue(() => this.socket.receive(copy), this);
   }
 
   end(): void {
-    this.#runtime.enqueue(() => this.socket.receiveEnd());
+    this.#runtime.enqueue(() => this.socket.receiveEnd(), this);
   }
 
   reset(): void {
-    this.#runtime.enqueue(() => this.socket.fail(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })));
+    const error = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
+    this.#runtime.enqueue(() => this.socket.fail(error), this);
   }
 
   pause(): void {
@@ -52,7 +61,7 @@ export class VirtualPeer {
 
   resume(): void {
     this.paused = false;
-    this.#runtime.enqueue(() => this.socket.drain());
+    this.#runtime.enqueue(() => this.socket.drain(), this);
   }
 }
 
@@ -149,7 +158,7 @@ export class VirtualSocket implements Socket {
       const chunk = Buffer.from(bytes.subarray(start, end));
       start = end;
       this.#peer.chunks.push(chunk);
-      if (this.#peer.onBytes !== undefined) this.#runtime.enqueue(() => this.#peer.onBytes?.(chunk));
+      if (this.#peer.onBytes !== undefined) this.#runtime.enqueue(() => this.#peer.onBytes?.(chunk), this.#peer);
     }
   }
 
@@ -170,7 +179,7 @@ export class VirtualSocket implements Socket {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#runtime.enqueue(() => this.#deliver());
+    this.#runtime.enqueue(() => this.#deliver(), this.#peer);
   }
 
   end(): void {
@@ -199,7 +208,7 @@ export class VirtualSocket implements Socket {
     if (this.#closed) return;
     this.#closed = true;
     this.#peer.closed = true;
-    this.#runtime.enqueue(() => this.#handler.onClose(error));
+    this.#runtime.enqueue(() => this.#handler.onClose(error), this.#peer);
   }
 }
 
@@ -207,15 +216,19 @@ export class VirtualRuntime implements Runtime {
   #now = 0;
   #order = 0;
   #timers: Timer[] = [];
-  #events: (() => void)[] = [];
+  #events: Due[] = [];
   #turnEnd: (() => void)[] = [];
   #seed: number;
   readonly #listeners = new Map<string, { accept: (socket: Socket) => SocketHandler }>();
   /** Who answers connects, by address: gets the far end of the new connection, or says why there is none. */
   readonly servers = new Map<string, (peer: VirtualPeer) => 'accept' | 'refuse' | 'hang'>();
 
-  constructor(seed = 1) {
+  readonly #reorders: boolean;
+
+  /** @param reorders what is due together happens in an order that the seed decides */
+  constructor(seed = 1, { reorders = false } = {}) {
     this.#seed = seed;
+    this.#reorders = reorders;
   }
 
   now = (): number => this.#now;
@@ -272,7 +285,7 @@ export class VirtualRuntime implements Runtime {
       else if (verdict === 'refuse') {
         socket.fail(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }));
       }
-    });
+    }, peer);
     return socket;
   }
 
@@ -286,8 +299,9 @@ export class VirtualRuntime implements Runtime {
     return peer;
   }
 
-  enqueue(event: () => void): void {
-    this.#events.push(event);
+  /** @param peer at which connection it happens; undefined: at none */
+  enqueue(run: () => void, peer?: VirtualPeer): void {
+    this.#events.push({ run, peer });
   }
 
   /** Runs turns of the event loop until nothing is due. */
@@ -295,11 +309,25 @@ export class VirtualRuntime implements Runtime {
     while (this.#events.length > 0 || this.#turnEnd.length > 0) {
       const events = this.#events;
       this.#events = [];
-      for (const event of events) event();
+      if (this.#reorders) this.#runInAnyOrder(events);
+      else for (const { run } of events) run();
       const turnEnd = this.#turnEnd;
       this.#turnEnd = [];
       for (const callback of turnEnd) callback();
     }
+  }
+
+  /** Runs some of the events, of each connection the oldest first; the others are left to the next turn. */
+  #runInAnyOrder(events: Due[]): void {
+    for (let count = Math.ceil(this.random() * events.length); count > 0; count--) {
+      const { peer } = events[Math.floor(this.random() * events.length)]!;
+      const [event] = events.splice(
+        events.findIndex((each) => each.peer === peer),
+        1,
+      );
+      event!.run();
+    }
+    this.#events = [...events, ...this.#events];
   }
 
   /** Moves the clock, running every timer at its time. */
