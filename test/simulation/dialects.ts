@@ -28,6 +28,8 @@ export interface Dialect {
   readonly plugin: PluginDefinition<any>;
   readonly options: object;
   readonly links: 'shared' | 'dedicated';
+  /** After so many new requests an answer would be taken for that of a later one; undefined: never. */
+  readonly answerWithin?: number | undefined;
   readonly transports: readonly Address['transport'][];
   /** Whether identifiers are signed where there are keys. */
   readonly signs: boolean;
@@ -68,7 +70,7 @@ function json(links: 'shared' | 'dedicated'): Dialect {
   return {
     name: `ndjson on ${links} links`,
     plugin: ndjson,
-    options: links === 'shared' ? { correlation: 'id' } : {},
+    options: { correlation: 'id' },
     links,
     transports: ['tcp', 'udp', 'ws'],
     signs: true,
@@ -96,7 +98,7 @@ function json(links: 'shared' | 'dedicated'): Dialect {
 
 const frameHeader = 10;
 
-function frames(links: 'shared' | 'dedicated'): Dialect {
+function frames(links: 'shared' | 'dedicated', idBytes = 4): Dialect {
   const write = (backend: number, number: number, label: string) => {
     const body = Buffer.from(labelled(label));
     const frame = Buffer.alloc(frameHeader + body.length);
@@ -107,15 +109,16 @@ function frames(links: 'shared' | 'dedicated'): Dialect {
     return frame;
   };
   return {
-    name: `length-prefixed on ${links} links`,
+    name: `length-prefixed on ${links} links, ids of ${idBytes} bytes`,
     plugin: lengthPrefixed,
     options: {
       length: { offset: 0, size: 4, endian: 'big' },
       id: { offset: 4, size: 2 },
-      correlation: { offset: 6, size: 4 },
+      correlation: { offset: 10 - idBytes, size: idBytes },
       error: { hex: '0000000a ffff 00000000 21212121', copy: [{ from: 6, to: 6, size: 4 }] },
     },
     links,
+    answerWithin: idBytes === 1 ? 200 : undefined,
     transports: ['tcp', 'ws'],
     signs: false,
     request: (label, number, handle) => write(Number(handle ?? 0), number, label),
@@ -201,7 +204,7 @@ const calls: Dialect = {
     return Buffer.from(['SIP/2.0 200 OK', ...copied, `Content-Length: ${body.length}`, '', body].join('\r\n'));
   },
   malformed: [
-    'INVITE sip:bob@example.net SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.10;branch=z9hG4bKx\r\nMax-Forwards: 0\r\nFrom: <sip:a@b>;tag=a\r\nTo: <sip:c@d>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n',
+    'INVITE sip:bob@example.net SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.10;branch=z9hG4bKx\r\nMax-Forwards: 0\r\nFrom: <sip:a@b>;tag=a\r\nTo: <sip:c@d>\r\nCall-ID: x\r\nCSeq: 0 INVITE\r\nContent-Length: 0\r\n\r\n',
     'INVITE sip:bob@example.net SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.10\r\nContent-Length: 0\r\n\r\n',
     '\r\n\r\n',
   ].map((text) => Buffer.from(text)),
@@ -217,6 +220,7 @@ export const dialects: readonly Dialect[] = [
   json('shared'),
   json('dedicated'),
   frames('shared'),
+  frames('shared', 1),
   frames('dedicated'),
   calls,
 ];

@@ -33,6 +33,8 @@ export class Ledger {
   deliveries = 0;
   arrivals = 0;
   refusals = 0;
+  /** How many requests the balancer has given ids of its own. */
+  opened = 0;
 
   /** @param rechooses whether a message that names a backend that is down may go to another one */
   constructor(dialect: Dialect, rechooses: boolean, health: Health) {

@@ -93,7 +93,7 @@ export class SimulatedClient extends End {
   #numbers = 0;
   /** Its requests that were sent in whole. */
   readonly requests: string[] = [];
-  /** The numbers that refusals repeated. */
+  /** Those of them that were refused. */
   refused = 0;
 
   constructor(id: number, peer: VirtualPeer, dialect: Dialect, ledger: Ledger, note: Note) {
@@ -132,12 +132,23 @@ export class SimulatedClient extends End {
     for (const piece of pieces(bytes.subarray(0, bytes.length - kept), chance)) this.peer.send(piece);
   }
 
+  /** Ends what it has begun. */
+  finish(): void {
+    if (this.tail.length > 0) this.peer.send(this.tail);
+    this.tail = Buffer.alloc(0);
+  }
+
+  /** Its requests that have neither reached a backend nor been refused. */
+  get missing(): number {
+    return this.requests.filter((request) => this.ledger.whereIs(request) === undefined).length - this.refused;
+  }
+
   protected override onMessage(message: Buffer): void {
     const read = this.dialect.read(message);
     if (read.kind === 'garbage') return;
     if (read.kind === 'request') throw new Violation(`client ${this.id} got the request ${read.label}`);
     if (read.kind === 'refusal') {
-      this.refused++;
+      if (read.number !== undefined && read.number > 0) this.refused++;
       this.ledger.refusals++;
       this.#note(`client ${this.id} is refused ${read.number ?? ''}`);
       return;
@@ -156,7 +167,7 @@ export class SimulatedClient extends End {
 export class SimulatedLink extends End {
   readonly backend: SimulatedBackend;
   /** Requests that it has not answered yet. */
-  readonly waiting: { readonly label: string; readonly bytes: Buffer }[] = [];
+  readonly waiting: { readonly label: string; readonly bytes: Buffer; readonly opened: number }[] = [];
   /** By client: the last of its requests that named this backend. */
   readonly #last = new Map<number, number>();
 
@@ -180,13 +191,14 @@ export class SimulatedLink extends End {
         throw new Violation(`${read.label} has reached ${this.backend.name} after number ${last}`);
       this.#last.set(sent.client, sent.number);
     }
-    this.waiting.push({ label: read.label, bytes: Buffer.from(message) });
+    this.waiting.push({ label: read.label, bytes: Buffer.from(message), opened: this.ledger.opened });
     if (this.backend.isEager) this.answer(this.waiting.length - 1, 1);
   }
 
   /** Answers one of the waiting requests, that many times. */
   answer(index: number, times: number): void {
     const [request] = this.waiting.splice(index, 1);
+    if (this.ledger.opened - request!.opened >= (this.dialect.answerWithin ?? Number.POSITIVE_INFINITY)) return;
     for (let i = 0; i < times; i++) {
       const label = `${request!.label}/${this.backend.serial++}`;
       this.ledger.answer(label);

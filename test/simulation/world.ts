@@ -4,6 +4,7 @@
  */
 import { balances } from '../../core/accounting.ts';
 import { Balancer } from '../../core/balancer.ts';
+import type { Exchanges } from '../../core/exchanges.ts';
 import type { Listener } from '../../core/listener.ts';
 import type { Peer } from '../../core/peer.ts';
 import type { Logger } from '../../core/plugin.ts';
@@ -87,6 +88,7 @@ export class World {
         return backend;
       });
       const its = this.balancer.listeners.filter(({ settings }) => settings.pool === pool.name);
+      for (const { composed } of its) this.#countOpened(composed.exchanges, ledger);
       this.groups.push({ dialect, pool, ledger, backends, listeners: its, signs: dialect.signs && signs[index]! });
       note(
         `pool ${pool.name}: ${dialect.name}, ${backends.length} backends, ${rechooses[index] ? 'rechoose' : 'refuse'}; ${its.map(({ settings }) => `${formatAddress(settings.listen)} ${settings.pipeline[1]!.plugin.name}`).join(', ')}`,
@@ -172,6 +174,15 @@ export class World {
     };
     pool.setUp = counting(setUp);
     pool.setState = counting(setState);
+  }
+
+  #countOpened(exchanges: Exchanges | undefined, ledger: Ledger): void {
+    if (exchanges === undefined) return;
+    const { open } = exchanges;
+    exchanges.open = (...request) => {
+      ledger.opened++;
+      return open.apply(exchanges, request);
+    };
   }
 
   async start(): Promise<void> {
@@ -374,14 +385,33 @@ export class World {
     }
     for (const { client } of this.#clients) {
       client.peer.resume();
-      client.end();
-      if (!client.peer.socket.delimits) continue;
-      client.reset();
+      client.finish();
+    }
+    this.runtime.advance(40_000);
+    this.check();
+    for (const group of this.groups) this.#checkMissing(group);
+    for (const { client } of this.#clients) {
+      if (client.peer.socket.delimits) client.reset();
+      else client.end();
     }
     for (let seconds = 0; seconds < 400; seconds += 20) {
       this.runtime.advance(20_000);
       this.check();
     }
+  }
+
+  /** What clients that are still connected have sent has reached a backend, was refused, or was on a link that broke. */
+  #checkMissing(group: Group): void {
+    let missing = 0;
+    for (const { group: its, client } of this.#clients) {
+      if (its !== group) continue;
+      if (client.missing < 0) throw new Violation(`client ${client.id} was refused what has reached a backend`);
+      missing += client.missing;
+    }
+    const forwarded = group.listeners.reduce((sum, { composed }) => sum + composed.accounting.client.forwarded, 0);
+    const broken = forwarded - group.ledger.deliveries;
+    if (missing > broken)
+      throw new Violation(`${missing} requests are missing, but only ${broken} were on broken links`);
   }
 
   /** After `heal`: nothing is left of what was, and every request is answered. */
