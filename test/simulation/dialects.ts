@@ -92,7 +92,9 @@ function json(links: 'shared' | 'dedicated'): Dialect {
       Buffer.from(`{"id":${JSON.parse(request.toString()).id},"text":"${labelled(label)}"}\n`),
     malformed: ['{"id":\n', '[]\n', '{"id":1,"id":2}\n', '{"backend":7}\n', '\n'].map((text) => Buffer.from(text)),
     nonsense:
-      links === 'shared' ? ['{"id":1000099999,"nobody":"asked"}\n', 'what?\n'].map((text) => Buffer.from(text)) : [],
+      links === 'shared'
+        ? [`{"id":1000025601,"text":"${labelled('nobody/0')}"}\n`, 'what?\n'].map((text) => Buffer.from(text))
+        : [],
   };
 }
 

@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { World } from './world.ts';
 
-const stepsPerRun = 400;
+/** Most runs are short; in long ones numbers come round. */
+const stepsPerRun = { short: 250, long: 2500 };
 const linesKept = 60;
 
 export interface Run {
@@ -36,7 +37,8 @@ export async function run(seed: number, onEvent: (line: string) => void = () => 
     await world.start();
     const { chance } = world;
     const endsWell = chance.percent(50);
-    for (; steps < stepsPerRun; steps++) world.act();
+    const until = chance.percent(8) ? stepsPerRun.long : stepsPerRun.short;
+    for (; steps < until; steps++) world.act();
     if (endsWell) {
       world.heal();
       world.proveHealthy();

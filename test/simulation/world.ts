@@ -23,8 +23,8 @@ import { Chance, type Note, SimulatedBackend, SimulatedClient } from './peers.ts
 const strategies = [roundRobin, leastLoaded, hashing];
 /** Clients that a listener has at most, but for those who come in a crowd. */
 const fewClients = 6;
-/** What a peer of ours sends at once, in bytes, is never more. */
-const mostAtOnceBytes = 8192;
+/** By how many bytes a queue may pass its limit: by a message from each of those who feed it. */
+const aboveLimitBytes = 4096;
 
 /** A pool with its backends, its listeners and what was sent between them. */
 interface Group {
@@ -230,6 +230,7 @@ export class World {
           }),
       ],
       [1, () => this.#withLink('talks nonsense', (link) => this.#talkNonsense(link))],
+      [1, () => this.#pretend()],
       [2, () => this.#health()],
       [4, () => this.#heal()],
       [1, () => this.#operate()],
@@ -275,7 +276,7 @@ export class World {
     const from = length < 2 || (length < fewClients && chance.percent(10)) ? this.#dial() : chance.pick(this.#clients);
     if (from === undefined || from.client.ended) return;
     const { client, group } = from;
-    const messages = Array.from({ length: 1 + chance.below(5) }, () => {
+    const messages = Array.from({ length: 1 + chance.below(chance.percent(10) ? 30 : 5) }, () => {
       const kind = chance.below(100);
       if (kind < 4 && group.dialect.malformed.length > 0) return chance.pick(group.dialect.malformed);
       return client.compose(kind < 8 && group.signs ? 'forged' : kind < 60 ? 'named' : 'free', chance);
@@ -305,6 +306,18 @@ export class World {
 
   #talkNonsense(link: SimulatedBackend['links'][number]): void {
     if (link.dialect.nonsense.length > 0 && !link.ended) link.peer.send(this.chance.pick(link.dialect.nonsense));
+  }
+
+  /** A backend answers what another one was asked. */
+  #pretend(): void {
+    const group = this.chance.pick(this.groups);
+    if (group.listeners.some(({ composed }) => composed.exchanges === undefined)) return;
+    const [asked, pretender] = [this.chance.pick(group.backends), this.chance.pick(group.backends)];
+    const request = asked.links[0]?.waiting[0];
+    if (asked === pretender || request === undefined) return;
+    this.#note(`${pretender.name} answers ${request.label} for ${asked.name}`);
+    const answer = group.dialect.answer(request.bytes, `${request.label}/pretended`);
+    for (const link of pretender.links) if (!link.ended) link.peer.send(answer);
   }
 
   #health(): void {
@@ -361,7 +374,7 @@ export class World {
 
   #checkQueue(peer: VirtualPeer, queueBytes: number): void {
     const { outbox, heldBytes } = peer.socket.handler as Peer;
-    atMost('queued bytes', outbox.waitingBytes, queueBytes + mostAtOnceBytes);
+    atMost('queued bytes', outbox.waitingBytes, queueBytes + aboveLimitBytes);
     atMost('bytes kept', heldBytes, 65_536);
   }
 
