@@ -138,7 +138,10 @@ function frames(links: 'shared' | 'dedicated', idBytes = 4): Dialect {
     },
     answer: (request, label) => write(0, request.readUInt32BE(6), label),
     malformed: [],
-    nonsense: links === 'shared' ? [write(0, 0x7ffffff0, 'nobody/0'), Buffer.from([0xff, 0xff, 0xff, 0xff, 1, 2])] : [],
+    nonsense:
+      links === 'shared'
+        ? [write(0, idBytes === 1 ? 0x7fffff00 : 0x7ffffff0, 'nobody/0'), Buffer.from([0xff, 0xff, 0xff, 0xff, 1, 2])]
+        : [],
   };
 }
 

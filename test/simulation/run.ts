@@ -37,7 +37,8 @@ export async function run(seed: number, onEvent: (line: string) => void = () => 
     await world.start();
     const { chance } = world;
     const endsWell = chance.percent(50);
-    const until = chance.percent(8) ? stepsPerRun.long : stepsPerRun.short;
+    const comesRound = world.groups.some(({ dialect }) => dialect.answerWithin !== undefined);
+    const until = chance.percent(comesRound ? 30 : 5) ? stepsPerRun.long : stepsPerRun.short;
     for (; steps < until; steps++) world.act();
     if (endsWell) {
       world.heal();

@@ -311,7 +311,8 @@ export class World {
   /** A backend answers what another one was asked. */
   #pretend(): void {
     const group = this.chance.pick(this.groups);
-    if (group.listeners.some(({ composed }) => composed.exchanges === undefined)) return;
+    // Another listener may have given the same id to a request of its own.
+    if (group.listeners.length > 1 || group.listeners[0]!.composed.exchanges === undefined) return;
     const [asked, pretender] = [this.chance.pick(group.backends), this.chance.pick(group.backends)];
     const request = asked.links[0]?.waiting[0];
     if (asked === pretender || request === undefined) return;
