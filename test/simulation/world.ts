@@ -369,8 +369,11 @@ export class World {
         for (const link of backend.links) this.#checkQueue(link.peer, 2 * group.pool.settings.queueBytes);
       }
     }
-    for (const { client, listener } of this.#clients)
-      this.#checkQueue(client.peer, listener.settings.limits.queueBytes);
+    for (const { client, listener } of this.#clients) {
+      // What had waited for a backend that is down is refused all at once, and was read long before.
+      const lateReplies = listener.composed.accounting.redispatched * longestReplyBytes;
+      this.#checkQueue(client.peer, listener.settings.limits.queueBytes + lateReplies);
+    }
   }
 
   #checkQueue(peer: VirtualPeer, queueBytes: number): void {
@@ -492,6 +495,9 @@ export class World {
     }
   }
 }
+
+/** The longest reply to a refused message. */
+const longestReplyBytes = 1024;
 
 function atMost(what: string, value: number, limit: number): void {
   if (value > limit) throw new Violation(`${what}: ${value}, and ${limit} is the limit`);
