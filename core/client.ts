@@ -58,8 +58,20 @@ export class Client extends Peer {
   /** It will send no more; what it is owed is still delivered. */
   protected override afterEnd(): void {
     this.cutShort();
-    for (const link of this.links.values()) link.endAfterQueue();
+    this.endLinks();
     this.#finishIfDone();
+  }
+
+  /**
+   * If it will send no more, its links half-close, all at once when the last of its messages has left: one that waits for a backend
+   * may yet have to go to another.
+   */
+  endLinks(): void {
+    if (!this.finished) return;
+    const links = [...this.links.values()];
+    const waiting = links.filter((link) => link.outbox.waitingBytes > 0);
+    for (const link of waiting) link.outbox.onEmpty = () => this.endLinks();
+    if (waiting.length === 0) for (const link of links) link.endAfterQueue();
   }
 
   /** Closes a half-closed connection when nothing is owed to it: at the end of the turn, as a request may just be on its way to another backend. */

@@ -104,7 +104,6 @@ export class Links {
       client.links.set(backend, link);
       this.#dedicated.add(link);
       link.connect();
-      if (client.finished) link.endAfterQueue();
     }
     return link;
   }
@@ -146,6 +145,7 @@ export class Links {
   #redispatch(link: Link, waiting: readonly TakenBack[]): void {
     for (const message of waiting) this.#pipeline.redispatch(message, this.#stopped);
     link.outbox.settle();
+    link.client?.endLinks();
   }
 
   #reopen(link: Link, steady: boolean): void {

@@ -383,6 +383,26 @@ describe('dedicated links', () => {
     expect(alice.text()).toBe('answer\n');
     expect(alice.closed).toBe(true);
   });
+
+  it('pass a half-close on when the last message has left, which may have to go where all seemed said', async () => {
+    const rig = await dedicated({ backends: ['a', 'b'] });
+    const alice = rig.client();
+    alice.send('1\n');
+    expect(rig.backend('a').text()).toBe('@a 1\n');
+    rig.backend('b').hang();
+    alice.send('2\n');
+    alice.end();
+    const { link } = rig.backend('a');
+    expect(link.ended).toBe(false);
+    rig.advance(5000);
+    expect(rig.backend('a').text()).toBe('@a 2\n');
+    expect(link.ended).toBe(true);
+    link.send('one\ntwo\n');
+    link.end();
+    expect(alice.text()).toBe('one\ntwo\n');
+    expect(alice.closed).toBe(true);
+    expect(rig.stats()).toMatchObject({ redispatched: 1, queued: 0 });
+  });
 });
 
 describe('a client that half-closes', () => {
