@@ -135,9 +135,15 @@ export class SimulatedClient extends End {
     for (const piece of pieces(bytes.subarray(0, bytes.length - kept), chance)) this.peer.send(piece);
   }
 
+  /** Half-closes, with nothing left to say: who has half-closed can say no more, and what it had begun is lost when it resets. */
+  override end(): void {
+    if (!this.ended) this.finish();
+    super.end();
+  }
+
   /** Ends what it has begun. */
   finish(): void {
-    if (this.tail.length > 0) this.peer.send(this.tail);
+    if (this.tail.length > 0 && !this.ended) this.peer.send(this.tail);
     this.tail = Buffer.alloc(0);
   }
 
