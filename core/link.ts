@@ -117,6 +117,7 @@ export class Link extends Peer {
 
   /** Nobody waits for this link any more: if the backend does not close it soon, we do. */
   #linger(): void {
+    if (this.state === 'closed') return; // ending has closed it
     this.#cancelTimeout?.();
     this.#cancelTimeout = this.#links.runtime.after(lingerMs, () => this.socket?.destroy());
   }
