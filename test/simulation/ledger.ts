@@ -13,6 +13,8 @@ export interface Sent {
   readonly forged: boolean;
   /** How many times the backend that it names had been unusable, and was no more, when it was sent. */
   readonly outages: number;
+  /** How many requests had got ids of the balancer's own by then: it may wait for its link so long that narrow ids come round. */
+  readonly opened: number;
 }
 
 /** Who knows which backend may be reached. */
@@ -43,12 +45,12 @@ export class Ledger {
     this.#health = health;
   }
 
-  send(label: string, sent: Omit<Sent, 'outages'>): void {
+  send(label: string, sent: Omit<Sent, 'outages' | 'opened'>): void {
     const { backend } = sent;
     // It may be down just now.
     const outages =
       backend === undefined ? 0 : this.#health.outages(backend) - (this.#health.isUsable(backend) ? 0 : 1);
-    this.#sent.set(label, { ...sent, outages });
+    this.#sent.set(label, { ...sent, outages, opened: this.opened });
   }
 
   sentBy(label: string): Sent {

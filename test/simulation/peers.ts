@@ -200,7 +200,7 @@ export class SimulatedLink extends End {
         throw new Violation(`${read.label} has reached ${this.backend.name} after number ${last}`);
       this.#last.set(sent.client, sent.number);
     }
-    this.waiting.push({ label: read.label, bytes: Buffer.from(message), opened: this.ledger.opened });
+    this.waiting.push({ label: read.label, bytes: Buffer.from(message), opened: sent.opened });
     if (this.backend.isEager) this.answer(this.waiting.length - 1, 1);
   }
 
