@@ -130,7 +130,7 @@ export class Link extends Peer {
   protected override afterEnd(): void {
     // A backend that half-closes will answer nothing more: our side closes too, and the next message opens the link afresh.
     this.cutShort();
-    this.outbox.close();
+    this.outbox.detach();
     this.socket?.end();
     this.#linger();
     if (this.client !== undefined) this.#links.onEnding(this);

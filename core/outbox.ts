@@ -125,12 +125,18 @@ export class Outbox {
     if (!socket.write(bytes, [bytes.length])) this.pendingBytes = bytes.length;
   }
 
-  /** Stops writing; what waits stays. */
-  close(): void {
+  /** Hands nothing more to the socket; what waits stays, and so does what the socket is still writing. */
+  detach(): void {
     this.#socket = undefined;
     this.pendingBytes = 0;
-    this.#writing = noSlab; // the dying socket may still read it
     this.onEmpty = undefined; // it was meant for that socket
+  }
+
+  /** The socket is closed, so that it writes no longer; what waits stays. */
+  close(): void {
+    this.detach();
+    slabs.give(this.#writing);
+    this.#writing = noSlab;
   }
 
   /** Copies a message, edits applied, to the end of the queue. */

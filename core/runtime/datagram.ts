@@ -116,12 +116,14 @@ class Flow implements Socket {
     return !this.#isClosed;
   }
 
+  /** The socket may serve others when this flow is closed, and what it has not sent by then it still reads: so it gets a copy. */
   write(bytes: Buffer, ends: readonly number[]): boolean {
+    const copy = Buffer.from(bytes);
     let start = 0;
     for (const end of ends) {
       const length = end - start;
-      if (this.#isConnected) this.#socket.send(bytes, start, length, this.#onSent);
-      else this.#socket.send(bytes, start, length, this.remotePort, this.remoteAddress, this.#onSent);
+      if (this.#isConnected) this.#socket.send(copy, start, length, this.#onSent);
+      else this.#socket.send(copy, start, length, this.remotePort, this.remoteAddress, this.#onSent);
       start = end;
     }
     this.#owesWritten = this.#socket.getSendQueueSize() > 0;

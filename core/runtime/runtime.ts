@@ -89,6 +89,9 @@ export interface SocketHandler {
   onEnd(): void;
   /** What `write` kept has been written. */
   onWritten(): void;
-  /** The socket is closed, for that reason if it was not in order. Called once; nothing comes after it. */
+  /**
+   * The socket is closed, for that reason if it was not in order. Called once; nothing comes after it. What `write` kept is
+   * the handler's again.
+   */
   onClose(error: Error | undefined): void;
 }
