@@ -62,7 +62,7 @@ class WebSocketSocket implements Socket {
   /** What the client prefers: the kind of its last message. */
   #binary: boolean;
   #paused = false;
-  /** Messages that were on their way through the reader when it was paused; of one read at the most. */
+  /** Messages that were on their way through the reader when it was paused, and those that came before they had been dealt with. */
   #waiting: Buffer[] = [];
   /** `write` has answered false and `onWritten` is due. */
   #owesWritten = false;
@@ -88,13 +88,16 @@ class WebSocketSocket implements Socket {
     connection.on('message', (data: RawData, isBinary) => {
       this.#binary = isBinary;
       const bytes = data as Buffer; // of the type `nodebuffer`, as long as nobody sets another one
-      if (this.#paused) this.#waiting.push(bytes);
+      if (this.#paused || this.#waiting.length > 0) this.#waiting.push(bytes);
       else handler.onBytes(bytes, 0, bytes.length);
     });
     connection.on('error', (error) => {
       this.#error = error;
     });
-    connection.on('close', () => handler.onClose(this.#error));
+    connection.on('close', () => {
+      this.#waiting = [];
+      handler.onClose(this.#error);
+    });
   }
 
   get writable(): boolean {

@@ -14,6 +14,7 @@ export interface BalancerOptions {
   /** Undefined: shared. */
   readonly links?: 'shared' | 'dedicated';
   readonly limits?: Partial<Limits>;
+  readonly linkQueueBytes?: number;
   readonly listenerTls?: ListenerTlsSettings;
   readonly linkTls?: LinkTlsSettings;
   /** Undefined: lines. */
@@ -25,6 +26,7 @@ export interface BalancerOptions {
 /** Starts one; it stops when the test is over. */
 export async function balancerAt(options: BalancerOptions) {
   const { listen, backend, links = 'shared', limits, listenerTls, linkTls, protocol, warn = () => {} } = options;
+  const { linkQueueBytes = 4_194_304 } = options;
   const quiet = () => {};
   const balancer = new Balancer(
     {
@@ -37,7 +39,7 @@ export async function balancerAt(options: BalancerOptions) {
           linksPerBackend: 1,
           connectSeconds: 5,
           keepaliveSeconds: 30,
-          queueBytes: 4_194_304,
+          queueBytes: linkQueueBytes,
           tls: linkTls,
         },
       ],

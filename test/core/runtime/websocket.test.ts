@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type http from 'node:http';
 import net from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { balances } from '../../../core/accounting.ts';
 import type { ListenerTlsSettings } from '../../../core/settings.ts';
@@ -15,7 +15,7 @@ afterEach(async () => {
 });
 
 /** A backend on TCP that answers every line; answers its address. */
-async function lineBackend(): Promise<string> {
+async function lineBackend(onLink: (stream: net.Socket) => void = () => {}): Promise<string> {
   const backend = net.createServer((stream) => {
     let rest = '';
     stream.on('data', (bytes) => {
@@ -24,6 +24,7 @@ async function lineBackend(): Promise<string> {
       stream.write(parts.map((line) => `${/#\d+ /.exec(line)?.[0]}got ${line.replace(/.*#\d+ /, '')}\n`).join(''));
     });
     stream.on('error', () => {});
+    onLink(stream);
   });
   backend.listen({ port: 0, host: '127.0.0.1' });
   await once(backend, 'listening');
@@ -94,6 +95,38 @@ describe('a WebSocket listener', () => {
     );
     expect(received.slice(1000).map(({ text }) => text)).toEqual(['got binary\n', `got ${'é'.repeat(20_000)}\n`]);
     expect(balances(balancer.stats().listeners.edge!)).toBe(true);
+  });
+
+  it('keeps messages in order though reading pauses again and again', async () => {
+    const links: net.Socket[] = [];
+    const backend = await lineBackend((stream) => void links.push(stream.pause()));
+    const { port, stats } = await balancerAt({
+      listen: 'ws://127.0.0.1:0',
+      backend,
+      linkQueueBytes: 1000,
+      limits: { queueBytes: 100_000_000 },
+    });
+    const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}`));
+    const count = 8000;
+    const answers = messages(socket, count);
+    const padding = 'x'.repeat(3000);
+    for (let i = 0; i < count; i++) socket.send(`${i} ${padding}`);
+    // The backend does not read before the balancer has stopped, which must be well before it has read everything.
+    let before = 0;
+    await vi.waitFor(
+      () => {
+        const { received } = stats().fromClients;
+        const hasStopped = received > 0 && received === before;
+        before = received;
+        expect(hasStopped).toBe(true);
+      },
+      { timeout: 15_000, interval: 50 },
+    );
+    expect(before).toBeLessThan(count);
+    for (const link of links) link.resume();
+    const numbers = (await answers).map(({ text }) => text.split(' ')[1]);
+    expect(numbers).toEqual(Array.from({ length: count }, (_, i) => `${i}`));
+    expect(balances(stats())).toBe(true);
   });
 
   it('answers text with text, and binary with binary', async () => {
