@@ -31,7 +31,9 @@ function describe(error: ErrorObject, written: unknown): Mistake {
     case 'required':
       return { path, atKey: true, message: `${name} has no "${params.missingProperty as string}"` };
     case 'type':
-      return wrong(`must be ${listed([params.type].flat().map(typeName), 'or')}${entered}`);
+      return wrong(
+        `must be ${listed([...[params.type].flat().map(typeName), ...((params.literals as unknown[]) ?? []).map(show)], 'or')}${entered}`,
+      );
     case 'enum': {
       const allowed = (params.allowedValues as unknown[]).map(show);
       const value = valueAt(written, path);
@@ -121,17 +123,20 @@ function meant(branches: ErrorObject[][], union: ErrorObject): ErrorObject[] {
   const possible = branches.filter((errors) => !errors.some(rulesOut));
   if (possible.length > 0) return possible.reduce((one, other) => (other.length < one.length ? other : one));
 
-  const reasons = branches.flat().filter(rulesOut);
-  const literals = reasons.flatMap(({ params }) => (params.allowedValues as unknown[]) ?? params.allowedValue ?? []);
-  // Of a value of the right type, say which are allowed; of any other, which types are.
-  if (
-    literals.some((literal) => typeof literal === typeof union.data) ||
-    reasons.every(({ keyword }) => keyword !== 'type')
-  ) {
-    return [{ ...union, keyword: 'enum', params: { allowedValues: literals } }];
+  const literals: unknown[] = [];
+  const types = new Set<string>();
+  for (const errors of branches) {
+    const reasons = errors.filter(rulesOut);
+    const allowed = reasons.flatMap(({ params }) => (params.allowedValues as unknown[]) ?? params.allowedValue ?? []);
+    literals.push(...allowed);
+    // A literal is of one type, but not everything of that type will do.
+    if (allowed.length > 0) continue;
+    for (const { parentSchema } of reasons) {
+      for (const type of [parentSchema?.type as string | string[] | undefined].flat()) if (type) types.add(type);
+    }
   }
-  const types = reasons.flatMap(({ parentSchema }) => (parentSchema?.type as string | string[] | undefined) ?? []);
-  return [{ ...union, keyword: 'type', params: { type: [...new Set(types)] } }];
+  if (types.size === 0) return [{ ...union, keyword: 'enum', params: { allowedValues: literals } }];
+  return [{ ...union, keyword: 'type', params: { type: [...types], literals } }];
 }
 
 function branchOf(error: ErrorObject, union: ErrorObject): string {

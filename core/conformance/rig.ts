@@ -208,16 +208,7 @@ export class Rig {
   }
 
   async stop(): Promise<void> {
-    let isStopped = false;
-    const stopped = this.balancer.stop({ deadlineSeconds: 0 }).finally(() => {
-      isStopped = true;
-    });
-    while (!isStopped) {
-      this.runtime.settle();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    await stopped;
-    this.runtime.settle();
+    await this.runtime.until(this.balancer.stop({ deadlineSeconds: 0 }));
   }
 }
 

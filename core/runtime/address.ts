@@ -63,6 +63,11 @@ function isWithHost(scheme: string | undefined): scheme is Exclude<Transport, 'u
   return scheme !== undefined && ['tcp', 'tls', 'udp', 'ws', 'wss'].includes(scheme);
 }
 
+/** The IP address of a peer: a socket that listens on :: sees IPv4 peers as mapped addresses, but they are the same peers. */
+export function plainIp(address: string | undefined): string {
+  return (address ?? '').replace(/^::ffff:(?=\d+\.)/, '');
+}
+
 /** Writes an address as configs do. */
 export function formatAddress(address: Address): string {
   if (address.transport === 'unix') return `unix:${address.path}`;

@@ -5,6 +5,7 @@
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
+import { plainIp } from './address.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Socket, SocketHandler } from './runtime.ts';
 
 /** The most that IPv4 carries in one datagram. */
@@ -101,7 +102,7 @@ class Flow implements Socket {
 
   constructor(socket: dgram.Socket, host: string, port: number, onClose: () => void, isConnected = false) {
     this.#socket = socket;
-    this.remoteAddress = host.replace(/^::ffff:(?=\d+\.)/, '');
+    this.remoteAddress = plainIp(host);
     this.remotePort = port;
     this.#onClose = onClose;
     this.#isConnected = isConnected;

@@ -5,7 +5,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { getSystemErrorMap } from 'node:util';
 import { headroomBytes, readMemory } from '../memory.ts';
-import { type Address, isSecure, isWebSocket } from './address.ts';
+import { type Address, isSecure, isWebSocket, plainIp } from './address.ts';
 import { connectDatagrams, listenDatagrams } from './datagram.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
 import { clientTls, serverTls } from './tls.ts';
@@ -174,8 +174,7 @@ class NodeSocket implements Socket {
   constructor(stream: net.Socket) {
     this.#stream = stream;
     this.#isTls = stream instanceof tls.TLSSocket;
-    // A socket that listens on :: sees IPv4 peers as mapped addresses; they are the same peers.
-    this.remoteAddress = (stream.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
+    this.remoteAddress = plainIp(stream.remoteAddress);
     this.remotePort = stream.remotePort ?? 0;
     this.#onWrite = () => {
       if (this.#owesWritten && this.#stream.writableLength === 0 && !this.#stream.destroyed) {

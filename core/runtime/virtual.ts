@@ -330,6 +330,21 @@ export class VirtualRuntime implements Runtime {
     this.#events = [...events, ...this.#events];
   }
 
+  /** Runs what is due until a promise is settled: what only promises keep waiting is not due. */
+  async until<Value>(promise: Promise<Value>): Promise<Value> {
+    let isSettled = false;
+    const settled = promise.finally(() => {
+      isSettled = true;
+    });
+    while (!isSettled) {
+      this.settle();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const value = await settled;
+    this.settle();
+    return value;
+  }
+
   /** Moves the clock, running every timer at its time. */
   advance(milliseconds: number): void {
     this.settle();

@@ -6,6 +6,7 @@ import type net from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { WebSocketFacts } from '../plugin.ts';
+import { plainIp } from './address.ts';
 import type { ListenOptions, Socket, SocketHandler } from './runtime.ts';
 import { handshakeMs, serverTls } from './tls.ts';
 
@@ -72,7 +73,7 @@ class WebSocketSocket implements Socket {
     this.#connection = connection;
     this.#stream = stream;
     this.#binary = frames === 'binary';
-    this.remoteAddress = (stream.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
+    this.remoteAddress = plainIp(stream.remoteAddress);
     this.remotePort = stream.remotePort ?? 0;
     this.#onSent = () => {
       if (this.#owesWritten && this.#connection.bufferedAmount === 0 && this.writable) {

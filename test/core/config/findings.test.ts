@@ -155,7 +155,12 @@ describe('shape', () => {
     {
       when: 'workers are neither a number nor auto',
       more: 'workers: all',
-      finds: '9:10  shape: workers must be "auto", not "all"',
+      finds: '9:10  shape: workers must be an integer or "auto", not "all"',
+    },
+    {
+      when: 'there are to be one worker and a half',
+      more: 'workers: 1.5',
+      finds: '9:10  shape: workers must be an integer or "auto", not 1.5',
     },
   ]);
 });
