@@ -3,11 +3,13 @@
  * loop; where there are several workers (workers/), each has one of its own.
  */
 import type { ListenerStats } from './accounting.ts';
+import { PipelineEnd } from './channel.ts';
 import { Clients, type Identity } from './clients.ts';
 import type { Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
 import type { BackendNews } from './links.ts';
 import { Listener } from './listener.ts';
+import type { BackendChange, Observable } from './observers.ts';
 import { Pool } from './pool.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { Settings } from './settings.ts';
@@ -26,15 +28,22 @@ export interface BalancerStats {
   readonly listeners: Readonly<Record<string, ListenerStats>>;
 }
 
-export class Balancer {
+export class Balancer implements Observable {
   readonly listeners: readonly Listener[];
   readonly pools: readonly Pool[];
+  /** Set by whoever runs the observers; until then they hear nothing. */
+  onReport: Observable['onReport'] = () => {};
+  readonly #observers: readonly PipelineEnd[];
 
   /** @throws PluginError if a plugin cannot be applied */
   constructor(settings: Settings, options: BalancerOptions) {
     const { runtime, log, identity, onBackendNews } = options;
     const clients = new Clients(runtime, identity);
-    const services: Services = { runtime, log, keys: settings.keys, clients, onBackendNews };
+    const observers = (settings.observers ?? []).map((use, index) => {
+      return { use, end: new PipelineEnd((value) => this.onReport(index, value)) };
+    });
+    this.#observers = observers.map(({ end }) => end);
+    const services: Services = { runtime, log, keys: settings.keys, clients, observers, onBackendNews };
     this.pools = settings.pools.map((pool) => new Pool(pool));
     this.listeners = settings.listeners.map((listener) => {
       const pool = this.pools.find(({ name }) => name === listener.pool);
@@ -71,9 +80,24 @@ export class Balancer {
     for (const listener of this.listeners) if (listener.settings.pool === pool) listener.look(backend, up);
   }
 
+  order(observer: number, value: unknown): void {
+    this.#observers[observer]?.hear(value);
+  }
+
+  setBackend(poolName: string, name: string, { state, weight }: BackendChange): void {
+    const pool = this.pools.find((each) => each.name === poolName);
+    const backend = pool?.byName(name);
+    if (pool === undefined || backend === undefined) throw unknownBackend(poolName, name);
+    if (state !== undefined) pool.setState(backend, state);
+    if (weight !== undefined) pool.setWeight(backend, weight);
+  }
+
   stats(): BalancerStats {
     return {
       listeners: Object.fromEntries(this.listeners.map((listener) => [listener.settings.name, listener.stats()])),
     };
   }
 }
+
+export const unknownBackend = (pool: string, backend: string): PointsmanError =>
+  new PointsmanError('POINTSMAN_UNKNOWN_NAME', `there is no backend "${backend}" in a pool "${pool}"`);

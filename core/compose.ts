@@ -2,6 +2,7 @@
 import { createHmac } from 'node:crypto';
 import { Accounting } from './accounting.ts';
 import { Affinity } from './affinity.ts';
+import { type Channel, PipelineEnd } from './channel.ts';
 import type { Client } from './client.ts';
 import { Clients } from './clients.ts';
 import { PluginError } from './errors.ts';
@@ -16,15 +17,23 @@ import type { Pool } from './pool.ts';
 import { formatAddress } from './runtime/address.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { VirtualRuntime } from './runtime/virtual.ts';
-import type { KeySettings, ListenerSettings } from './settings.ts';
+import type { KeySettings, ListenerSettings, PluginUse } from './settings.ts';
 
 export interface Services {
   readonly runtime: Runtime;
   readonly keys: readonly KeySettings[];
   readonly clients: Clients;
   readonly log: Logger & { child?(fields: object): Logger };
+  /** What watches every pipeline. Undefined: nothing. */
+  readonly observers?: readonly ObserverTaps[] | undefined;
   /** Told when a backend goes down or comes up. Undefined: that is logged. */
   readonly onBackendNews?: ((news: BackendNews) => void) | undefined;
+}
+
+/** An observer, and where its pipelines say what it is to hear. */
+interface ObserverTaps {
+  readonly use: PluginUse;
+  readonly end: PipelineEnd;
 }
 
 /** A pipeline and all that belongs to it. */
@@ -45,12 +54,14 @@ export interface Composed {
   readonly stops: readonly (() => Promise<void>)[];
 }
 
+const nobodyListens: Channel = { send() {}, onMessage() {} };
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Services that touch nothing: for validating a config. */
-export function dryServices(keys: readonly KeySettings[]): Services {
+export function dryServices(keys: readonly KeySettings[], observers: readonly PluginUse[] = []): Services {
   const runtime = new VirtualRuntime();
-  return { runtime, keys, clients: new Clients(runtime), log: silent };
+  const taps = observers.map((use) => ({ use, end: new PipelineEnd(() => {}) }));
+  return { runtime, keys, clients: new Clients(runtime), log: silent, observers: taps };
 }
 
 /** The names of the plugins that tap a hook. */
@@ -89,7 +100,8 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
     transport: settings.listen.transport,
   };
 
-  const scopeFor = (plugin: PluginDefinition): Scope => ({
+  const scopeFor = (plugin: PluginDefinition, channel: Channel = nobodyListens): Scope => ({
+    channel,
     listener,
     pool,
     log: services.log.child?.({ listener: settings.name, plugin: plugin.name }) ?? services.log,
@@ -155,7 +167,19 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
 
   for (const { plugin, options } of settings.pipeline) {
     try {
+      if (plugin.apply === undefined) throw new Error('it is not for pipelines: it has no apply');
       plugin.apply(hooks.forPlugin(plugin.name), options as never, scopeFor(plugin));
+    } catch (cause) {
+      throw PluginError.threw(plugin.name, 'apply', cause);
+    }
+  }
+  for (const { use, end } of services.observers ?? []) {
+    const { plugin, options } = use;
+    const onFault = (error: Error) => log.error({ err: error }, error.message);
+    const channel = end.open();
+    stops.push(async () => channel.close());
+    try {
+      plugin.apply?.(hooks.forPlugin(plugin.name, onFault), options as never, scopeFor(plugin, channel));
     } catch (cause) {
       throw PluginError.threw(plugin.name, 'apply', cause);
     }

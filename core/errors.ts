@@ -11,6 +11,7 @@ interface ErrorFacts {
 export const errorCodes = {
   POINTSMAN_PLUGIN: { fault: 'plugin', summary: 'A plugin threw, or answered what the hook does not allow.' },
   POINTSMAN_CONFIG: { fault: 'config', summary: 'The config has errors; nothing was started.' },
+  POINTSMAN_UNKNOWN_NAME: { fault: 'client', summary: 'The balancer has no pool, backend or connection of that name.' },
   POINTSMAN_WORKER: { fault: 'internal', summary: 'Workers ended before they had started, until there was none.' },
   POINTSMAN_LISTEN: { fault: 'config', summary: 'A listener could not open its address.' },
 } as const satisfies Record<string, ErrorFacts>;

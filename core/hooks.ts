@@ -1,5 +1,5 @@
 /**
- * The hooks of a pipeline: six that a message passes in this order, and three at the side. Taps go through a guard that
+ * The hooks of a pipeline: six that a message passes in this order, and four at the side. Taps go through a guard that
  * names the plugin in whatever goes wrong.
  */
 import { AsyncSeriesBailHook, SyncBailHook, SyncHook } from 'tapable';
@@ -57,6 +57,11 @@ export interface HookSignatures {
   forward: (message: Message, destination: Client | Link) => void;
   /** Turns a refusal into the protocol's error reply to the message's sender. Undefined: it has none for this. */
   refuse: (message: Message, refusal: Refusal) => Uint8Array | undefined;
+  /**
+   * A message goes nowhere: it has been refused (`replied`: its sender got the protocol's error reply) or discarded. For observers.
+   * Messages that are dropped after they have been forwarded, out of a queue, are only counted.
+   */
+  onDrop: (message: Message, outcome: Refusal | Discard, replied: boolean) => void;
   /** A link is up, before anything else is sent on it: `link.send()` replays a handshake, `link.hold()` waits for its answer. */
   onLink: (link: Link) => void;
   /** A client connection is closed. */
@@ -73,6 +78,7 @@ export const hookNames = [
   'insertId',
   'forward',
   'refuse',
+  'onDrop',
   'onLink',
   'onDisconnect',
 ] as const satisfies readonly HookName[];
@@ -106,6 +112,7 @@ export class PipelineHooks {
   );
   readonly forward = new SyncHook<[Message, Client | Link]>(['message', 'destination'], 'forward');
   readonly refuse = new SyncBailHook<[Message, Refusal], Uint8Array | undefined>(['message', 'refusal'], 'refuse');
+  readonly onDrop = new SyncHook<[Message, Refusal | Discard, boolean]>(['message', 'outcome', 'replied'], 'onDrop');
   readonly onLink = new SyncHook<[Link]>(['link'], 'onLink');
   readonly onDisconnect = new SyncHook<[Client]>(['client'], 'onDisconnect');
 
@@ -118,14 +125,18 @@ export class PipelineHooks {
     return this[hook].isUsed();
   }
 
-  /** The hooks as the plugin of that name sees them. */
-  forPlugin(plugin: string): Hooks {
+  /**
+   * The hooks as the plugin of that name sees them.
+   * @param onFault given for an observer: its taps decide nothing, and this hears what goes wrong in them
+   */
+  forPlugin(plugin: string, onFault?: (error: Error) => void): Hooks {
     const view = {} as { [Name in HookName]: Tappable<HookSignatures[Name]> };
     for (const name of hookNames) {
       const hook = this[name];
       view[name] = {
-        tap: (options: string | { name: string; stage?: number; before?: string }, tap: AnyTap) => {
-          if (typeof tap !== 'function') throw new TypeError(`hooks.${name}.tap() needs a function`);
+        tap: (options: string | { name: string; stage?: number; before?: string }, given: AnyTap) => {
+          if (typeof given !== 'function') throw new TypeError(`hooks.${name}.tap() needs a function`);
+          const tap = onFault === undefined ? given : watching(plugin, name, given, onFault);
           const tapOptions = typeof options === 'string' ? { name: plugin } : { ...options, name: plugin };
           if (name === 'onConnect') this.onConnect.tapPromise(tapOptions, guardAsync(plugin, tap));
           // The arities differ from hook to hook; each guard passes on what its hook passes.
@@ -151,13 +162,24 @@ type Guard<Name extends SyncHookName> = (
   tap: HookSignatures[Name],
 ) => (...args: Parameters<HookSignatures[Name]>) => ReturnType<HookSignatures[Name]>;
 
+/** An observer's tap: whatever it answers or throws, the message goes its way. */
+function watching(plugin: string, hook: HookName, tap: AnyTap, onFault: (error: Error) => void): AnyTap {
+  return (...args) => {
+    try {
+      checkNoPromise(plugin, hook, tap(...args));
+    } catch (cause) {
+      onFault(PluginError.threw(plugin, hook, cause));
+    }
+  };
+}
+
 /** The guard of a hook whose taps answer nothing. */
-function listening(hook: 'forward' | 'onLink' | 'onDisconnect') {
-  return (plugin: string, tap: (one: never, other: never) => void) =>
-    (one: unknown, other?: unknown): void => {
+function listening(hook: 'forward' | 'onDrop' | 'onLink' | 'onDisconnect') {
+  return (plugin: string, tap: (...args: never[]) => void) =>
+    (one: unknown, two?: unknown, three?: unknown): void => {
       let answer: unknown;
       try {
-        answer = tap(one as never, other as never);
+        answer = tap(one as never, two as never, three as never);
       } catch (cause) {
         throw PluginError.threw(plugin, hook, cause);
       }
@@ -252,6 +274,8 @@ const guards: { readonly [Name in SyncHookName]: Guard<Name> } = {
     if (answer instanceof Uint8Array) return answer;
     throw wrongAnswer(plugin, 'refuse', answer, 'answered what is no bytes');
   },
+
+  onDrop: listening('onDrop'),
 
   onLink: listening('onLink'),
 

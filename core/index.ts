@@ -1,6 +1,8 @@
 /** The public API of pointsman: what plugins import. Everything else in core/ may change without notice. */
 export type { Static } from 'typebox';
 export type { AffinityTable } from './affinity.ts';
+export type { BalancerStats } from './balancer.ts';
+export type { Channel } from './channel.ts';
 export type { Client } from './client.ts';
 export { type ErrorCode, errorCodes, PluginError, PointsmanError } from './errors.ts';
 export type { Exchange, ExchangeTable } from './exchanges.ts';
@@ -8,6 +10,7 @@ export { KeyedHash } from './hash.ts';
 export type { Detected, Framed, HookName, HookSignatures, Hooks, Tappable } from './hooks.ts';
 export type { Link } from './link.ts';
 export type { Message, RouteReason, Side, Span } from './message.ts';
+export type { BackendChange, BalancerView, ObserverScope } from './observers.ts';
 export { type CoreReason, Discard, discard, type Reason, Refusal, refusal } from './outcome.ts';
 export {
   apiVersion,

@@ -65,6 +65,7 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #hooks: PipelineHooks;
   readonly #forwardIsTapped: boolean;
+  readonly #onDropIsTapped: boolean;
   readonly accounting: Accounting;
   readonly #message = new Message();
 
@@ -77,6 +78,7 @@ export class Pipeline {
     this.relaysAnswers = options.facts.relaysAnswers ?? false;
     this.#hooks = options.hooks;
     this.#forwardIsTapped = options.hooks.isTapped('forward');
+    this.#onDropIsTapped = options.hooks.isTapped('onDrop');
     this.accounting = options.accounting;
   }
 
@@ -308,6 +310,7 @@ export class Pipeline {
     const replied = reply !== undefined && this.#reply(message.source, reply);
     if (outcome instanceof Refusal && replied) counters.refuse(outcome.reason);
     else counters.discard(outcome.reason);
+    if (this.#onDropIsTapped) this.#dropped(message, outcome, replied);
     if (outcome instanceof Refusal) {
       this.log.warn(
         { reason: outcome.reason, from: message.from, peer: nameOf(message.source), bytes: message.length },
@@ -330,6 +333,14 @@ export class Pipeline {
       if (outbox.full) peer.stallOn(outbox);
     }
     return true;
+  }
+
+  #dropped(message: Message, outcome: Refusal | Discard, replied: boolean): void {
+    try {
+      this.#hooks.onDrop.call(message, outcome, replied);
+    } catch (error) {
+      pluginFault(error, this.log);
+    }
   }
 
   #refuse(message: Message, refusal: Refusal): Uint8Array | undefined {

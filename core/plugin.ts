@@ -1,10 +1,12 @@
 /** What a plugin is, and what it gets. This file and hooks.ts are the whole plugin API; built-in plugins have no other. */
 import type { Static, TObject, TProperties } from 'typebox';
 import type { AffinityTable } from './affinity.ts';
+import type { Channel } from './channel.ts';
 import type { Client } from './client.ts';
 import type { ExchangeTable } from './exchanges.ts';
 import type { Hooks } from './hooks.ts';
 import type { Message, Side, Span } from './message.ts';
+import type { BalancerView, ObserverScope } from './observers.ts';
 import type { Backend, Pool } from './pool.ts';
 import type { Limits } from './settings.ts';
 
@@ -24,9 +26,15 @@ export interface PluginDefinition<Options extends TProperties = TProperties> {
   readonly samples?: readonly Sample[];
   /**
    * Taps the hooks. Runs once for each pipeline that uses the plugin, and opens nothing: no socket, no timer, no file
-   * (that is for `scope.onStart`), so that a config can be validated without side effects.
+   * (that is for `scope.onStart`), so that a config can be validated without side effects. Undefined: it is not for pipelines.
    */
-  apply(hooks: Hooks, options: Static<TObject<Options>>, scope: Scope): void;
+  apply?(hooks: Hooks, options: Static<TObject<Options>>, scope: Scope): void;
+  /**
+   * Makes it an observer, which configs list under `observers`: looks at the balancer as a whole. Runs once, also where several
+   * processes share the work, and opens nothing either. If there is an `apply` too, it taps every pipeline after the plugins that
+   * the config lists there; such taps only watch: what they answer is ignored, and what they throw is logged.
+   */
+  observe?(balancer: BalancerView, options: Static<TObject<Options>>, scope: ObserverScope): void;
 }
 
 /** An example of a message. */
@@ -82,6 +90,8 @@ export interface Scope {
   protocol(facts: ProtocolFacts): void;
   /** State of this plugin for each client connection: made when first asked for, dropped when the connection closes. */
   perClient<State>(create: (client: Client) => State): (client: Client) => State;
+  /** To an observer's `observe`, from its `apply`. Silent in plugins that are no observers. */
+  readonly channel: Channel;
   /** Runs before the listener opens. Open sockets and timers here. */
   onStart(start: () => void | Promise<void>): void;
   /** Runs after the listener has closed. */

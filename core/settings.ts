@@ -10,6 +10,8 @@ export interface Settings {
   readonly keys: readonly KeySettings[];
   readonly pools: readonly PoolSettings[];
   readonly listeners: readonly ListenerSettings[];
+  /** What looks at the balancer as a whole, and watches every pipeline. Undefined: nothing. */
+  readonly observers?: readonly PluginUse[] | undefined;
   /** How many processes share the work; undefined: 1. */
   readonly workers?: number | undefined;
 }

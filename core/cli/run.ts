@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { Balancer } from '../balancer.ts';
 import { loadConfig } from '../config/load.ts';
 import { PointsmanError } from '../errors.ts';
+import { Observers } from '../observers.ts';
 import { nodeRuntime, vacate } from '../runtime/node.ts';
 import type { Primary } from '../workers/primary.ts';
 import { createLog } from './log.ts';
@@ -48,13 +49,16 @@ export async function run(
     const { logLevel } = options;
     balancer = new Primary(settings, { workers, origins, logLevel, log, clock: runtime, vacate, fork });
   }
+  const observers = new Observers(settings.observers ?? [], balancer, { clock: runtime, log });
   const stop = listenForStop(signals);
   try {
+    await observers.start();
     await balancer.start();
     log.info({ listeners: settings.listeners.length, pools: settings.pools.length, workers }, 'started');
     const failed = 'failed' in balancer ? balancer.failed : stop.asked;
     log.info({ signal: await Promise.race([stop.asked, failed]), deadlineSeconds: stopSeconds }, 'stopping');
     await balancer.stop({ deadlineSeconds: stopSeconds });
+    await observers.stop();
   } catch (error) {
     if (!(error instanceof PointsmanError)) throw error;
     stderr.write(`${error.message}\n`);

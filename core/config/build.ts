@@ -37,6 +37,7 @@ export interface Built {
   readonly keys: readonly KeySettings[];
   readonly pools: ReadonlyMap<string, PoolSettings>;
   readonly listeners: ReadonlyMap<string, ListenerSettings>;
+  readonly observers: readonly PluginUse[];
   readonly workers: number;
 }
 
@@ -47,6 +48,7 @@ export function buildSettings(draft: Draft): Built {
     keys: keys.map(({ id, secret }) => ({ id, secret: Buffer.from(secret) })),
     pools: buildEach(draft, 'pools', config.pools, buildPool),
     listeners: buildEach(draft, 'listeners', config.listeners, buildListener),
+    observers: findings.isSound(['observers']) ? usesOf(draft, config.observers ?? []) : [],
     workers: findings.isSound(['workers']) ? workersOf(config.workers) : 1,
   };
 }
@@ -89,12 +91,17 @@ function buildListener(draft: Draft, path: Path, name: string, listener: Listene
     complain(draft, [...path, 'advertise'], (written) => `"${written}" is not of the form host:port`);
   }
   const tls = listener.tls && readListenerTls(draft, [...path, 'tls'], listener.tls);
-  const pipeline = listener.pipeline.flatMap(Object.entries).flatMap(([name, options]): PluginUse | [] => {
-    const plugin = draft.plugins.get(name);
-    return plugin === undefined ? [] : { plugin, options };
-  });
+  const pipeline = usesOf(draft, listener.pipeline);
   if (pipeline.length < listener.pipeline.length) return undefined;
   return { name, listen, pool, advertise, identifiers, limits, tls, pipeline };
+}
+
+/** Leaves out plugins that could not be loaded. */
+function usesOf({ plugins }: Draft, entries: ListenerConfig['pipeline']): PluginUse[] {
+  return entries.flatMap(Object.entries).flatMap(([name, options]): PluginUse | [] => {
+    const plugin = plugins.get(name);
+    return plugin === undefined ? [] : { plugin, options };
+  });
 }
 
 const nowhere: Address = { transport: 'tcp', host: '', port: 0, path: '' };

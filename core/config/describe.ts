@@ -1,6 +1,8 @@
 /** Turns what ajv says about a config into one plain sentence for each mistake. */
 import type { ErrorObject } from 'ajv';
+import type { PluginDefinition } from '../plugin.ts';
 import type { Path } from './finding.ts';
+import { type Section, sectionOf } from './schema.ts';
 import { suggest } from './suggest.ts';
 
 export interface Mistake {
@@ -13,12 +15,17 @@ export interface Mistake {
 /**
  * @param errors as ajv gives them with `allErrors` and `verbose`
  * @param written the config before anything was filled in: the values that may be shown
+ * @param plugins all that there are, in whatever section
  */
-export function describeErrors(errors: readonly ErrorObject[], written: unknown): Mistake[] {
-  return distinct(errors).map((error) => describe(error, written));
+export function describeErrors(
+  errors: readonly ErrorObject[],
+  written: unknown,
+  plugins: readonly PluginDefinition[] = [],
+): Mistake[] {
+  return distinct(errors).map((error) => describe(error, written, plugins));
 }
 
-function describe(error: ErrorObject, written: unknown): Mistake {
+function describe(error: ErrorObject, written: unknown, plugins: readonly PluginDefinition[]): Mistake {
   const { keyword, params, message = '' } = error;
   const path = pathOf(error);
   const name = nameOf(path, written);
@@ -27,7 +34,7 @@ function describe(error: ErrorObject, written: unknown): Mistake {
 
   switch (keyword) {
     case 'additionalProperties':
-      return unknownMember(error, path, params.additionalProperty as string, written);
+      return unknownMember(error, path, params.additionalProperty as string, written, plugins);
     case 'required':
       return { path, atKey: true, message: `${name} has no "${params.missingProperty as string}"` };
     case 'type':
@@ -63,10 +70,10 @@ function describe(error: ErrorObject, written: unknown): Mistake {
     case 'maxItems':
       return wrong(`must have ${counted(params.limit as number, 'item')} or fewer`);
     case 'minProperties':
-      if (isPipelineEntry(path)) return wrong('must name a plugin');
+      if (isPluginEntry(path)) return wrong('must name a plugin');
       return wrong(`must have ${counted(params.limit as number, 'member')} or more`);
     case 'maxProperties':
-      if (isPipelineEntry(path)) return wrong('must name one plugin; begin an entry of its own, with "- ", for each');
+      if (isPluginEntry(path)) return wrong('must name one plugin; begin an entry of its own, with "- ", for each');
       return wrong(`must have ${counted(params.limit as number, 'member')} or fewer`);
     case 'uniqueItems':
       return wrong(`has the same item twice: items ${(params.j as number) + 1} and ${(params.i as number) + 1}`);
@@ -75,10 +82,21 @@ function describe(error: ErrorObject, written: unknown): Mistake {
   }
 }
 
-function unknownMember({ parentSchema }: ErrorObject, parent: Path, member: string, written: unknown): Mistake {
+function unknownMember(
+  { parentSchema }: ErrorObject,
+  parent: Path,
+  member: string,
+  written: unknown,
+  plugins: readonly PluginDefinition[],
+): Mistake {
   const path = [...parent, member];
   const known = Object.keys((parentSchema?.properties ?? {}) as object);
-  if (isPipelineEntry(parent)) {
+  if (isPluginEntry(parent)) {
+    const misplaced = plugins.find(({ name }) => name === member);
+    if (misplaced !== undefined) {
+      const message = `the plugin "${member}" is not for this list; it belongs ${places[sectionOf(misplaced)]}`;
+      return { path, atKey: true, message };
+    }
     const message = `there is no plugin "${member}"${suggest(member, known) || `; there are ${listed(known, 'and')}`}`;
     return { path, atKey: true, message };
   }
@@ -91,7 +109,16 @@ function unknownMember({ parentSchema }: ErrorObject, parent: Path, member: stri
   return { path, atKey: true, message: `"${member}" is unknown here${suggest(member, known) || allowed}` };
 }
 
-const isPipelineEntry = (path: Path) => path.length === 4 && path[0] === 'listeners' && path[2] === 'pipeline';
+/** An entry of a list of plugins: one plugin's name with its options. */
+export function isPluginEntry(path: Path): boolean {
+  if (path[0] === 'listeners') return path.length === 4 && path[2] === 'pipeline';
+  return path.length === 2 && path[0] === 'observers';
+}
+
+const places: Readonly<Record<Section, string>> = {
+  pipeline: 'in the pipeline of a listener',
+  observers: 'in "observers", beside "listeners"',
+};
 
 /**
  * One error for each mistake: of a union that nothing matches, ajv lists the errors of all branches. What is kept is the

@@ -1,9 +1,10 @@
 /** Checks that a config makes sense as a whole, down to the plugins' `apply`, which opens nothing. */
 import { type Composed, composePipeline, dryServices, linkMode, tapping } from '../compose.ts';
 import { PluginError } from '../errors.ts';
+import { type Observable, Observers } from '../observers.ts';
 import { Pool } from '../pool.ts';
 import { type Address, formatAddress, isSecure } from '../runtime/address.ts';
-import type { KeySettings, ListenerSettings, PoolSettings } from '../settings.ts';
+import type { KeySettings, ListenerSettings, PluginUse, PoolSettings } from '../settings.ts';
 import type { Built, Draft } from './build.ts';
 import { listed, valueAt } from './describe.ts';
 import type { Path } from './finding.ts';
@@ -23,8 +24,9 @@ export function lint(draft: Draft, built: Built, secrets: ReadonlyMap<string, st
     lintListenerTls(draft, listener);
     if (hasWorkers(draft)) lintLimitsOfWorkers(draft, listener);
     const pool = built.pools.get(listener.pool);
-    if (pool !== undefined && findings.isSound(['keys'])) lintPipeline(draft, listener, pool, built.keys, secrets);
+    if (pool !== undefined && findings.isSound(['keys'])) lintPipeline(draft, listener, pool, built, secrets);
   }
+  for (const [index, use] of built.observers.entries()) lintObserver(draft, use, index, secrets);
   if (Object.keys(config.listeners ?? {}).length === 0 && findings.isSound(['listeners'])) {
     findings.add([], { stage: 'lint', message: 'the config has no listeners' });
   }
@@ -171,10 +173,10 @@ function lintPipeline(
   draft: Draft,
   listener: ListenerSettings,
   poolSettings: PoolSettings,
-  keys: readonly KeySettings[],
+  { keys, observers }: Built,
   secrets: ReadonlyMap<string, string>,
 ): void {
-  const { written, findings } = draft;
+  const { findings } = draft;
   const path = ['listeners', listener.name];
   const entries = [...path, 'pipeline'];
   const { mode } = listener.identifiers;
@@ -187,12 +189,12 @@ function lintPipeline(
   const pool = new Pool(poolSettings);
   let composed: Composed;
   try {
-    composed = composePipeline(listener, pool, dryServices(keys));
+    composed = composePipeline(listener, pool, dryServices(keys, observers));
   } catch (error) {
     if (!(error instanceof PluginError)) throw error;
-    const at = optionPath(error);
-    const message = [...secrets].reduce((text, [secret, reference]) => hide(text, secret, reference), error.message);
-    findings.add(at, { stage: 'apply', message, atKey: at.length === entries.length + 2 });
+    const watcher = observers.findIndex((use) => use.plugin.name === error.plugin);
+    const entry = watcher >= 0 ? ['observers', watcher, error.plugin] : entryPath(error.plugin);
+    addFault(draft, entry, error, secrets);
     return;
   }
 
@@ -247,14 +249,35 @@ function lintPipeline(
     const index = listener.pipeline.findLastIndex((use) => use.plugin.name === plugin);
     return [...entries, index, plugin];
   }
+}
 
-  /** Plugins begin what they say about an option with its name (`id.size: …`); point at it. */
-  function optionPath({ plugin, cause }: PluginError): Path {
-    const entry = entryPath(plugin);
-    const [option = ''] = /^[\w.-]+(?=: )/.exec(cause instanceof Error ? cause.message : '') ?? [];
-    const at = [...entry, ...option.split('.')];
-    return valueAt(written, at) === undefined ? entry : at;
+function lintObserver(draft: Draft, use: PluginUse, index: number, secrets: ReadonlyMap<string, string>): void {
+  const { runtime, log } = dryServices([]);
+  const nothing: Observable = { stats: () => ({ listeners: {} }), setBackend() {}, order() {}, onReport() {} };
+  try {
+    new Observers([use], nothing, { clock: runtime, log });
+  } catch (error) {
+    if (!(error instanceof PluginError)) throw error;
+    addFault(draft, ['observers', index, use.plugin.name], error, secrets);
   }
+}
+
+/**
+ * What a plugin says about its options.
+ * @param entry where it stands in the config
+ */
+function addFault(
+  { written, findings }: Draft,
+  entry: Path,
+  { cause, message }: PluginError,
+  secrets: ReadonlyMap<string, string>,
+): void {
+  // Plugins begin what they say about an option with its name (`id.size: …`); point at it.
+  const [option = ''] = /^[\w.-]+(?=: )/.exec(cause instanceof Error ? cause.message : '') ?? [];
+  const place = [...entry, ...option.split('.')];
+  const isOption = valueAt(written, place) !== undefined;
+  const shown = [...secrets].reduce((text, [secret, reference]) => hide(text, secret, reference), message);
+  findings.add(isOption ? place : entry, { stage: 'apply', message: shown, atKey: !isOption });
 }
 
 /** Texts shorter than this are no secrets, and turn up in messages by chance. */

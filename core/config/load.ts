@@ -6,6 +6,7 @@ import type { PluginDefinition } from '../plugin.ts';
 import type { Script } from '../rehearsal/script.ts';
 import type { Settings } from '../settings.ts';
 import { buildSettings } from './build.ts';
+import { isPluginEntry } from './describe.ts';
 import { type Finding, Findings, type Path, type Stage } from './finding.ts';
 import { lint } from './lint.ts';
 import type { Locator } from './locate.ts';
@@ -68,7 +69,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
   const allLoaded = findings.isSound(['plugins']);
 
   // A pipeline that names a plugin which could not be loaded is not at fault.
-  const { config, mistakes } = validate(value, written, plugins.values(), { open: !allLoaded });
+  const { config, mistakes } = validate(value, written, [...plugins.values()], { open: !allLoaded });
   for (const { path, message, atKey } of mistakes) {
     if (unfilled.has(path.join('/'))) continue; // nobody knows yet what will stand there
     findings.add(path, { stage: stageOf(path, atKey), message, atKey });
@@ -85,6 +86,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
         keys: built.keys,
         pools: [...built.pools.values()],
         listeners: [...built.listeners.values()],
+        observers: built.observers,
         workers: built.workers,
       },
     }),
@@ -101,9 +103,9 @@ function testEnvOf({ testEnv }: { testEnv?: unknown }): NodeJS.ProcessEnv {
 }
 
 function stageOf(path: Path, atKey: boolean): Stage {
-  const [section, , member, , plugin, option] = path;
-  if (section !== 'listeners' || member !== 'pipeline' || plugin === undefined) return 'shape';
-  return option === undefined && atKey ? 'plugins' : 'options';
+  const depth = path.findIndex((_, end) => isPluginEntry(path.slice(0, end)));
+  if (depth < 0) return 'shape';
+  return path.length === depth + 1 && atKey ? 'plugins' : 'options';
 }
 
 /** Adds the plugins of the config's `plugins` list to `plugins`; answers where they came from. */

@@ -215,7 +215,7 @@ const listener = <Entry extends TSchema>(pipelineEntry: Entry) =>
     { ...closed, description: 'An address where clients connect, a pipeline, and the pool it feeds.' },
   );
 
-const configSchema = <Entry extends TSchema>(pipelineEntry: Entry) =>
+const configSchema = <Entry extends TSchema>(pipelineEntry: Entry, observerEntry: Entry) =>
   Type.Object(
     {
       $schema: Type.Optional(Type.String({ description: 'Where editors find the schema of this file.' })),
@@ -226,6 +226,12 @@ const configSchema = <Entry extends TSchema>(pipelineEntry: Entry) =>
       ),
       pools: Type.Optional(mapOf(pool, { description: 'The pools by name.' })),
       listeners: Type.Optional(mapOf(listener(pipelineEntry), { description: 'The listeners by name.' })),
+      observers: Type.Optional(
+        Type.Array(observerEntry, {
+          description:
+            'The plugins that look at the balancer as a whole, and watch every pipeline, each with its options.',
+        }),
+      ),
       workers: Type.Union([Type.Integer({ minimum: 1, maximum: 1024 }), Type.Literal('auto')], {
         default: 1,
         description:
@@ -262,20 +268,30 @@ export type Config = Static<ReturnType<typeof configSchema<typeof anyPipelineEnt
  * The schema of configs whose pipelines use these plugins.
  * @param open lets pipelines name other plugins too, as the schema for editors must
  */
-export function composeSchema(plugins: Iterable<PluginDefinition>, { open = false } = {}): object {
-  const branches: Record<string, object> = {};
-  for (const plugin of plugins) branches[plugin.name] = optionsSchema(plugin);
-  const entry = Type.Unsafe({
-    type: 'object',
-    description: 'One plugin with its options.',
-    properties: branches,
-    minProperties: 1,
-    maxProperties: 1,
-    additionalProperties: open
-      ? { type: ['object', 'null'], description: 'A third-party plugin with its options.' }
-      : false,
-  });
-  return withoutRequiredDefaults(configSchema(entry)) as object;
+export function composeSchema(plugins: readonly PluginDefinition[], { open = false } = {}): object {
+  const entry = (section: Section) => {
+    const branches: Record<string, object> = {};
+    for (const plugin of plugins) if (sectionOf(plugin) === section) branches[plugin.name] = optionsSchema(plugin);
+    return Type.Unsafe({
+      type: 'object',
+      description: 'One plugin with its options.',
+      properties: branches,
+      minProperties: 1,
+      maxProperties: 1,
+      additionalProperties: open
+        ? { type: ['object', 'null'], description: 'A third-party plugin with its options.' }
+        : false,
+    });
+  };
+  return withoutRequiredDefaults(configSchema(entry('pipeline'), entry('observers'))) as object;
+}
+
+/** The lists of a config in which plugins stand. */
+export type Section = 'pipeline' | 'observers';
+
+/** In which of them a plugin belongs. */
+export function sectionOf({ observe }: PluginDefinition): Section {
+  return observe === undefined ? 'pipeline' : 'observers';
 }
 
 /** The schema of a plugin's options, where its name stands in a pipeline. */
@@ -285,7 +301,7 @@ export function optionsSchema({ summary, options }: PluginDefinition): object {
 }
 
 /** The schema as a file for editors and CI: JSON Schema draft-07, which they all know. */
-export function schemaText(plugins: Iterable<PluginDefinition>, options: { open: boolean }): string {
+export function schemaText(plugins: readonly PluginDefinition[], options: { open: boolean }): string {
   const schema = {
     $schema: 'http://json-schema.org/draft-07/schema#',
     $id: 'https://unpkg.com/pointsman@1/schemas/pointsman.schema.json',

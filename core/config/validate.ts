@@ -55,20 +55,21 @@ export function optionFaults(plugin: PluginDefinition, given: unknown): { option
 export function validate(
   value: unknown,
   written: unknown,
-  plugins: Iterable<PluginDefinition>,
+  plugins: readonly PluginDefinition[],
   { open }: { open: boolean },
 ): { config: Config; mistakes: Mistake[] } {
   giveOptions(value);
   const check = new Ajv(options).compile<Config>(prune(composeSchema(plugins, { open }), value));
-  const mistakes = check(value) ? [] : describeErrors(check.errors!, written);
+  const mistakes = check(value) ? [] : describeErrors(check.errors!, written, plugins);
   return { config: value as Config, mistakes };
 }
 
 /** A plugin whose name stands alone, without options, has those that are the default. */
 function giveOptions(value: unknown): void {
   const members = (of: unknown): unknown[] => (typeof of === 'object' && of !== null ? Object.values(of) : []);
-  for (const listener of members(valueAt(value, ['listeners']))) {
-    for (const entry of members(valueAt(listener, ['pipeline']))) {
+  const pipelines = members(valueAt(value, ['listeners'])).map((listener) => valueAt(listener, ['pipeline']));
+  for (const list of [...pipelines, valueAt(value, ['observers'])]) {
+    for (const entry of members(list)) {
       for (const [name, options] of Object.entries(entry ?? {})) {
         if (options === null) (entry as Record<string, unknown>)[name] = {};
       }

@@ -66,9 +66,9 @@ export const everyPluginCases: readonly Case[] = [
         const runtime = new VirtualRuntime();
         let answer: unknown;
         let opened: readonly string[] = [];
-        const apply = (...args: Parameters<typeof use.plugin.apply>): void => {
+        const apply = (...args: Parameters<NonNullable<typeof use.plugin.apply>>): void => {
           opened = openedBy(() => {
-            answer = use.plugin.apply(...args);
+            answer = use.plugin.apply?.(...args);
           });
         };
         applyAlone({ ...use, plugin: { ...use.plugin, apply } }, { ...dryServices([]), runtime });

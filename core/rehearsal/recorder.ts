@@ -123,7 +123,7 @@ export class Recorder {
               target.tap(tapOptions, typeof its === 'function' ? this.#wrap(plugin.name, hook, its, scope) : its),
           } as Tappable<never>;
         }
-        plugin.apply(view as unknown as Hooks, options, scope);
+        plugin.apply?.(view as unknown as Hooks, options, scope);
       },
     };
   }

@@ -5,8 +5,9 @@ import type { Identity } from '../clients.ts';
 import type { PluginOrigin } from '../config/load.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { BackendNews } from '../links.ts';
+import type { BackendChange } from '../observers.ts';
 import type { PluginDefinition } from '../plugin.ts';
-import type { ListenerSettings, Settings } from '../settings.ts';
+import type { ListenerSettings, PluginUse, Settings } from '../settings.ts';
 
 /** All that a worker needs in order to balance. It reads no config: one that has changed meanwhile must not divide the workers. */
 export interface Assignment {
@@ -17,11 +18,22 @@ export interface Assignment {
   readonly origins: readonly PluginOrigin[];
   readonly identity: Required<Identity>;
   readonly logLevel: LogLevel;
+  /** What it has missed: changes of backends, and the last order of each observer, by its index. */
+  readonly changes: readonly NamedChange[];
+  readonly orders: ReadonlyMap<number, unknown>;
+}
+
+export interface NamedChange {
+  readonly pool: string;
+  readonly backend: string;
+  readonly change: BackendChange;
 }
 
 export type ToWorker =
   | { readonly type: 'start'; readonly assignment: Assignment }
   | { readonly type: 'look'; readonly news: BackendNews }
+  | ({ readonly type: 'change' } & NamedChange)
+  | { readonly type: 'order'; readonly observer: number; readonly value: unknown }
   | { readonly type: 'stop'; readonly deadlineSeconds: number };
 
 export type FromWorker =
@@ -33,23 +45,29 @@ export type FromWorker =
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string }
   /** What it has counted so far. `final`: it has stopped, and ends. */
   | { readonly type: 'stats'; readonly stats: BalancerStats; readonly final: boolean }
-  | { readonly type: 'news'; readonly news: BackendNews };
+  | { readonly type: 'news'; readonly news: BackendNews }
+  /** What one of its pipelines says to an observer. */
+  | { readonly type: 'report'; readonly observer: number; readonly value: unknown };
 
 /** Settings as they go to another process: code does not, so plugins go by name. */
-export interface PackedSettings extends Omit<Settings, 'listeners'> {
+export interface PackedSettings extends Omit<Settings, 'listeners' | 'observers'> {
   readonly listeners: readonly PackedListener[];
+  readonly observers?: readonly PackedUse[] | undefined;
 }
 
 interface PackedListener extends Omit<ListenerSettings, 'pipeline'> {
-  readonly pipeline: readonly { readonly plugin: string; readonly options: unknown }[];
+  readonly pipeline: readonly PackedUse[];
+}
+
+interface PackedUse {
+  readonly plugin: string;
+  readonly options: unknown;
 }
 
 export function packSettings(settings: Settings): PackedSettings {
-  const listeners = settings.listeners.map((listener) => ({
-    ...listener,
-    pipeline: listener.pipeline.map(({ plugin, options }) => ({ plugin: plugin.name, options })),
-  }));
-  return { ...settings, listeners };
+  const pack = ({ plugin, options }: PluginUse): PackedUse => ({ plugin: plugin.name, options });
+  const listeners = settings.listeners.map((listener) => ({ ...listener, pipeline: listener.pipeline.map(pack) }));
+  return { ...settings, listeners, observers: settings.observers?.map(pack) };
 }
 
 /**
@@ -57,14 +75,11 @@ export function packSettings(settings: Settings): PackedSettings {
  * @throws Error if one is missing: its module has come to export another
  */
 export function unpackSettings(packed: PackedSettings, plugins: readonly PluginDefinition[]): Settings {
-  const named = (name: string): PluginDefinition => {
+  const unpack = ({ plugin: name, options }: PackedUse): PluginUse => {
     const plugin = plugins.find((each) => each.name === name);
     if (plugin === undefined) throw new Error(`the plugin "${name}" is not there any more`);
-    return plugin;
+    return { plugin, options };
   };
-  const listeners = packed.listeners.map((listener) => ({
-    ...listener,
-    pipeline: listener.pipeline.map(({ plugin, options }) => ({ plugin: named(plugin), options })),
-  }));
-  return { ...packed, listeners };
+  const listeners = packed.listeners.map((listener) => ({ ...listener, pipeline: listener.pipeline.map(unpack) }));
+  return { ...packed, listeners, observers: packed.observers?.map(unpack) };
 }

@@ -2,16 +2,17 @@
  * The primary: starts the workers, replaces those that end, gathers what they count and what they find out about backends,
  * and stops them. It handles no message; clients' connections reach the workers through node:cluster (fork.ts).
  */
-import type { BalancerStats } from '../balancer.ts';
+import { type BalancerStats, unknownBackend } from '../balancer.ts';
 import type { LogLevel } from '../cli/output.ts';
 import type { PluginOrigin } from '../config/load.ts';
 import { PointsmanError } from '../errors.ts';
 import { type BackendNews, logBackendNews } from '../links.ts';
+import type { BackendChange, Observable } from '../observers.ts';
 import type { Clock, Logger } from '../plugin.ts';
 import type { Address } from '../runtime/address.ts';
 import type { Settings } from '../settings.ts';
 import { BackendStates } from './backend-states.ts';
-import { type FromWorker, packSettings, type ToWorker } from './messages.ts';
+import { type FromWorker, type NamedChange, packSettings, type ToWorker } from './messages.ts';
 import { remainsOf, totalOf } from './totals.ts';
 
 /** The first wait before a worker that has ended is replaced; each further one is twice as long, up to the last. */
@@ -67,11 +68,14 @@ interface Post {
   cancelWait: (() => void) | undefined;
 }
 
-export class Primary {
+export class Primary implements Observable {
   /** Rejects with a PointsmanError when there are no workers any more, and new ones do not start. */
   readonly failed: Promise<never>;
   /** Workers that ended without being told to. */
   ended = 0;
+
+  /** Set by whoever runs the observers; until then they hear nothing. */
+  onReport: Observable['onReport'] = () => {};
 
   readonly #options: PrimaryOptions;
   readonly #settings: Settings;
@@ -80,6 +84,9 @@ export class Primary {
   readonly #backends: BackendStates;
   /** What workers that have ended had counted. */
   #remains: BalancerStats = { listeners: {} };
+  /** What a new worker must be told: the last change of each backend, and the last order of each observer. */
+  readonly #changes = new Map<string, NamedChange>();
+  readonly #orders = new Map<number, unknown>();
   #failedStarts = 0;
   #stopping = false;
   #onStarted: (() => void) | undefined;
@@ -151,6 +158,25 @@ export class Primary {
     return totalOf([this.#remains, ...this.#posts.flatMap(({ stats }) => stats ?? [])]);
   }
 
+  order(observer: number, value: unknown): void {
+    this.#orders.set(observer, value);
+    this.#tellAll({ type: 'order', observer, value });
+  }
+
+  setBackend(pool: string, backend: string, change: BackendChange): void {
+    const { pools } = this.#settings;
+    const isThere = pools.find(({ name }) => name === pool)?.backends.some(({ name }) => name === backend);
+    if (!isThere) throw unknownBackend(pool, backend);
+    const key = `${pool} ${backend}`;
+    const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
+    this.#changes.set(key, { pool, backend, change: { ...this.#changes.get(key)?.change, ...given } });
+    this.#tellAll({ type: 'change', pool, backend, change });
+  }
+
+  #tellAll(message: ToWorker): void {
+    for (const { process } of this.#posts) process?.send(message);
+  }
+
   #fork(post: Post): void {
     const { clock, fork } = this.#options;
     post.state = 'starting';
@@ -186,6 +212,9 @@ export class Primary {
       case 'news':
         this.#spread(post, message.news);
         break;
+      case 'report':
+        this.onReport(message.observer, message.value);
+        break;
     }
   }
 
@@ -197,6 +226,8 @@ export class Primary {
       origins,
       identity: { instance: clock.randomBytes(8), processSecret: this.#processSecret },
       logLevel,
+      changes: [...this.#changes.values()],
+      orders: this.#orders,
     };
   }
 

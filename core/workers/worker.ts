@@ -18,7 +18,8 @@ function tell(message: FromWorker, then = () => {}): void {
   if (process.connected) process.send!(message, undefined, undefined, then);
 }
 
-async function start({ worker, settings: packed, origins, identity, logLevel }: Assignment): Promise<Balancer> {
+async function start(assignment: Assignment): Promise<Balancer> {
+  const { worker, settings: packed, origins, identity, logLevel, changes, orders } = assignment;
   const plugins = [...builtinPlugins];
   for (const { specifier, configFile } of origins) plugins.push(await loadPlugin(specifier, configFile));
   const balancer = new Balancer(unpackSettings(packed, plugins), {
@@ -27,6 +28,9 @@ async function start({ worker, settings: packed, origins, identity, logLevel }: 
     identity,
     onBackendNews: (news) => tell({ type: 'news', news }),
   });
+  balancer.onReport = (observer, value) => tell({ type: 'report', observer, value });
+  for (const { pool, backend, change } of changes) balancer.setBackend(pool, backend, change);
+  for (const [observer, value] of orders) balancer.order(observer, value);
   await balancer.start();
   tell({ type: 'started' });
   return balancer;
@@ -42,6 +46,12 @@ async function hear(message: ToWorker): Promise<void> {
       break;
     case 'look':
       balancer?.look(message.news);
+      break;
+    case 'change':
+      balancer?.setBackend(message.pool, message.backend, message.change);
+      break;
+    case 'order':
+      balancer?.order(message.observer, message.value);
       break;
     case 'stop':
       await balancer!.stop(message);
@@ -64,10 +74,14 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {});
 // That nobody reads any more is no reason to end.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
+// One after the other: what is said while it starts is for the balancer that it will be.
+let heard = Promise.resolve();
 process.on('message', (message: ToWorker) => {
-  hear(message).catch((error: unknown) => {
-    if (!(error instanceof PointsmanError)) throw error;
-    tell({ type: 'failed', code: error.code, message: error.message }, () => process.exit(1));
-  });
+  heard = heard
+    .then(() => hear(message))
+    .catch((error: unknown) => {
+      if (!(error instanceof PointsmanError)) throw error;
+      tell({ type: 'failed', code: error.code, message: error.message }, () => process.exit(1));
+    });
 });
 tell({ type: 'ready' });

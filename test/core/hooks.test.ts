@@ -31,7 +31,7 @@ function thrownBy(run: () => unknown): unknown {
 }
 
 describe('PipelineHooks', () => {
-  it('has the six hooks of a pipeline in their order, and three at the side', () => {
+  it('has the six hooks of a pipeline in their order, and four at the side', () => {
     expect(hookNames).toEqual([
       'onConnect',
       'frame',
@@ -40,6 +40,7 @@ describe('PipelineHooks', () => {
       'insertId',
       'forward',
       'refuse',
+      'onDrop',
       'onLink',
       'onDisconnect',
     ]);

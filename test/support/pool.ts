@@ -73,7 +73,7 @@ export function strategyOn(
       };
     },
   };
-  plugin.apply(hooks.forPlugin(plugin.name), options, scope as Scope);
+  plugin.apply!(hooks.forPlugin(plugin.name), options, scope as Scope);
   const any = messageFrom(clientAt('192.0.2.1'), 'any');
   return (message = any) => hooks.chooseBackend.call(message, pool);
 }

@@ -93,6 +93,7 @@ const idle: Readonly<Record<HookName, string>> = {
   insertId: 'nothing is written',
   forward: 'messages leave as they are then',
   refuse: 'what is refused has no reply',
+  onDrop: 'nobody is told of messages that go nowhere',
   onLink: 'nothing is sent ahead',
   onDisconnect: 'nothing is done',
 };

@@ -240,7 +240,7 @@ export class Rig {
         };
         return [name, { tap }];
       });
-      plugin.apply(Object.fromEntries(noting) as Hooks, pluginOptions, scope);
+      plugin.apply?.(Object.fromEntries(noting) as Hooks, pluginOptions, scope);
       if (!isFirst) return;
       this.scope = scope;
       hooks.onLink.tap(plugin.name, (link) => void this.links.push(link));

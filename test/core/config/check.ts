@@ -49,7 +49,17 @@ const keyed = definePlugin({
   },
 });
 
-export const toys = [lines, numbers, rival, turns, keyed];
+const watcher = definePlugin({
+  name: 'watcher',
+  summary: 'Watches.',
+  pointsman: '^1',
+  options: Type.Object({ every: Type.Integer({ minimum: 1, default: 1 }) }),
+  observe(_balancer, { every }) {
+    if (every > 9) throw new Error(`every: ${every} is too seldom`);
+  },
+});
+
+export const toys = [lines, numbers, rival, turns, keyed, watcher];
 
 export interface Checked extends Loaded {
   /** `file:line:column  message`, with `warning:` or the stage of the error in front of the message. */

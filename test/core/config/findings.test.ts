@@ -165,6 +165,36 @@ describe('shape', () => {
   ]);
 });
 
+describe('observers', () => {
+  finds([
+    {
+      when: 'an observer stands in a pipeline',
+      listener: sound.listener.replace('lines:', 'watcher:'),
+      finds: '8:18  plugins: the plugin "watcher" is not for this list; it belongs in "observers", beside "listeners"',
+    },
+    {
+      when: 'a strategy stands among the observers',
+      more: 'observers: [{ turns: }]',
+      finds: '9:15  plugins: the plugin "turns" is not for this list; it belongs in the pipeline of a listener',
+    },
+    {
+      when: 'an observer is misspelt',
+      more: 'observers: [{ wacher: }]',
+      finds: '9:15  plugins: there is no plugin "wacher"; did you mean "watcher"?',
+    },
+    {
+      when: 'an option of an observer is of the wrong type',
+      more: 'observers: [{ watcher: { every: day } }]',
+      finds: '9:33  options: every must be an integer, not "day"',
+    },
+    {
+      when: 'an observer does not like its options',
+      more: 'observers: [{ watcher: { every: 10 } }]',
+      finds: '9:33  apply: [watcher] observe: every: 10 is too seldom',
+    },
+  ]);
+});
+
 describe('options', () => {
   const numbers = (options: string) => ({
     pools: sound.pools.replaceAll(/"(tcp:[^"]*(\d))"/g, '{ address: "$1", number: $2 }'),

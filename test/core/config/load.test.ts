@@ -30,6 +30,7 @@ listeners:
     expect(settings).toEqual({
       workers: 1,
       keys: [],
+      observers: [],
       pools: [
         {
           name: 'calls',

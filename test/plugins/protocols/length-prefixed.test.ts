@@ -26,7 +26,11 @@ function applied(options: object, pool = poolOf('a', 'b', 'c')) {
     protocol: (declared) => void (facts = declared),
     perClient: () => () => undefined as never,
   };
-  lengthPrefixed.apply(hooks.forPlugin('length-prefixed'), optionsOf(lengthPrefixed, options) as never, scope as Scope);
+  lengthPrefixed.apply!(
+    hooks.forPlugin('length-prefixed'),
+    optionsOf(lengthPrefixed, options) as never,
+    scope as Scope,
+  );
   const frame = (bytes: Buffer, start = 0, end = bytes.length) =>
     hooks.frame.call(bytes, start, end, new Scan('client', undefined as never, defaultLimits));
   return { frame, facts: facts! };

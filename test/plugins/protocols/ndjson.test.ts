@@ -44,7 +44,7 @@ async function refused(options: object, line: string | Uint8Array, more: Partial
 function framer(options: object = {}) {
   const hooks = new PipelineHooks();
   const scope = { protocol() {}, pool: { settings: {} } };
-  ndjson.apply(hooks.forPlugin('ndjson'), optionsOf(ndjson, options) as never, scope as never);
+  ndjson.apply!(hooks.forPlugin('ndjson'), optionsOf(ndjson, options) as never, scope as never);
   return (bytes: Buffer, start: number, end: number, scan: Scan) => hooks.frame.call(bytes, start, end, scan);
 }
 

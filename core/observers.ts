@@ -1,0 +1,111 @@
+/**
+ * Observers: plugins that look at the balancer as a whole, for metrics, logs and administration. There is one of each, whatever
+ * the number of processes that share the work; their taps in pipelines talk to it over a channel.
+ */
+import type { BalancerStats } from './balancer.ts';
+import type { Channel } from './channel.ts';
+import { PluginError } from './errors.ts';
+import type { Clock, Logger } from './plugin.ts';
+import type { BackendState, PluginUse } from './settings.ts';
+
+/** The balancer as observers see it: where several processes share the work, numbers are sums, and orders reach all of them. */
+export interface BalancerView {
+  /** What has been counted since the start. */
+  stats(): BalancerStats;
+  /**
+   * Changes a backend until the config says otherwise: what it is let do, its share of new work, or both.
+   * @throws PointsmanError POINTSMAN_UNKNOWN_NAME if there is no such pool or backend
+   */
+  setBackend(pool: string, backend: string, change: BackendChange): void;
+}
+
+export interface BackendChange {
+  readonly state?: BackendState | undefined;
+  /** From 0. */
+  readonly weight?: number | undefined;
+}
+
+/** What an observer gets besides the balancer. */
+export interface ObserverScope {
+  /** A child logger that names the observer. Never log payload. */
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** To all of its pipelines, and from them. */
+  readonly channel: Channel;
+  /** Runs before the first listener opens. Open sockets, files and timers here. */
+  onStart(start: () => void | Promise<void>): void;
+  /** Runs after the last listener has closed. */
+  onStop(stop: () => void | Promise<void>): void;
+}
+
+/** What observers observe: one process, or the primary of several. */
+export interface Observable extends BalancerView {
+  /** Hands on to the pipelines what the observer of that place in the config says. */
+  order(observer: number, value: unknown): void;
+  /** Called with what one of its pipelines says. */
+  onReport: (observer: number, value: unknown) => void;
+}
+
+interface Services {
+  readonly clock: Clock;
+  readonly log: Logger & { child?(fields: object): Logger };
+}
+
+export class Observers {
+  readonly #starts: (() => Promise<void>)[] = [];
+  readonly #stops: (() => Promise<void>)[] = [];
+  readonly #log: Logger;
+
+  /** @throws PluginError if an observer's `observe` throws */
+  constructor(uses: readonly PluginUse[], balancer: Observable, { clock, log }: Services) {
+    this.#log = log;
+    const hearers = uses.map(() => [] as ((value: unknown) => void)[]);
+    balancer.onReport = (observer, value) => {
+      for (const hear of hearers[observer] ?? []) hear(value);
+    };
+    for (const [index, { plugin, options }] of uses.entries()) {
+      const { name } = plugin;
+      const guard = (what: string, callback: () => void | Promise<void>) => async () => {
+        try {
+          await callback();
+        } catch (cause) {
+          throw PluginError.threw(name, what, cause);
+        }
+      };
+      const guarded = (what: string, callback: () => void | Promise<void>) =>
+        void guard(what, callback)().catch((error: Error) => log.error({ err: error }, error.message));
+      const scope: ObserverScope = {
+        log: log.child?.({ plugin: name }) ?? log,
+        clock: {
+          now: clock.now,
+          random: clock.random,
+          randomBytes: clock.randomBytes,
+          after: (milliseconds, callback) => clock.after(milliseconds, () => guarded('clock.after', callback)),
+        },
+        channel: {
+          send: (value) => balancer.order(index, value),
+          onMessage: (hear) =>
+            void hearers[index]!.push((value) => guarded('channel', () => hear(value) as void | Promise<void>)),
+        },
+        onStart: (start) => void this.#starts.push(guard('onStart', start)),
+        onStop: (stop) => void this.#stops.push(guard('onStop', stop)),
+      };
+      try {
+        plugin.observe?.(balancer, options as never, scope);
+      } catch (cause) {
+        throw PluginError.threw(name, 'observe', cause);
+      }
+    }
+  }
+
+  /** @throws PluginError (rejects with) if one cannot start */
+  async start(): Promise<void> {
+    for (const start of this.#starts) await start();
+  }
+
+  async stop(): Promise<void> {
+    for (const stop of this.#stops) {
+      await stop().catch((error: Error) => this.#log.error({ err: error }, error.message));
+    }
+  }
+}
