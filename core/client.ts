@@ -5,12 +5,14 @@ import { Peer } from './peer.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { Token } from './plugin.ts';
 import type { Backend } from './pool.ts';
-import type { Socket } from './runtime/runtime.ts';
+import type { ClientCertificate, Ends, Socket } from './runtime/runtime.ts';
 
 export class Client extends Peer {
   /** Its IP address; empty for unix sockets. */
   readonly address: string;
   readonly port: number;
+  /** What it has shown in its TLS handshake; undefined: nothing that verifies. */
+  readonly certificate: ClientCertificate | undefined;
   /** Its place among the client connections of the process, and which of those that had it. */
   slot = 0;
   generation = 0;
@@ -32,8 +34,16 @@ export class Client extends Peer {
     this.longestMessageBytes = socket.longestMessageBytes;
     this.address = socket.remoteAddress;
     this.port = socket.remotePort;
+    this.certificate = socket.certificate;
     this.#onClosed = onClosed;
     this.outbox.open(socket);
+  }
+
+  /** Both ends of its connection; undefined where the transport does not tell. */
+  get ends(): Ends | undefined {
+    const { localAddress, localPort } = this.socket ?? {};
+    if (localAddress === undefined || localPort === undefined) return undefined;
+    return { remoteAddress: this.address, remotePort: this.port, localAddress, localPort };
   }
 
   /** For `onConnect` taps that wait: nothing is read until they have answered. */

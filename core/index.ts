@@ -31,6 +31,7 @@ export {
   type WebSocketFacts,
 } from './plugin.ts';
 export type { Backend, Pool } from './pool.ts';
+export type { ClientCertificate } from './runtime/runtime.ts';
 export type { Scan } from './scan.ts';
 export type { BackendState, Limits } from './settings.ts';
 export { default as Type } from './vendor/typebox.ts';

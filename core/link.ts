@@ -50,7 +50,12 @@ export class Link extends Peer {
     });
     this.#timedOut = false;
     this.socket = this.#links.runtime.connect(
-      { address: this.backend.address, tls: settings.tls, keepaliveSeconds: settings.keepaliveSeconds },
+      {
+        address: this.backend.address,
+        preface: this.#links.prefaceFor(this.client),
+        tls: settings.tls,
+        keepaliveSeconds: settings.keepaliveSeconds,
+      },
       this,
     );
     this.longestMessageBytes = this.socket.longestMessageBytes;

@@ -8,6 +8,7 @@ import type { TakenBack, Turn } from './outbox.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { Logger } from './plugin.ts';
 import type { Backend, Pool } from './pool.ts';
+import { writeProxyHeader } from './runtime/proxy-protocol.ts';
 import type { Runtime, SocketHandler } from './runtime/runtime.ts';
 
 /** The first wait after a failed connect; each further one is twice as long, up to the last. */
@@ -78,6 +79,15 @@ export class Links {
   /** Shared links are opened ahead of the first message, so that a backend that is down is known to be. */
   start(): void {
     for (const link of this.#shared.flat()) link.connect();
+  }
+
+  /**
+   * What a link begins with, where backends want to know whose it is.
+   * @param client undefined: it is our own
+   */
+  prefaceFor(client: Client | undefined): Buffer | undefined {
+    const { proxyProtocol } = this.#pool.settings;
+    return proxyProtocol && writeProxyHeader(proxyProtocol, client?.ends);
   }
 
   /** All links, for statistics. */
@@ -212,7 +222,10 @@ export class Links {
       },
     };
     const cancelTimeout = this.runtime.after(settings.connectSeconds * 1000, () => socket.destroy());
-    const socket = this.runtime.connect({ address: backend.address, tls: settings.tls, keepaliveSeconds: 0 }, handler);
+    const socket = this.runtime.connect(
+      { address: backend.address, preface: this.prefaceFor(undefined), tls: settings.tls, keepaliveSeconds: 0 },
+      handler,
+    );
     this.#probes.set(backend, stop);
   }
 

@@ -5,6 +5,7 @@ import type { Clients } from './clients.ts';
 import { type Composed, composePipeline, type Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
 import { Links, logBackendNews } from './links.ts';
+import { networks } from './networks.ts';
 import { Turn } from './outbox.ts';
 import { lingerMs } from './peer.ts';
 import type { Pool } from './pool.ts';
@@ -23,6 +24,8 @@ export class Listener {
   readonly #pool: Pool;
   readonly #turn: Turn;
   readonly #links: Links;
+  readonly #isAllowed: (address: string) => boolean;
+  readonly #isDenied: (address: string) => boolean;
   readonly #clients = new Set<Client>();
   readonly #perAddress = new Map<string, number>();
   #socket: ListeningSocket | undefined;
@@ -35,6 +38,8 @@ export class Listener {
     this.#runtime = services.runtime;
     this.#registry = services.clients;
     this.#pool = pool;
+    this.#isAllowed = networks(settings.allow ?? ['0.0.0.0/0', '::/0']);
+    this.#isDenied = networks(settings.deny ?? []);
     this.composed = composePipeline(settings, pool, services);
     this.#turn = new Turn(services.runtime);
     const { pipeline, links, log } = this.composed;
@@ -59,6 +64,7 @@ export class Listener {
       this.#socket = await this.#runtime.listen(
         {
           address: settings.listen,
+          isProxy: settings.proxyProtocol && networks(settings.proxyProtocol.from),
           tls: settings.tls,
           webSocket: composed.facts.webSocket ?? { frames: composed.facts.identifiers === 'text' ? 'text' : 'binary' },
           messageBytes: settings.limits.messageBytes,
@@ -96,7 +102,9 @@ export class Listener {
     this.#registry.add(client);
     this.#clients.add(client);
     this.#perAddress.set(client.address, fromAddress);
-    if (this.#clients.size > connections || (connectionsPerAddress > 0 && fromAddress > connectionsPerAddress)) {
+    if (client.address !== '' && (this.#isDenied(client.address) || !this.#isAllowed(client.address))) {
+      this.#turnAway(client, 'not allowed');
+    } else if (this.#clients.size > connections || (connectionsPerAddress > 0 && fromAddress > connectionsPerAddress)) {
       this.#turnAway(client, 'too many connections');
     } else if (hooks.isTapped('onConnect')) {
       client.pauseReading();

@@ -51,6 +51,8 @@ export interface PoolSettings {
   readonly connectSeconds: number;
   /** TCP keepalive starts after that long without traffic; 0: never. */
   readonly keepaliveSeconds: number;
+  /** Links begin with a PROXY protocol header of that version: dedicated ones tell whose they are. Undefined: without. */
+  readonly proxyProtocol?: 'v1' | 'v2' | undefined;
   /** How links to `tls://` backends are secured. */
   readonly tls?: LinkTlsSettings | undefined;
 }
@@ -61,6 +63,12 @@ export interface ListenerSettings {
   readonly pool: string;
   /** `host:port` that the protocol writes where peers must reach us; undefined: the address it listens on. */
   readonly advertise?: string | undefined;
+  /** Addresses and networks (CIDR) of clients that are let in; undefined: all. */
+  readonly allow?: readonly string[] | undefined;
+  /** Those that are not, though they be among the former. */
+  readonly deny?: readonly string[] | undefined;
+  /** Connections from these addresses and networks begin with a PROXY protocol header. */
+  readonly proxyProtocol?: { readonly from: readonly string[] } | undefined;
   readonly identifiers: IdentifierSettings;
   readonly limits: Limits;
   readonly tls?: ListenerTlsSettings | undefined;
@@ -113,6 +121,8 @@ export const defaultLimits: Limits = {
   affinityEntries: 65_536,
 };
 
+type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
+
 /** TLS of a listener. The PEM contents, not the paths. */
 export interface ListenerTlsSettings {
   readonly certificate: string;
@@ -120,6 +130,8 @@ export interface ListenerTlsSettings {
   /** Who may sign client certificates. */
   readonly ca?: string | undefined;
   readonly clientCertificate: 'none' | 'optional' | 'required';
+  /** Undefined: TLSv1.2. */
+  readonly minVersion?: TlsVersion | undefined;
 }
 
 /** TLS of links. The PEM contents, not the paths. */
@@ -132,6 +144,8 @@ export interface LinkTlsSettings {
   /** The name that the backend's certificate must be for; undefined: its host. */
   readonly serverName?: string | undefined;
   readonly verify: boolean;
+  /** Undefined: TLSv1.2. */
+  readonly minVersion?: TlsVersion | undefined;
 }
 
 /** One plugin of a pipeline with its options, validated and defaulted. */

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
+import { networks } from '../networks.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import { type Address, isWebSocket, parseAddress } from '../runtime/address.ts';
 import type {
@@ -78,22 +79,25 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
     const { address, weight = 1, number, state } = backend;
     return { name, address: readBackendAddress(draft, [...at, 'address'], address), weight, number, state };
   });
-  const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds } = pool;
+  const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, proxyProtocol } = pool;
   const tls = pool.tls && readLinkTls(draft, [...path, 'tls'], pool.tls);
-  return { name, backends, links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, tls };
+  return { name, backends, links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, proxyProtocol, tls };
 }
 
 /** Answers undefined if one of its plugins could not be loaded. */
 function buildListener(draft: Draft, path: Path, name: string, listener: ListenerConfig): ListenerSettings | undefined {
-  const { pool, advertise, identifiers, limits } = listener;
+  const { pool, advertise, allow, deny, proxyProtocol, identifiers, limits } = listener;
   const listen = readAddress(draft, [...path, 'listen'], listener.listen);
   if (advertise !== undefined && !/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/.test(advertise)) {
     complain(draft, [...path, 'advertise'], (written) => `"${written}" is not of the form host:port`);
   }
+  checkNetworks(draft, [...path, 'allow'], allow);
+  checkNetworks(draft, [...path, 'deny'], deny);
+  checkNetworks(draft, [...path, 'proxyProtocol', 'from'], proxyProtocol?.from);
   const tls = listener.tls && readListenerTls(draft, [...path, 'tls'], listener.tls);
   const pipeline = usesOf(draft, listener.pipeline);
   if (pipeline.length < listener.pipeline.length) return undefined;
-  return { name, listen, pool, advertise, identifiers, limits, tls, pipeline };
+  return { name, listen, pool, advertise, allow, deny, proxyProtocol, identifiers, limits, tls, pipeline };
 }
 
 /** Leaves out plugins that could not be loaded. */
@@ -115,6 +119,18 @@ function readAddress(draft: Draft, path: Path, text: string): Address {
   }
 }
 
+function checkNetworks(draft: Draft, path: Path, list: readonly string[] = []): void {
+  for (const [index, text] of list.entries()) {
+    try {
+      networks([text]);
+    } catch (error) {
+      complain(draft, [...path, index], (written) =>
+        (error as Error).message.replace(`"${text}"`, () => `"${written}"`),
+      );
+    }
+  }
+}
+
 /** A listener may leave its port to the system; whoever connects must know one. */
 function readBackendAddress(draft: Draft, path: Path, text: string): Address {
   const address = readAddress(draft, path, text);
@@ -132,6 +148,7 @@ function readListenerTls(draft: Draft, path: Path, tls: NonNullable<ListenerConf
     key: readPem(draft, [...path, 'key'], tls.key),
     ca: tls.ca === undefined ? undefined : readPem(draft, [...path, 'ca'], tls.ca),
     clientCertificate: tls.clientCertificate,
+    minVersion: tls.minVersion,
   };
   tryTls(draft, path, settings);
   return settings;
@@ -144,6 +161,7 @@ function readLinkTls(draft: Draft, path: Path, tls: NonNullable<PoolConfig['tls'
     key: tls.key === undefined ? undefined : readPem(draft, [...path, 'key'], tls.key),
     serverName: tls.serverName,
     verify: tls.verify,
+    minVersion: tls.minVersion,
   };
   if ((tls.certificate === undefined) !== (tls.key === undefined)) {
     draft.findings.add(path, { stage: 'lint', message: 'certificate and key go together', atKey: true });

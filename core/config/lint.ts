@@ -78,7 +78,7 @@ function lintKeys({ written, findings }: Draft, keys: readonly KeySettings[]): v
   }
 }
 
-function lintPool({ findings, locator }: Draft, { name, backends, tls }: PoolSettings): void {
+function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol, tls }: PoolSettings): void {
   const path = ['pools', name];
   const byFoldedName = new Map<string, string>();
   const byNumber = new Map<number, string>();
@@ -111,14 +111,23 @@ function lintPool({ findings, locator }: Draft, { name, backends, tls }: PoolSet
     const message = 'no backend is ready with a weight above 0, so that none gets new work';
     findings.add([...path, 'backends'], { stage: 'lint', severity: 'warning', message, atKey: true });
   }
+  const datagrams = backends.find(({ address }) => address.transport === 'udp');
+  if (proxyProtocol !== undefined && datagrams !== undefined) {
+    const message = `the PROXY protocol is for connections; backend "${datagrams.name}" is reached over udp`;
+    findings.add([...path, 'proxyProtocol'], { stage: 'lint', message, atKey: true });
+  }
   if (tls !== undefined && !backends.some(({ address }) => address.transport === 'tls')) {
     const message = 'no backend has a tls:// address, so that this has no effect';
     findings.add([...path, 'tls'], { stage: 'lint', severity: 'warning', message, atKey: true });
   }
 }
 
-function lintListenerTls({ findings }: Draft, { name, listen, tls }: ListenerSettings): void {
+function lintListenerTls({ findings }: Draft, { name, listen, tls, proxyProtocol }: ListenerSettings): void {
   const path = ['listeners', name];
+  if (proxyProtocol !== undefined && (listen.transport === 'udp' || listen.transport === 'unix')) {
+    const message = `the PROXY protocol is read on connections over TCP; "listen" is ${listen.transport}`;
+    findings.add([...path, 'proxyProtocol'], { stage: 'lint', message, atKey: true });
+  }
   if (isSecure(listen) && tls === undefined) {
     const message = `a ${listen.transport}:// listener needs "tls" with certificate and key`;
     findings.add([...path, 'listen'], { stage: 'lint', message });
@@ -233,6 +242,10 @@ function lintPipeline(
   if (linkMode(pool, facts) === 'shared' && !facts.correlates) {
     const message = `"${framer}" cannot tell whose answer it is on a shared link in listener "${listener.name}"`;
     findings.add(['pools', pool.name, 'links'], { stage: 'apply', message });
+  }
+  if (linkMode(pool, facts) === 'shared' && pool.settings.proxyProtocol !== undefined) {
+    const message = `in listener "${listener.name}" links are shared by all clients, so that this tells the address of none; write "links: dedicated"`;
+    findings.add(['pools', pool.name, 'proxyProtocol'], { stage: 'lint', severity: 'warning', message, atKey: true });
   }
   const exposed = ['message', ...Object.keys(facts.keys ?? {})];
   for (const { plugin, key } of messageKeys) {

@@ -25,6 +25,15 @@ const path = (description: string) =>
   Type.String({ description: `${description} A PEM file, relative to the config file.`, minLength: 1 });
 const address = (description: string) => Type.String({ description, minLength: 1 });
 
+const tlsVersion = Type.Enum(['TLSv1.2', 'TLSv1.3'], {
+  default: 'TLSv1.2',
+  description: 'The oldest version of TLS that is spoken.',
+});
+const networks = (description: string) =>
+  Type.Optional(
+    Type.Array(Type.String(), { description: `${description} IP addresses, or networks such as 10.0.0.0/8.` }),
+  );
+
 const key = Type.Object(
   {
     id: Type.String({
@@ -106,6 +115,12 @@ const pool = Type.Object(
     keepaliveSeconds: seconds('TCP keepalive starts after that many seconds without traffic; 0: never.', {
       default: 30,
     }),
+    proxyProtocol: Type.Optional(
+      Type.Enum(['v1', 'v2'], {
+        description:
+          'Links begin with a PROXY protocol header of that version. Dedicated links tell the address of their client; a shared one, that it is our own.',
+      }),
+    ),
     tls: Type.Optional(
       Type.Object(
         {
@@ -118,6 +133,7 @@ const pool = Type.Object(
               description: "The name a backend's certificate must be for. Default: its host.",
             }),
           ),
+          minVersion: tlsVersion,
           verify: Type.Boolean({ default: true, description: "Whether backends' certificates are verified." }),
         },
         { ...closed, description: 'How links to tls:// backends are secured.' },
@@ -173,6 +189,23 @@ const listener = <Entry extends TSchema>(pipelineEntry: Entry) =>
             'host:port that the protocol writes where peers must reach us. Default: the address it listens on.',
         }),
       ),
+      allow: networks('Clients that may connect; others are turned away. Default: all.'),
+      deny: networks('Clients that are turned away, though they be among those allowed.'),
+      proxyProtocol: Type.Optional(
+        Type.Object(
+          {
+            from: Type.Array(Type.String(), {
+              minItems: 1,
+              description: 'The proxies that are trusted: IP addresses, or networks such as 10.0.0.0/8.',
+            }),
+          },
+          {
+            ...closed,
+            description:
+              'Connections from these proxies begin with a PROXY protocol header (version 1 or 2), which tells the address of the client; others are clients themselves.',
+          },
+        ),
+      ),
       pipeline: Type.Array(pipelineEntry, {
         minItems: 1,
         description: 'The plugins, each with its options: one protocol plugin, one or more strategies.',
@@ -203,6 +236,7 @@ const listener = <Entry extends TSchema>(pipelineEntry: Entry) =>
             certificate: path('The certificate of the listener, with the chain.'),
             key: path('The key of that certificate.'),
             ca: Type.Optional(path('Who may sign client certificates.')),
+            minVersion: tlsVersion,
             clientCertificate: Type.Enum(['none', 'optional', 'required'], {
               default: 'none',
               description: 'Whether clients are asked for a certificate, and whether they must have one.',

@@ -7,8 +7,18 @@ import { getSystemErrorMap } from 'node:util';
 import { headroomBytes, readMemory } from '../memory.ts';
 import { type Address, isSecure, isWebSocket, plainIp } from './address.ts';
 import { connectDatagrams, listenDatagrams } from './datagram.ts';
-import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
-import { clientTls, serverTls } from './tls.ts';
+import type { ProxyFront } from './proxied.ts';
+import type {
+  ClientCertificate,
+  ConnectOptions,
+  Ends,
+  ListeningSocket,
+  ListenOptions,
+  Runtime,
+  Socket,
+  SocketHandler,
+} from './runtime.ts';
+import { certificateOf, clientTls, serverTls } from './tls.ts';
 
 /** @param isWorker other processes listen on the same addresses, by node:cluster */
 export function nodeRuntime({ isWorker = false } = {}): Runtime {
@@ -34,23 +44,26 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
   if (address.transport === 'udp') return listenDatagrams(options, accept);
   const netOptions = { allowHalfOpen: true, noDelay: true };
   let server: net.Server;
+  let front: ProxyFront | undefined;
+  const endsOf = (stream: net.Socket) => front?.endsOf(stream);
   if (isSecure(address) && options.tls === undefined) {
     throw new Error(`a ${address.transport}:// listener needs a certificate and a key`);
   }
   if (isWebSocket(address)) {
     const { webSocketServer } = await import('./websocket.ts');
-    server = webSocketServer(options, accept);
+    server = webSocketServer(options, accept, endsOf);
   } else if (address.transport === 'tls') {
     server = tls.createServer({ ...netOptions, ...serverTls(options.tls!) }, (stream) => {
-      const socket = new NodeSocket(stream);
+      const socket = new NodeSocket(stream, endsOf(stream));
       socket.attach(accept(socket));
     });
   } else {
     server = net.createServer({ ...netOptions, pauseOnConnect: true }, (stream) => {
       const reader = new SharedReader();
-      const reading = reader.takeOver(stream);
+      // What came behind a header has been read already.
+      const reading = front === undefined ? reader.takeOver(stream) : undefined;
       if (reading === undefined) stream.resume();
-      const socket = new NodeSocket(reading ?? stream);
+      const socket = new NodeSocket(reading ?? stream, endsOf(stream));
       reader.handler = accept(socket);
       socket.attach(reader.handler, reading !== undefined);
     });
@@ -59,6 +72,11 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
     // OpenSSL's message names its source files; its reason is what can be understood.
     options.onError(new Error(error.reason ?? error.message.trim(), { cause: error }), remoteAddress);
   });
+  if (options.isProxy !== undefined) {
+    const { ProxyFront } = await import('./proxied.ts');
+    front = new ProxyFront(server, options.isProxy, options.onError);
+    server = front.server;
+  }
   await new Promise<void>((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException) => reject(inWords(error));
     server.once('error', onError);
@@ -110,13 +128,20 @@ function connect(options: ConnectOptions, handler: SocketHandler): Socket {
   if (address.transport === 'udp') return connectDatagrams(options, handler);
   const reader = new SharedReader();
   reader.handler = handler;
-  const netOptions = { allowHalfOpen: true, noDelay: true, onread: reader.onread };
-  const stream =
-    address.transport === 'tls'
-      ? tls.connect({ ...clientTls(address, options.tls), host: address.host, port: address.port })
-      : address.transport === 'unix'
-        ? net.connect({ ...netOptions, path: address.path })
-        : net.connect({ ...netOptions, host: address.host, port: address.port });
+  const { preface } = options;
+  const where = address.transport === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
+  const netOptions = { allowHalfOpen: true, noDelay: true, ...where };
+  let stream: net.Socket;
+  if (address.transport !== 'tls') {
+    stream = net.connect({ ...netOptions, onread: reader.onread });
+    if (preface !== undefined) stream.write(preface);
+  } else if (preface === undefined) {
+    stream = tls.connect({ ...clientTls(address, options.tls), ...where });
+  } else {
+    const plain = net.connect(netOptions);
+    plain.write(preface);
+    stream = tls.connect({ ...clientTls(address, options.tls), socket: plain });
+  }
   const socket = new NodeSocket(stream);
   stream.once(address.transport === 'tls' ? 'secureConnect' : 'connect', () => {
     if (options.keepaliveSeconds > 0) stream.setKeepAlive(true, options.keepaliveSeconds * 1000);
@@ -164,6 +189,7 @@ class NodeSocket implements Socket {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #stream: net.Socket;
+  readonly #ends: Ends | undefined;
   readonly #isTls: boolean;
   #handler!: SocketHandler;
   #error: Error | undefined;
@@ -171,11 +197,13 @@ class NodeSocket implements Socket {
   #owesWritten = false;
   readonly #onWrite: () => void;
 
-  constructor(stream: net.Socket) {
+  /** @param ends as a proxy has seen them */
+  constructor(stream: net.Socket, ends?: Ends) {
     this.#stream = stream;
+    this.#ends = ends;
     this.#isTls = stream instanceof tls.TLSSocket;
-    this.remoteAddress = plainIp(stream.remoteAddress);
-    this.remotePort = stream.remotePort ?? 0;
+    this.remoteAddress = ends?.remoteAddress ?? plainIp(stream.remoteAddress);
+    this.remotePort = ends?.remotePort ?? stream.remotePort ?? 0;
     this.#onWrite = () => {
       if (this.#owesWritten && this.#stream.writableLength === 0 && !this.#stream.destroyed) {
         this.#owesWritten = false;
@@ -194,6 +222,18 @@ class NodeSocket implements Socket {
       this.#error = error;
     });
     stream.on('close', () => handler.onClose(this.#error));
+  }
+
+  get localAddress(): string {
+    return this.#ends?.localAddress ?? plainIp(this.#stream.localAddress);
+  }
+
+  get localPort(): number {
+    return this.#ends?.localPort ?? this.#stream.localPort ?? 0;
+  }
+
+  get certificate(): ClientCertificate | undefined {
+    return certificateOf(this.#stream);
   }
 
   get writable(): boolean {

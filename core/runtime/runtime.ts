@@ -21,6 +21,8 @@ export interface Runtime extends Clock {
 
 export interface ListenOptions {
   readonly address: Address;
+  /** Whose connections begin with a PROXY protocol header. Undefined: nobody's. */
+  readonly isProxy?: ((remoteAddress: string) => boolean) | undefined;
   readonly tls?: ListenerTlsSettings | undefined;
   /** WebSocket listeners: how messages are carried. */
   readonly webSocket?: WebSocketFacts | undefined;
@@ -44,8 +46,29 @@ export interface ListeningSocket {
 
 export interface ConnectOptions {
   readonly address: Address;
+  /** Sent before anything else, also before a TLS handshake. */
+  readonly preface?: Buffer | undefined;
   readonly tls?: LinkTlsSettings | undefined;
   readonly keepaliveSeconds: number;
+}
+
+/** Both ends of a client's connection. */
+export interface Ends {
+  /** An IP address; empty for unix sockets. */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+}
+
+/** A certificate that a client has shown, and that one of the listener's `ca` has signed. */
+export interface ClientCertificate {
+  /** The common name of its subject; empty if it has none. */
+  readonly commonName: string;
+  /** Names as Node.js writes them: `DNS:a.example, URI:sip:a.example`; empty if there are none. */
+  readonly subjectAltName: string;
+  /** SHA-256, in hexadecimal digits with colons. */
+  readonly fingerprint: string;
 }
 
 /**
@@ -60,6 +83,11 @@ export interface Socket {
   /** The peer's IP address; empty for unix sockets. */
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** Where the peer has connected to; undefined where the transport does not say. */
+  readonly localAddress?: string;
+  readonly localPort?: number;
+  /** Undefined: the client has shown none, or none that verifies. */
+  readonly certificate?: ClientCertificate | undefined;
   /** False once it is closed or closing: what is written then goes nowhere. */
   readonly writable: boolean;
   /**

@@ -3,6 +3,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import type { LinkTlsSettings, ListenerTlsSettings } from '../settings.ts';
 import type { Address } from './address.ts';
+import type { ClientCertificate } from './runtime.ts';
 
 /** How long a client may take for its TLS handshake, or for asking for a WebSocket. */
 export const handshakeMs = 10_000;
@@ -14,9 +15,16 @@ export function serverTls(settings: ListenerTlsSettings): tls.TlsOptions {
     ...(settings.ca === undefined ? {} : { ca: settings.ca }),
     requestCert: settings.clientCertificate !== 'none',
     rejectUnauthorized: settings.clientCertificate === 'required',
-    minVersion: 'TLSv1.2',
+    minVersion: settings.minVersion ?? 'TLSv1.2',
     handshakeTimeout: handshakeMs,
   };
+}
+
+/** What a client has shown, if it is one of TLS and has shown a certificate that verifies. */
+export function certificateOf(stream: net.Socket): ClientCertificate | undefined {
+  if (!(stream instanceof tls.TLSSocket) || !stream.authorized) return undefined;
+  const { subject, subjectaltname = '', fingerprint256 } = stream.getPeerCertificate();
+  return { commonName: String(subject?.CN ?? ''), subjectAltName: subjectaltname, fingerprint: fingerprint256 };
 }
 
 /** `allowHalfOpen` is documented for TLS too, but missing from the types. */
@@ -26,7 +34,7 @@ export function clientTls(address: Address, settings: LinkTlsSettings | undefine
   const serverName = settings?.serverName ?? (net.isIP(address.host) === 0 ? address.host : undefined);
   return {
     allowHalfOpen: true,
-    minVersion: 'TLSv1.2',
+    minVersion: settings?.minVersion ?? 'TLSv1.2',
     rejectUnauthorized: settings?.verify ?? true,
     ...(serverName === undefined
       ? {}

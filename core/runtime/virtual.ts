@@ -70,6 +70,8 @@ export class VirtualSocket implements Socket {
   readonly longestMessageBytes: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
   readonly #runtime: VirtualRuntime;
   readonly #peer: VirtualPeer;
   #handler!: SocketHandler;
@@ -89,6 +91,8 @@ export class VirtualSocket implements Socket {
     this.#peer = peer;
     this.remoteAddress = remoteAddress;
     this.remotePort = remotePort;
+    this.localAddress = address.host;
+    this.localPort = address.port;
     peer.socket = this;
   }
 
@@ -281,8 +285,10 @@ export class VirtualRuntime implements Runtime {
     socket.attach(handler);
     this.enqueue(() => {
       const verdict = this.servers.get(formatAddress(options.address))?.(peer) ?? 'refuse';
-      if (verdict === 'accept') handler.onOpen();
-      else if (verdict === 'refuse') {
+      if (verdict === 'accept') {
+        if (options.preface !== undefined) socket.write(options.preface, []);
+        handler.onOpen();
+      } else if (verdict === 'refuse') {
         socket.fail(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }));
       }
     }, peer);

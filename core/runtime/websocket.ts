@@ -7,14 +7,21 @@ import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { WebSocketFacts } from '../plugin.ts';
 import { plainIp } from './address.ts';
-import type { ListenOptions, Socket, SocketHandler } from './runtime.ts';
-import { handshakeMs, serverTls } from './tls.ts';
+import type { ClientCertificate, Ends, ListenOptions, Socket, SocketHandler } from './runtime.ts';
+import { certificateOf, handshakeMs, serverTls } from './tls.ts';
 
 /** How long after its close frame a connection may stay open. */
 const closeMs = 2000;
 
-/** @returns a server that is not listening yet, and hands WebSockets to `accept` */
-export function webSocketServer(options: ListenOptions, accept: (socket: Socket) => SocketHandler): http.Server {
+/**
+ * @param endsOf what a proxy has said of a connection
+ * @returns a server that is not listening yet, and hands WebSockets to `accept`
+ */
+export function webSocketServer(
+  options: ListenOptions,
+  accept: (socket: Socket) => SocketHandler,
+  endsOf: (stream: net.Socket) => Ends | undefined,
+): http.Server {
   const { address, tls, webSocket, messageBytes, onError } = options;
   const facts: WebSocketFacts = webSocket ?? { frames: 'binary' };
   const { subprotocol } = facts;
@@ -40,7 +47,7 @@ export function webSocketServer(options: ListenOptions, accept: (socket: Socket)
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
     if (subprotocol !== undefined && !offered.includes(subprotocol)) return refuse(stream, 400);
     endpoint.handleUpgrade(request, stream, head, (connection) => {
-      const socket = new WebSocketSocket(connection, request.socket, facts);
+      const socket = new WebSocketSocket(connection, request.socket, endsOf(request.socket), facts);
       socket.attach(accept(socket));
     });
   });
@@ -56,6 +63,8 @@ class WebSocketSocket implements Socket {
   readonly longestMessageBytes = Number.POSITIVE_INFINITY;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
   readonly #connection: WebSocket;
   readonly #stream: net.Socket;
   #handler!: SocketHandler;
@@ -69,12 +78,14 @@ class WebSocketSocket implements Socket {
   #owesWritten = false;
   readonly #onSent: () => void;
 
-  constructor(connection: WebSocket, stream: net.Socket, { frames }: WebSocketFacts) {
+  constructor(connection: WebSocket, stream: net.Socket, ends: Ends | undefined, { frames }: WebSocketFacts) {
     this.#connection = connection;
     this.#stream = stream;
     this.#binary = frames === 'binary';
-    this.remoteAddress = plainIp(stream.remoteAddress);
-    this.remotePort = stream.remotePort ?? 0;
+    this.remoteAddress = ends?.remoteAddress ?? plainIp(stream.remoteAddress);
+    this.remotePort = ends?.remotePort ?? stream.remotePort ?? 0;
+    this.localAddress = ends?.localAddress ?? plainIp(stream.localAddress);
+    this.localPort = ends?.localPort ?? stream.localPort ?? 0;
     this.#onSent = () => {
       if (this.#owesWritten && this.#connection.bufferedAmount === 0 && this.writable) {
         this.#owesWritten = false;
@@ -99,6 +110,10 @@ class WebSocketSocket implements Socket {
       this.#waiting = [];
       handler.onClose(this.#error);
     });
+  }
+
+  get certificate(): ClientCertificate | undefined {
+    return certificateOf(this.#stream);
   }
 
   get writable(): boolean {

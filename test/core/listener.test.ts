@@ -33,6 +33,13 @@ describe('a client', () => {
     expect(rig.client('198.51.100.2').closed).toBe(false);
   });
 
+  it('is turned away if it is not among those allowed, or among those denied', async () => {
+    const rig = await edge(undefined, { listener: { allow: ['198.51.100.0/24'], deny: ['198.51.100.7'] } });
+    const closed = (address: string) => rig.client(address).closed;
+    expect(['198.51.100.1', '198.51.100.7', '203.0.113.1', ''].map(closed)).toEqual([false, true, true, false]);
+    expect(rig.stats().connections.turnedAway).toBe(2);
+  });
+
   it('without an address, on a unix socket, is not counted by address', async () => {
     const rig = await edge(undefined, { limits: { connectionsPerAddress: 1 } });
     expect([rig.client(''), rig.client('')].map(({ closed }) => closed)).toEqual([false, false]);

@@ -8,6 +8,7 @@ import {
   type IdentifierSettings,
   type KeySettings,
   type Limits,
+  type ListenerSettings,
   type Settings,
 } from '../../core/settings.ts';
 
@@ -27,6 +28,7 @@ export interface RigOptions {
   /** What the backends speak; undefined: TCP. */
   backendTransport?: Address['transport'];
   linkQueueBytes?: number;
+  listener?: Partial<Pick<ListenerSettings, 'allow' | 'deny'>>;
 }
 
 /** A rig that keeps log lines at warn and above. */
@@ -80,6 +82,7 @@ export async function embed(options: RigOptions): Promise<Rig> {
         pool: 'pool',
         advertise: options.advertise,
         identifiers: options.identifiers ?? {},
+        ...options.listener,
         limits: { ...defaultLimits, ...options.limits },
         pipeline: options.pipeline.map(([plugin, given]) => ({ plugin, options: optionsOf(plugin, given) })),
       },

@@ -4,7 +4,14 @@ import { Balancer } from '../../core/balancer.ts';
 import type { Logger, PluginDefinition } from '../../core/plugin.ts';
 import { parseAddress } from '../../core/runtime/address.ts';
 import { nodeRuntime } from '../../core/runtime/node.ts';
-import { defaultLimits, type Limits, type LinkTlsSettings, type ListenerTlsSettings } from '../../core/settings.ts';
+import {
+  defaultLimits,
+  type Limits,
+  type LinkTlsSettings,
+  type ListenerSettings,
+  type ListenerTlsSettings,
+  type PoolSettings,
+} from '../../core/settings.ts';
 import { lines, turns } from './lines.ts';
 
 export interface BalancerOptions {
@@ -17,8 +24,12 @@ export interface BalancerOptions {
   readonly linkQueueBytes?: number;
   readonly listenerTls?: ListenerTlsSettings;
   readonly linkTls?: LinkTlsSettings;
+  readonly listener?: Partial<Pick<ListenerSettings, 'allow' | 'deny' | 'proxyProtocol'>>;
+  readonly proxyProtocol?: PoolSettings['proxyProtocol'];
   /** Undefined: lines. */
   readonly protocol?: PluginDefinition;
+  /** One more plugin in the pipeline. */
+  readonly visitor?: PluginDefinition;
   /** Called for each warning. */
   readonly warn?: Logger['warn'];
 }
@@ -26,7 +37,7 @@ export interface BalancerOptions {
 /** Starts one; it stops when the test is over. */
 export async function balancerAt(options: BalancerOptions) {
   const { listen, backend, links = 'shared', limits, listenerTls, linkTls, protocol, warn = () => {} } = options;
-  const { linkQueueBytes = 4_194_304 } = options;
+  const { linkQueueBytes = 4_194_304, listener, proxyProtocol, visitor } = options;
   const quiet = () => {};
   const balancer = new Balancer(
     {
@@ -41,6 +52,7 @@ export async function balancerAt(options: BalancerOptions) {
           keepaliveSeconds: 30,
           queueBytes: linkQueueBytes,
           tls: linkTls,
+          proxyProtocol,
         },
       ],
       listeners: [
@@ -49,11 +61,13 @@ export async function balancerAt(options: BalancerOptions) {
           listen: parseAddress(listen),
           pool: 'pool',
           identifiers: {},
+          ...listener,
           limits: { ...defaultLimits, ...limits },
           tls: listenerTls,
           pipeline: [
             { plugin: protocol ?? (lines as never), options: { shared: links === 'shared', relays: false } },
             { plugin: turns as never, options: {} },
+            ...(visitor === undefined ? [] : [{ plugin: visitor, options: {} }]),
           ],
         },
       ],

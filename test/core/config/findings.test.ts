@@ -289,6 +289,25 @@ describe('apply', () => {
       finds: '9:26  apply: "numbers" carries identifiers as numbers, which cannot be signed',
     },
     {
+      when: 'links that all clients share are to tell whose they are',
+      pools: sound.pools.replace('    back', '    proxyProtocol: v2\n    back'),
+      finds:
+        '3:5  warning: in listener "edge" links are shared by all clients, so that this tells the address of none; write "links: dedicated"',
+    },
+    {
+      when: 'networks are none',
+      listener: `${sound.listener}\nallow: [10.0.0.0/8, 10/8]\nproxyProtocol: { from: [example.net] }`,
+      finds: [
+        '9:25  lint: "10/8" is neither an IP address nor a network such as 10.0.0.0/8',
+        '10:29  lint: "example.net" is neither an IP address nor a network such as 10.0.0.0/8',
+      ],
+    },
+    {
+      when: 'the PROXY protocol is to be read where there are no connections',
+      listener: `${sound.listener.replace('tcp:', 'udp:')}\nproxyProtocol: { from: [10.0.0.1] }`,
+      finds: '9:5  lint: the PROXY protocol is read on connections over TCP; "listen" is udp',
+    },
+    {
       when: 'links are shared by a protocol that cannot tell answers apart',
       pools: sound.pools.replace('    back', '    links: shared\n    back'),
       listener: pipeline('[{ lines: { shared: false } }, { turns: }]'),

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { linkSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
@@ -6,7 +7,9 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { balances } from '../../../core/accounting.ts';
+import type { ClientCertificate } from '../../../core/runtime/runtime.ts';
 import { makeCertificate } from '../../support/certificates.ts';
+import { guest } from '../../support/lines.ts';
 import { balancerAt } from '../../support/sockets.ts';
 
 const closers: (() => unknown)[] = [];
@@ -108,15 +111,19 @@ describe('messages and answers travel', () => {
       onLine,
     );
     const { port } = await backendAt(backend, { port: 0, host: '127.0.0.1' });
+    const shown: (ClientCertificate | undefined)[] = [];
     const { address } = await balancerAt({
       listen: 'tls://127.0.0.1:0',
       backend: `tls://127.0.0.1:${port}`,
+      visitor: guest((hooks) => hooks.onConnect.tap('guest', ({ certificate }) => void shown.push(certificate))),
       listenerTls: { ...edge, ca: user.certificate, clientCertificate: 'required' },
       linkTls: { ca: server.certificate, serverName: 'backend.test', verify: true, ...user },
     });
     const dial = (options: tls.ConnectionOptions) =>
       tls.connect({ port: address.port, host: '127.0.0.1', servername: 'edge.test', ca: edge.certificate, ...options });
     expect(await ask(dial({ cert: user.certificate, key: user.key }), 'one\n')).toBe('got @a #1 one\n');
+    const { fingerprint256: fingerprint } = new X509Certificate(user.certificate);
+    expect(shown).toEqual([{ commonName: 'user.test', subjectAltName: 'DNS:user.test', fingerprint }]);
 
     const stranger = dial({});
     stranger.write('one\n');
