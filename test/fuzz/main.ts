@@ -1,0 +1,66 @@
+/** `npm run fuzz`: looks for inputs that a target must not answer as it does. */
+import { parseArgs } from 'node:util';
+import { show } from '../../core/conformance/bytes.ts';
+import { readCorpus, writeCorpus } from './corpus.ts';
+import { Coverage } from './coverage.ts';
+import { fuzz } from './engine.ts';
+import { targets } from './targets.ts';
+import { Watchdog } from './watchdog.ts';
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '60' },
+    inputs: { type: 'string' },
+    target: { type: 'string', multiple: true },
+    seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+    keep: { type: 'boolean', default: false },
+  },
+});
+
+/** Coverage slows everything down, so most of the time goes without. */
+const exploringShare = 0.25;
+
+const chosen = targets.filter(({ name }) => values.target === undefined || values.target.includes(name));
+if (chosen.length === 0) {
+  process.stderr.write(`there is no such target; there are ${targets.map(({ name }) => name).join(', ')}\n`);
+  process.exit(2);
+}
+const secondsEach = Number(values.seconds) / chosen.length;
+const mostInputs = values.inputs === undefined ? Number.POSITIVE_INFINITY : Number(values.inputs);
+const watchdog = new Watchdog(20);
+let total = 0;
+for (const target of chosen) {
+  const began = performance.now();
+  const secondsPassed = () => (performance.now() - began) / 1000;
+  let inputs = 0;
+  const until = (seconds: number) => (count: number) => {
+    inputs = count;
+    return count < mostInputs && secondsPassed() < seconds;
+  };
+  const coverage = new Coverage();
+  let corpus = readCorpus(target.name);
+  const seed = Number(values.seed);
+  let outcome = await fuzz(target, { seed, corpus, coverage, watchdog, goesOn: until(secondsEach * exploringShare) });
+  const explored = inputs;
+  const blocks = coverage.size;
+  coverage.stop();
+  if (outcome.failure === undefined) {
+    corpus = [...outcome.corpus];
+    if (values.keep) writeCorpus(target.name, corpus);
+    outcome = await fuzz(target, { seed: seed + 1, corpus, watchdog, goesOn: until(secondsEach) });
+  }
+  total += explored + inputs;
+  const { failure } = outcome;
+  process.stdout.write(
+    `${target.name}: ${explored + inputs} inputs in ${secondsPassed().toFixed(0)} s, ${blocks} blocks, ${corpus.length} inputs worth keeping, ` +
+      `${failure === undefined ? 'none fails' : 'one fails'}\n`,
+  );
+  if (failure === undefined) continue;
+  const { input, error, needsOthers } = failure;
+  process.stdout.write(
+    `  ${error.message}\n  input: ${show(input, input.length)}\n  in base64: ${input.toString('base64')}\n` +
+      `  ${needsOthers ? `alone it does not fail; again: npm run fuzz -- --target ${target.name} --seed ${seed}` : 'it fails alone'}\n`,
+  );
+  process.exitCode = 1;
+}
+process.stdout.write(`${total} inputs\n`);
