@@ -13,6 +13,7 @@ import type { BackendChange, Observable } from './observers.ts';
 import { Pool } from './pool.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { Settings } from './settings.ts';
+import { type Handover, Siblings } from './siblings.ts';
 
 export interface BalancerOptions {
   readonly runtime: Runtime;
@@ -22,6 +23,8 @@ export interface BalancerOptions {
   readonly identity?: Identity | undefined;
   /** Told when a backend goes down or comes up. Undefined: that is logged. */
   readonly onBackendNews?: Services['onBackendNews'];
+  /** Takes messages to clients of other processes; calls back when they have left. Undefined: there are no other processes. */
+  readonly handOver?: (handover: Handover, then: () => void) => void;
 }
 
 export interface BalancerStats {
@@ -33,17 +36,30 @@ export class Balancer implements Observable {
   readonly pools: readonly Pool[];
   /** Set by whoever runs the observers; until then they hear nothing. */
   onReport: Observable['onReport'] = () => {};
+  /** The clients of other processes. */
+  readonly siblings: Siblings | undefined;
+  readonly #clients: Clients;
   readonly #observers: readonly PipelineEnd[];
 
   /** @throws PluginError if a plugin cannot be applied */
   constructor(settings: Settings, options: BalancerOptions) {
-    const { runtime, log, identity, onBackendNews } = options;
+    const { runtime, log, identity, onBackendNews, handOver } = options;
     const clients = new Clients(runtime, identity);
+    this.#clients = clients;
+    this.siblings = handOver && new Siblings(runtime, handOver);
     const observers = (settings.observers ?? []).map((use, index) => {
       return { use, end: new PipelineEnd((value) => this.onReport(index, value)) };
     });
     this.#observers = observers.map(({ end }) => end);
-    const services: Services = { runtime, log, keys: settings.keys, clients, observers, onBackendNews };
+    const services: Services = {
+      runtime,
+      log,
+      keys: settings.keys,
+      clients,
+      siblings: this.siblings,
+      observers,
+      onBackendNews,
+    };
     this.pools = settings.pools.map((pool) => new Pool(pool));
     this.listeners = settings.listeners.map((listener) => {
       const pool = this.pools.find(({ name }) => name === listener.pool);
@@ -78,6 +94,14 @@ export class Balancer implements Observable {
   /** Another process has found a backend up or down: who thinks otherwise connects to find out. */
   look({ pool, backend, up }: Pick<BackendNews, 'pool' | 'backend' | 'up'>): void {
     for (const listener of this.listeners) if (listener.settings.pool === pool) listener.look(backend, up);
+  }
+
+  /** Sends on what another process has taken in for one of our clients; false if that is gone, or does not read. */
+  receive({ to, messages }: Handover): boolean {
+    const client = this.#clients.at(to.slot, to.generation);
+    if (client === undefined) return false;
+    for (const message of messages) if (!client.pass(message)) return false;
+    return true;
   }
 
   order(observer: number, value: unknown): void {

@@ -55,6 +55,16 @@ export class Client extends Peer {
     if (!this.closed && !this.stalled) this.socket?.resume();
   }
 
+  /** Queues a message that another process has taken in and counted; false if it cannot have it. */
+  pass(message: Uint8Array): boolean {
+    if (this.closing || message.length > this.longestMessageBytes || !this.pipeline.hasRoom(this, message.length)) {
+      return false;
+    }
+    this.lastActivityMs = this.pipeline.now();
+    this.send(message);
+    return true;
+  }
+
   /** An answer, maybe the last it waited for, has been forwarded. */
   onSettled(): void {
     this.#finishIfDone();

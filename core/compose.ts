@@ -18,12 +18,15 @@ import { formatAddress } from './runtime/address.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { VirtualRuntime } from './runtime/virtual.ts';
 import type { KeySettings, ListenerSettings, PluginUse } from './settings.ts';
+import type { Siblings } from './siblings.ts';
 
 export interface Services {
   readonly runtime: Runtime;
   readonly keys: readonly KeySettings[];
   readonly clients: Clients;
   readonly log: Logger & { child?(fields: object): Logger };
+  /** The clients of other processes. Undefined: there are none. */
+  readonly siblings?: Siblings | undefined;
   /** What watches every pipeline. Undefined: nothing. */
   readonly observers?: readonly ObserverTaps[] | undefined;
   /** Told when a backend goes down or comes up. Undefined: that is logged. */
@@ -82,7 +85,14 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
   const log = services.log.child?.({ listener: settings.name }) ?? services.log;
   const hooks = new PipelineHooks();
   const accounting = new Accounting(pool.backends.length);
-  const identifiers = new Identifiers({ keys, mode: settings.identifiers.mode, pool, clients });
+  const { siblings } = services;
+  const identifiers = new Identifiers({
+    keys,
+    mode: settings.identifiers.mode,
+    pool,
+    clients,
+    elsewhere: siblings && ((place, token) => siblings.client(place, token, pipeline)),
+  });
   const starts: (() => Promise<void>)[] = [];
   const stops: (() => Promise<void>)[] = [];
   const messageKeys: { plugin: string; key: string }[] = [];

@@ -16,6 +16,7 @@ import type { Clients } from './clients.ts';
 import type { Destination, ProtocolFacts, Token, TokenBook, TokenFault, TokenForm } from './plugin.ts';
 import type { Backend, Pool } from './pool.ts';
 import type { IdentifierMode, KeySettings } from './settings.ts';
+import type { ClientPlace } from './siblings.ts';
 
 const macBytes = 12;
 const version = 0x10;
@@ -117,6 +118,8 @@ export interface IdentifierOptions {
   readonly mode: IdentifierMode | undefined;
   readonly pool: Pool;
   readonly clients: Clients;
+  /** Finds the client whose connection another process has. Undefined: there are no others. */
+  readonly elsewhere?: ((place: ClientPlace, token: Token) => Client | undefined) | undefined;
 }
 
 export class Identifiers implements TokenBook {
@@ -125,6 +128,7 @@ export class Identifiers implements TokenBook {
 
   readonly #pool: Pool;
   readonly #clients: Clients;
+  readonly #elsewhere: IdentifierOptions['elsewhere'];
   /** By place: the first signs. */
   readonly #backendKeys: readonly EnvelopeKey[];
   readonly #clientKeys: readonly EnvelopeKey[];
@@ -140,6 +144,7 @@ export class Identifiers implements TokenBook {
     const { keys, pool, clients } = options;
     this.#pool = pool;
     this.#clients = clients;
+    this.#elsewhere = options.elsewhere;
     this.mode = options.mode ?? (keys.length > 0 ? 'signed' : 'plain');
     this.#backendKeys = this.mode === 'plain' ? [] : keys.map((key) => new EnvelopeKey(key, `backend ${pool.name}`));
     // A client connection is named by a token nobody can make up even where backends go by their names.
@@ -250,17 +255,22 @@ export class Identifiers implements TokenBook {
       const found = raw.subarray(bodyStart, bodyEnd);
       const body = sealed ? key.decrypt(found, mac) : found;
       if (!timingSafeEqual(key.mac(header, body), mac)) continue;
-      if (isClient) return this.#clientAt(body);
+      if (isClient) return this.#clientAt(body, raw);
       // A verified name that the index does not know: signed in another mode, or the backend is gone.
       return this.#pool.byName(body.toString('latin1')) ?? 'unknown';
     }
     return otherwise;
   }
 
-  #clientAt(body: Buffer): Client | TokenFault {
+  /** @param raw the token that it is from */
+  #clientAt(body: Buffer, raw: Buffer): Client | TokenFault {
     if (body.length !== clientBodyBytes) return 'forged';
-    if (!body.subarray(0, 8).equals(this.#clients.instance)) return 'gone';
-    return this.#clients.at(body.readUInt32BE(slotInBody), body.readUInt32BE(12)) ?? 'gone';
+    const instance = body.subarray(0, 8);
+    const slot = body.readUInt32BE(slotInBody);
+    const generation = body.readUInt32BE(12);
+    if (instance.equals(this.#clients.instance)) return this.#clients.at(slot, generation) ?? 'gone';
+    const place = { instance: instance.toString('hex'), slot, generation };
+    return this.#elsewhere?.(place, this.#makeToken(Buffer.from(raw), 0)) ?? 'gone';
   }
 }
 

@@ -260,7 +260,7 @@ export class Pipeline {
       if (destination.closed || destination.closing) return clientGone;
       if (message.length + message.growth > destination.longestMessageBytes) return tooLarge;
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, destination);
-      if (!this.#hasRoom(message, destination)) return slowClient;
+      if (!this.#canTake(message, destination)) return slowClient;
       destination.outbox.append(message);
       destination.lastActivityMs = message.atMs;
       if (message.exchange !== undefined) this.#answered(message.exchange, message.atMs);
@@ -287,16 +287,23 @@ export class Pipeline {
     return undefined;
   }
 
-  /** A client that does not read must not make a link wait that others share: it is closed. */
-  #hasRoom(message: Message, client: Client): boolean {
+  /** Whether a client can take a message. Its own dedicated link is made to wait for it. */
+  #canTake(message: Message, client: Client): boolean {
     const { outbox } = client;
-    if (outbox.waitingBytes === 0 || outbox.waitingBytes + message.length <= this.limits.queueBytes) return true;
+    if (outbox.waitingBytes === 0) return true;
+    const isItsOwn = message.from === 'backend' && (message.source as Link).client === client;
+    if (!isItsOwn) return this.hasRoom(client, message.length);
+    if (outbox.full) outbox.flush();
+    if (outbox.full) message.source.stallOn(outbox);
+    return true;
+  }
+
+  /** A client that does not read must not make a link wait that others share: it is closed. */
+  hasRoom(client: Client, bytes: number): boolean {
+    const { outbox } = client;
+    if (outbox.waitingBytes === 0 || outbox.waitingBytes + bytes <= this.limits.queueBytes) return true;
     outbox.flush();
-    if (outbox.waitingBytes === 0 || outbox.waitingBytes + message.length <= this.limits.queueBytes) return true;
-    if (message.from === 'backend' && (message.source as Link).client === client) {
-      if (outbox.full) message.source.stallOn(outbox);
-      return true;
-    }
+    if (outbox.waitingBytes === 0 || outbox.waitingBytes + bytes <= this.limits.queueBytes) return true;
     this.log.info({ client: client.address, queuedBytes: outbox.waitingBytes }, 'client reads too slowly: closed');
     client.destroy();
     return false;

@@ -8,6 +8,7 @@ import type { BackendNews } from '../links.ts';
 import type { BackendChange } from '../observers.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import type { ListenerSettings, PluginUse, Settings } from '../settings.ts';
+import type { ClientPlace, Handover } from '../siblings.ts';
 
 /** All that a worker needs in order to balance. It reads no config: one that has changed meanwhile must not divide the workers. */
 export interface Assignment {
@@ -34,6 +35,11 @@ export type ToWorker =
   | { readonly type: 'look'; readonly news: BackendNews }
   | ({ readonly type: 'change' } & NamedChange)
   | { readonly type: 'order'; readonly observer: number; readonly value: unknown }
+  /** Which workers there are, by their instances. */
+  | { readonly type: 'siblings'; readonly instances: readonly string[] }
+  | { readonly type: 'handover'; readonly handover: Handover }
+  /** No worker has that client. */
+  | { readonly type: 'gone'; readonly place: ClientPlace }
   | { readonly type: 'stop'; readonly deadlineSeconds: number };
 
 export type FromWorker =
@@ -46,6 +52,10 @@ export type FromWorker =
   /** What it has counted so far. `final`: it has stopped, and ends. */
   | { readonly type: 'stats'; readonly stats: BalancerStats; readonly final: boolean }
   | { readonly type: 'news'; readonly news: BackendNews }
+  /** For a client of another worker. */
+  | { readonly type: 'handover'; readonly handover: Handover }
+  /** What was handed over did not reach its client. */
+  | { readonly type: 'gone'; readonly place: ClientPlace }
   /** What one of its pipelines says to an observer. */
   | { readonly type: 'report'; readonly observer: number; readonly value: unknown };
 

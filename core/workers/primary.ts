@@ -11,6 +11,7 @@ import type { BackendChange, Observable } from '../observers.ts';
 import type { Clock, Logger } from '../plugin.ts';
 import type { Address } from '../runtime/address.ts';
 import type { Settings } from '../settings.ts';
+import type { Handover } from '../siblings.ts';
 import { BackendStates } from './backend-states.ts';
 import { type FromWorker, type NamedChange, packSettings, type ToWorker } from './messages.ts';
 import { remainsOf, totalOf } from './totals.ts';
@@ -56,6 +57,8 @@ export interface PrimaryOptions {
 interface Post {
   readonly number: number;
   process: WorkerProcess | undefined;
+  /** What tokens say of the clients of the one that runs, in hexadecimal digits. */
+  instance: string;
   state: 'starting' | 'started' | 'stopped' | 'ended';
   /** When the last one was started, in milliseconds of the clock. */
   startedAtMs: number;
@@ -102,6 +105,7 @@ export class Primary implements Observable {
     this.#posts = Array.from({ length: options.workers }, (_, index) => ({
       number: index + 1,
       process: undefined,
+      instance: '',
       state: 'ended',
       startedAtMs: 0,
       failures: 0,
@@ -199,6 +203,7 @@ export class Primary implements Observable {
         post.state = 'started';
         this.#failedStarts = 0;
         log.info({ worker: post.number, pid: post.process?.pid }, 'worker started');
+        this.#introduce();
         if (this.#posts.every(({ state }) => state === 'started')) this.#onStarted?.();
         break;
       case 'failed':
@@ -212,19 +217,42 @@ export class Primary implements Observable {
       case 'news':
         this.#spread(post, message.news);
         break;
+      case 'handover':
+        this.#handOver(post, message.handover);
+        break;
+      case 'gone':
+        // Whoever asks for that client is told: which of them it was does not matter.
+        this.#tellAll({ type: 'gone', place: message.place });
+        break;
       case 'report':
         this.onReport(message.observer, message.value);
         break;
     }
   }
 
-  #assignment({ number }: Post) {
+  /** Tells each worker of all others. */
+  #introduce(): void {
+    const started = this.#posts.filter(({ state }) => state === 'started');
+    const instances = started.map(({ instance }) => instance);
+    for (const { process } of started) process?.send({ type: 'siblings', instances });
+  }
+
+  /** Takes messages from one worker to the one that has their client. */
+  #handOver(from: Post, handover: Handover): void {
+    const to = this.#posts.find(({ state, instance }) => state === 'started' && instance === handover.to.instance);
+    if (to === undefined) from.process?.send({ type: 'gone', place: handover.to });
+    else to.process?.send({ type: 'handover', handover });
+  }
+
+  #assignment(post: Post) {
     const { logLevel, origins, clock } = this.#options;
+    const instance = clock.randomBytes(8);
+    post.instance = instance.toString('hex');
     return {
-      worker: number,
+      worker: post.number,
       settings: packSettings(this.#settings),
       origins,
-      identity: { instance: clock.randomBytes(8), processSecret: this.#processSecret },
+      identity: { instance, processSecret: this.#processSecret },
       logLevel,
       changes: [...this.#changes.values()],
       orders: this.#orders,
@@ -265,6 +293,7 @@ export class Primary implements Observable {
       return;
     }
 
+    this.#introduce();
     for (const news of this.#backends.forget(number)) this.#logNews(news, 0);
     this.ended++;
     if (wasStarting) this.#failedStarts++;

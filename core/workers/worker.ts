@@ -27,6 +27,7 @@ async function start(assignment: Assignment): Promise<Balancer> {
     log: await createLog({ level: logLevel, stream: process.stdout, worker }),
     identity,
     onBackendNews: (news) => tell({ type: 'news', news }),
+    handOver: (handover, then) => tell({ type: 'handover', handover }, then),
   });
   balancer.onReport = (observer, value) => tell({ type: 'report', observer, value });
   for (const { pool, backend, change } of changes) balancer.setBackend(pool, backend, change);
@@ -52,6 +53,15 @@ async function hear(message: ToWorker): Promise<void> {
       break;
     case 'order':
       balancer?.order(message.observer, message.value);
+      break;
+    case 'siblings':
+      balancer?.siblings?.set(message.instances);
+      break;
+    case 'handover':
+      if (!balancer?.receive(message.handover)) tell({ type: 'gone', place: message.handover.to });
+      break;
+    case 'gone':
+      balancer?.siblings?.gone(message.place);
       break;
     case 'stop':
       await balancer!.stop(message);

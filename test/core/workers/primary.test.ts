@@ -196,6 +196,32 @@ describe('start', () => {
   });
 });
 
+describe('what a worker hands over', () => {
+  const instanceOf = (worker: PlayedWorker) => worker.assignment.identity.instance.toString('hex');
+
+  it('reaches the worker that has the client', async () => {
+    const { forked } = await playStarted();
+    const [one, other] = forked;
+    const instances = [instanceOf(one!), instanceOf(other!)];
+    expect(other!.heard.at(-1)).toEqual({ type: 'siblings', instances });
+    const handover = { to: { instance: instances[1]!, slot: 7, generation: 1 }, messages: [Buffer.from('hello')] };
+    one!.say({ type: 'handover', handover });
+    expect(other!.heard.at(-1)).toEqual({ type: 'handover', handover });
+  });
+
+  it('comes back as gone if that worker has ended, or does not have the client', async () => {
+    const { forked } = await playStarted();
+    const [one, other] = forked;
+    const place = { instance: instanceOf(other!), slot: 7, generation: 1 };
+    other!.say({ type: 'gone', place });
+    expect(one!.heard.at(-1)).toEqual({ type: 'gone', place });
+    other!.exit();
+    expect(one!.heard.at(-1)).toEqual({ type: 'siblings', instances: [instanceOf(one!)] });
+    one!.say({ type: 'handover', handover: { to: place, messages: [] } });
+    expect(one!.heard.at(-1)).toEqual({ type: 'gone', place });
+  });
+});
+
 describe('a worker that ends', () => {
   it('is replaced under its number, with the same secret and another instance', async () => {
     const { forked, clock, logged, primary } = await playStarted();

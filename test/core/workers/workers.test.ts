@@ -267,6 +267,64 @@ describe('two workers', () => {
   );
 
   it(
+    'hand over to each other what names a client of the other',
+    async () => {
+      let invite = '';
+      const arrived = new EventEmitter();
+      const port = await listen(
+        net.createServer((link) => {
+          link.on('error', () => {});
+          link.on('data', (bytes) => {
+            invite += bytes;
+            if (invite.endsWith('\r\n\r\n')) arrived.emit('invite');
+          });
+        }),
+      );
+      const file = join(temporaryFolder(), 'edge.yaml');
+      writeFileSync(
+        file,
+        `workers: 2
+pools: { calls: { backends: { a: "tcp://${host}:${port}" } } }
+listeners: { edge: { listen: "tcp://${host}:0", pool: calls, pipeline: [{ sip: }, { hashing: { key: message } }] } }
+`,
+      );
+      const pointsman = new Pointsman(file);
+      await pointsman.logged('started');
+      const edge = portOf((await pointsman.logged('listening', 2))[0]!);
+      const request = (method: string, more: string) =>
+        [
+          `${method} sip:bob@example.test SIP/2.0`,
+          `Via: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bK${method}${more.length}`,
+          'Max-Forwards: 70',
+          'From: <sip:alice@example.test>;tag=1',
+          'To: <sip:bob@example.test>',
+          'Call-ID: one',
+          `CSeq: 1 ${method}`,
+          `${more}Content-Length: 0\r\n\r\n`,
+        ].join('\r\n');
+
+      const alice = await dial(edge);
+      let got = '';
+      alice.on('data', (bytes) => {
+        got += bytes;
+        arrived.emit('request');
+      });
+      alice.write(request('INVITE', 'Contact: <sip:alice@192.0.2.1>\r\n'));
+      await once(arrived, 'invite');
+      const routes = invite.match(/^Record-Route: .*\r\n/gm)!.map((line) => line.replace('Record-', ''));
+      // The backend opens connections of its own; they go round, so that one of two is at the worker that does not have alice.
+      for (let count = 1; count <= 4; count++) {
+        const backend = await dial(edge);
+        backend.write(request('INFO', `${routes.join('')}Subject: ${'x'.repeat(count)}\r\n`));
+        while ((got.match(/^INFO /gm) ?? []).length < count) await once(arrived, 'request');
+      }
+      const stats = await pointsman.stop();
+      expect(stats.fromClients).toMatchObject({ received: 5, forwarded: 5 });
+    },
+    timeoutMs,
+  );
+
+  it(
     'do not notice when the other is killed under load; its clients reconnect, and it is replaced',
     async () => {
       const { pointsman, connect } = await startTwo();
