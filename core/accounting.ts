@@ -127,6 +127,15 @@ export interface BackendStats {
   readonly state: BackendState;
   /** For how many workers it is up, where several share the work. */
   readonly upIn?: number;
+  /** What its checks say; true if there are none. */
+  readonly passing: boolean;
+  /** It gets no new work for a while, as it stands out. */
+  readonly ejected: boolean;
+  /** Its share of new work now: less than it has been given as long as it starts slowly. */
+  readonly weight: number;
+  /** How its checks went; `last` is the plugin's name and what came of it. */
+  readonly checks: { readonly passed: number; readonly failed: number; readonly last: string | undefined };
+  readonly ejections: number;
   readonly messages: number;
   readonly inFlight: number;
   readonly links: number;

@@ -7,6 +7,7 @@ import { PipelineEnd } from './channel.ts';
 import { Clients, type Identity } from './clients.ts';
 import type { Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
+import { Health } from './health.ts';
 import type { BackendNews } from './links.ts';
 import { Listener } from './listener.ts';
 import type { BackendChange, Observable } from './observers.ts';
@@ -40,6 +41,7 @@ export class Balancer implements Observable {
   readonly siblings: Siblings | undefined;
   readonly #clients: Clients;
   readonly #observers: readonly PipelineEnd[];
+  readonly #health: readonly Health[];
 
   /** @throws PluginError if a plugin cannot be applied */
   constructor(settings: Settings, options: BalancerOptions) {
@@ -61,6 +63,7 @@ export class Balancer implements Observable {
       onBackendNews,
     };
     this.pools = settings.pools.map((pool) => new Pool(pool));
+    this.#health = this.pools.map((pool) => new Health(pool, services));
     this.listeners = settings.listeners.map((listener) => {
       const pool = this.pools.find(({ name }) => name === listener.pool);
       if (pool === undefined) {
@@ -80,6 +83,7 @@ export class Balancer implements Observable {
   async start(): Promise<void> {
     try {
       for (const listener of this.listeners) await listener.start();
+      for (const health of this.#health) health.start();
     } catch (error) {
       await this.stop({ deadlineSeconds: 0 });
       throw error;
@@ -88,6 +92,7 @@ export class Balancer implements Observable {
 
   /** Stops accepting, lets outstanding answers through until the deadline, closes everything. */
   async stop({ deadlineSeconds }: { deadlineSeconds: number }): Promise<void> {
+    for (const health of this.#health) health.stop();
     await Promise.all(this.listeners.map((listener) => listener.stop(deadlineSeconds)));
   }
 

@@ -3,6 +3,7 @@ export type { Static } from 'typebox';
 export type { AffinityTable } from './affinity.ts';
 export type { BalancerStats } from './balancer.ts';
 export type { Channel } from './channel.ts';
+export type { Attempt, Check, CheckScope } from './checks.ts';
 export type { Client } from './client.ts';
 export { type ErrorCode, errorCodes, PluginError, PointsmanError } from './errors.ts';
 export type { Exchange, ExchangeTable } from './exchanges.ts';

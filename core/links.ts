@@ -17,20 +17,37 @@ const lastBackoffMs = 10_000;
 /** A shared link that broke sooner after it opened counts as a failure: the backend is down, and the next connect waits. */
 const steadyMs = 1000;
 
-/** A backend could not be reached, or can be reached again. */
+/** Something about a backend has changed. */
 export interface BackendNews {
-  readonly listener: string;
+  /** Whose links have found it out; undefined: it is known of the pool as a whole. */
+  readonly listener: string | undefined;
   readonly pool: string;
   readonly backend: string;
+  /** `link`: it can be reached. `checks`: it passes them. `ejection`: it is not ejected. `drain`: it has nothing left to drain. */
+  readonly aspect: 'link' | 'checks' | 'ejection' | 'drain';
+  /** Whether it is as the aspect says. */
   readonly up: boolean;
-  /** Why it is down. */
+  /** Why it is not. */
   readonly error: string | undefined;
 }
 
-/** @param log that of the listener */
-export function logBackendNews(log: Logger, { backend, up, error }: BackendNews, further: object = {}): void {
-  if (up) log.info({ backend, ...further }, 'backend is up');
-  else log.warn({ backend, error, ...further }, 'backend is down');
+const news = {
+  link: { up: 'backend is up', down: 'backend is down' },
+  checks: { up: 'backend passes its checks', down: 'backend fails its checks' },
+  ejection: { up: 'backend is ejected no more', down: 'backend is ejected' },
+  drain: { up: 'backend has drained: it may be stopped', down: 'backend drains' },
+} as const;
+
+export function logBackendNews(
+  log: Logger & { child?(fields: object): Logger },
+  { listener, pool, backend, aspect, up, error }: BackendNews,
+  further: object = {},
+): void {
+  const named = log.child?.(listener === undefined ? { pool } : { listener }) ?? log;
+  const { up: better, down: worse } = news[aspect];
+  if (up) named.info({ backend, ...further }, better);
+  else if (error === undefined) named.info({ backend, ...further }, worse);
+  else named.warn({ backend, error, ...further }, worse);
 }
 
 export class Links {

@@ -42,10 +42,17 @@ export class Listener {
     this.#isDenied = networks(settings.deny ?? []);
     this.composed = composePipeline(settings, pool, services);
     this.#turn = new Turn(services.runtime);
-    const { pipeline, links, log } = this.composed;
-    const tell = services.onBackendNews ?? ((news) => logBackendNews(log, news));
+    const { pipeline, links } = this.composed;
+    const tell = services.onBackendNews ?? ((news) => logBackendNews(services.log, news));
     this.#links = new Links(services.runtime, this.#turn, pool, pipeline, links, (backend, error) =>
-      tell({ listener: settings.name, pool: pool.name, backend: backend.name, up: backend.up, error }),
+      tell({
+        listener: settings.name,
+        pool: pool.name,
+        backend: backend.name,
+        aspect: 'link',
+        up: backend.up,
+        error,
+      }),
     );
     pipeline.links = this.#links;
   }
@@ -227,6 +234,11 @@ export class Listener {
           {
             up: backend.up,
             state: backend.state,
+            passing: backend.passing,
+            ejected: backend.ejected,
+            weight: Math.round(backend.weight * 1000) / 1000,
+            checks: { ...backend.checks },
+            ejections: backend.ejections,
             messages: accounting.toBackend[backend.index]!,
             inFlight: backend.inFlight,
             links: backend.connections,

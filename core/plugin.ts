@@ -2,6 +2,7 @@
 import type { Static, TObject, TProperties } from 'typebox';
 import type { AffinityTable } from './affinity.ts';
 import type { Channel } from './channel.ts';
+import type { Check, CheckScope } from './checks.ts';
 import type { Client } from './client.ts';
 import type { ExchangeTable } from './exchanges.ts';
 import type { Hooks } from './hooks.ts';
@@ -35,6 +36,12 @@ export interface PluginDefinition<Options extends TProperties = TProperties> {
    * the config lists there; such taps only watch: what they answer is ignored, and what they throw is logged.
    */
   observe?(balancer: BalancerView, options: Static<TObject<Options>>, scope: ObserverScope): void;
+  /**
+   * Makes it a check, which configs list under a pool's `checks`: answers how a backend is asked whether it is well. Runs once for
+   * each list, and opens nothing. When backends are asked, and how many answers it takes to believe them, is the core's business,
+   * and the options for that are added to those of the plugin.
+   */
+  check?(options: Static<TObject<Options>>, scope: CheckScope): Check;
 }
 
 /** An example of a message. */

@@ -9,8 +9,14 @@ export class Backend {
   /** Its identity on the wire; unique in its pool. */
   readonly name: string;
   readonly address: Address;
-  /** Its share of new work relative to the others; 0: none. Set with `pool.setWeight`. */
+  /** Its share of new work relative to the others now; 0: none. It is `fullWeight`, or less while it starts slowly. */
   weight: number;
+  /** Its share once it has started. Set with `pool.setWeight`. */
+  fullWeight: number;
+  /** How much of `fullWeight` is in `weight`. Set with `pool.setWeightShare`. */
+  weightShare = 1;
+  /** Lower numbers get new work first; higher ones are backups. */
+  readonly priority: number;
   /** What the operator lets it do. Set with `pool.setState`. */
   state: BackendState;
   /** Its identifier in fixed-width binary fields, from 1; undefined if the config gives none. */
@@ -21,8 +27,16 @@ export class Backend {
   /** Whether the transport to it says where messages end. */
   readonly delimits: boolean;
 
-  /** False from a failed connect until the next successful one. */
+  /** False from a failed connect until the next successful one. Set with `pool.setUp`. */
   up = true;
+  /** What the checks of its pool say; true as long as they say nothing. Set with `pool.setPassing`. */
+  passing = true;
+  /** It stands out for failures or slowness, and gets no new work for a while. Set with `pool.setEjected`. */
+  ejected = false;
+  /** How its checks went: how often, and what came of the last one. */
+  readonly checks: CheckCounts = { passed: 0, failed: 0, last: undefined };
+  /** How often it has been ejected. */
+  ejections = 0;
   /** Requests outstanding there; where the protocol cannot correlate, sessions that have not settled. */
   inFlight = 0;
   /** Links open to it. */
@@ -41,14 +55,21 @@ export class Backend {
     this.address = settings.address;
     this.delimits = delimits(settings.address);
     this.weight = settings.weight;
+    this.fullWeight = settings.weight;
+    this.priority = settings.priority ?? 0;
     this.state = settings.state ?? 'ready';
     this.number = settings.number;
     this.index = index;
   }
 
-  /** Whether messages that name it may go there. */
+  /** Whether messages that name it may go there. One that is ejected keeps the sessions it has. */
   get isUsable(): boolean {
-    return this.up && this.state !== 'maint';
+    return this.up && this.state !== 'maint' && (this.passing || this.pool.isPanicking);
+  }
+
+  /** Whether nothing is known against giving it new work. */
+  get isHealthy(): boolean {
+    return this.up && this.passing && !this.ejected;
   }
 
   /**
@@ -65,6 +86,22 @@ export class Backend {
   }
 }
 
+interface CheckCounts {
+  passed: number;
+  failed: number;
+  last: string | undefined;
+}
+
+/** Told what changes in a pool: what looks after its health (health.ts). */
+export interface PoolWatcher {
+  /** A backend may be given new work, and could not before. */
+  onRecovery(backend: Backend): void;
+  /** The operator has changed what a backend is let do. */
+  onState(backend: Backend): void;
+  /** The pool has begun to ignore the health of its backends, or does so no more. */
+  onPanic(): void;
+}
+
 export class Pool {
   readonly name: string;
   readonly settings: PoolSettings;
@@ -73,10 +110,15 @@ export class Pool {
   readonly #byNumber = new Map<number, Backend>();
 
   /**
-   * The backends that new work may go to: up, ready, of a weight above 0, and reading what they are sent (or all of those, if none
-   * reads). A new array whenever that changes.
+   * The backends that new work may go to: healthy, ready, of a weight above 0, of the priorities that are due, and reading what
+   * they are sent (or all of those, if none reads). A new array whenever that changes, or a weight does.
    */
   available: readonly Backend[] = [];
+  /** So few backends are healthy that checks and ejections are ignored. */
+  isPanicking = false;
+  watcher: PoolWatcher | undefined;
+  /** The backends that were healthy and ready when that was last looked at. */
+  #fit: ReadonlySet<Backend> = new Set();
 
   constructor(settings: PoolSettings) {
     this.name = settings.name;
@@ -105,13 +147,40 @@ export class Pool {
     return true;
   }
 
-  setState(backend: Backend, state: BackendState): void {
-    backend.state = state;
+  /** Notes what checks say of a backend; answers whether that was news. */
+  setPassing(backend: Backend, passing: boolean): boolean {
+    if (backend.passing === passing) return false;
+    backend.passing = passing;
+    this.#refresh();
+    return true;
+  }
+
+  setEjected(backend: Backend, ejected: boolean): void {
+    if (ejected && !backend.ejected) backend.ejections++;
+    backend.ejected = ejected;
     this.#refresh();
   }
 
+  setState(backend: Backend, state: BackendState): void {
+    if (backend.state === state) return;
+    backend.state = state;
+    this.#refresh();
+    this.watcher?.onState(backend);
+  }
+
+  /** Gives a backend another weight. */
   setWeight(backend: Backend, weight: number): void {
-    backend.weight = weight;
+    backend.fullWeight = weight;
+    this.setWeightShare(backend, backend.weightShare);
+  }
+
+  /**
+   * Lets a backend have a part of its weight.
+   * @param share above 0, up to 1
+   */
+  setWeightShare(backend: Backend, share: number): void {
+    backend.weightShare = share;
+    backend.weight = backend.fullWeight * share;
     this.#refresh();
   }
 
@@ -122,8 +191,32 @@ export class Pool {
   }
 
   #refresh(): void {
-    const up = this.backends.filter((backend) => backend.up && backend.state === 'ready' && backend.weight > 0);
-    const reading = up.filter((backend) => backend.fullLinks === 0);
-    this.available = reading.length > 0 ? reading : up;
+    const { panicPercent = 0 } = this.settings;
+    const ready = this.backends.filter(({ state, weight }) => state === 'ready' && weight > 0);
+    const fit = ready.filter(({ isHealthy }) => isHealthy);
+    const isPanicking = fit.length * 100 < ready.length * panicPercent;
+    // What cannot be reached stays out in any case: its messages would only come back.
+    const due = this.#due(isPanicking ? ready.filter(({ up }) => up) : fit);
+    const reading = due.filter(({ fullLinks }) => fullLinks === 0);
+    this.available = reading.length > 0 ? reading : due;
+
+    const before = this.#fit;
+    this.#fit = new Set(fit);
+    const wasPanicking = this.isPanicking;
+    this.isPanicking = isPanicking;
+    if (this.watcher === undefined) return;
+    if (wasPanicking !== isPanicking) this.watcher.onPanic();
+    for (const backend of fit) if (!before.has(backend)) this.watcher.onRecovery(backend);
+  }
+
+  /** Those of the lowest priorities that make up enough. */
+  #due(backends: readonly Backend[]): readonly Backend[] {
+    const { minimumUp = 1 } = this.settings;
+    const priorities = [...new Set(backends.map(({ priority }) => priority))].sort((one, other) => one - other);
+    for (const last of priorities.slice(0, -1)) {
+      const due = backends.filter(({ priority }) => priority <= last);
+      if (due.length >= minimumUp) return due;
+    }
+    return backends;
   }
 }

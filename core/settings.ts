@@ -36,6 +36,8 @@ export interface BackendSettings {
   readonly number?: number | undefined;
   /** Undefined: `ready`. */
   readonly state?: BackendState | undefined;
+  /** Lower numbers get new work first. Undefined: 0. */
+  readonly priority?: number | undefined;
 }
 
 export interface PoolSettings {
@@ -55,6 +57,36 @@ export interface PoolSettings {
   readonly proxyProtocol?: 'v1' | 'v2' | undefined;
   /** How links to `tls://` backends are secured. */
   readonly tls?: LinkTlsSettings | undefined;
+  /** How backends are asked whether they are well. Undefined: they are not. */
+  readonly checks?: readonly CheckUse[] | undefined;
+  /** A backend that has recovered gets its full weight after that long. Undefined: at once. */
+  readonly slowStartSeconds?: number | undefined;
+  /** Backends of a higher priority number get new work when fewer than that many are healthy before them. Undefined: 1. */
+  readonly minimumUp?: number | undefined;
+  /** When a smaller share of the ready backends is healthy, checks and ejections are ignored. Undefined: 0, never. */
+  readonly panicPercent?: number | undefined;
+  /** A backend that drains and has had no message for that long has drained, which is logged. Undefined: 60. */
+  readonly drainedSeconds?: number | undefined;
+}
+
+/** A check of the backends of a pool. */
+export interface CheckUse extends PluginUse {
+  readonly timing: CheckTiming;
+}
+
+/** What the core itself makes of a check. */
+export interface CheckTiming {
+  readonly intervalSeconds: number;
+  /** By how much each interval is longer or shorter at random, lest many balancers ask at once. */
+  readonly jitterPercent: number;
+  /** How long the backend may take, the connect included. */
+  readonly timeoutSeconds: number;
+  /** So many successes in a row make a backend that failed pass. */
+  readonly rise: number;
+  /** So many failures in a row make a backend that passed fail. */
+  readonly fall: number;
+  /** The port to connect to. Undefined: that of the backend's address. */
+  readonly port?: number | undefined;
 }
 
 export interface ListenerSettings {

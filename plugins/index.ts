@@ -1,4 +1,7 @@
-/** The plugins that come with pointsman, in the order of listings: protocols, then strategies. */
+/** The plugins that come with pointsman, in the order of listings: protocols, strategies, checks. */
+import message from './checks/message.ts';
+import tcpConnect from './checks/tcp-connect.ts';
+import tls from './checks/tls.ts';
 import lengthPrefixed from './protocols/length-prefixed.ts';
 import ndjson from './protocols/ndjson.ts';
 import sip from './protocols/sip/index.ts';
@@ -6,4 +9,4 @@ import hashing from './strategies/hashing.ts';
 import leastLoaded from './strategies/least-loaded.ts';
 import roundRobin from './strategies/round-robin.ts';
 
-export const builtinPlugins = [ndjson, lengthPrefixed, sip, roundRobin, leastLoaded, hashing];
+export const builtinPlugins = [ndjson, lengthPrefixed, sip, roundRobin, leastLoaded, hashing, tcpConnect, tls, message];

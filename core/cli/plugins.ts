@@ -2,6 +2,7 @@
 import { builtinPlugins } from '../config/builtins.ts';
 import { hooksOf } from '../config/inspect.ts';
 import { loadConfig } from '../config/load.ts';
+import { allOptions } from '../config/schema.ts';
 import type { HookName } from '../hooks.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import { exitCodes, type Output, wantsColours } from './output.ts';
@@ -22,8 +23,10 @@ export async function plugins(
   stderr.write(textReport(faults, wantsColours(stderr)));
   const rows = loaded.plugins.map((plugin: PluginDefinition) => ({ plugin, hooks: hooksOf(plugin) }));
   if (format === 'json') {
-    const list = rows.map(({ plugin: { name, summary, options }, hooks }) => {
-      return { name, kind: kindOf(hooks), summary, hooks, options };
+    const list = rows.map(({ plugin, hooks }) => {
+      const { name, summary } = plugin;
+      const options = allOptions(plugin);
+      return { name, kind: kindOf(plugin, hooks), summary, hooks, options };
     });
     stdout.write(`${JSON.stringify(list, undefined, 2)}\n`);
   } else {
@@ -32,18 +35,22 @@ export async function plugins(
   return faults.length === 0 ? exitCodes.clean : exitCodes.findings;
 }
 
-function kindOf(hooks: readonly HookName[] | undefined): string {
+function kindOf({ check }: PluginDefinition, hooks: readonly HookName[] | undefined): string {
+  if (check !== undefined) return 'check';
   if (hooks?.includes('frame')) return 'protocol';
   return hooks?.includes('chooseBackend') ? 'strategy' : 'other';
 }
 
-function asText({ name, summary, options }: PluginDefinition, hooks: readonly HookName[] | undefined): string {
-  const members = Object.entries(options.properties as Record<string, { default?: unknown; description?: string }>);
+function asText(plugin: PluginDefinition, hooks: readonly HookName[] | undefined): string {
+  const { name, summary, check } = plugin;
+  const members = Object.entries(
+    allOptions(plugin).properties as Record<string, { default?: unknown; description?: string }>,
+  );
   const width = Math.max(0, ...members.map(([option]) => option.length));
   const lines = members.map(([option, schema]) => {
     const value = schema.default === undefined ? '' : ` Default: ${JSON.stringify(schema.default)}.`;
     return `    ${option.padEnd(width)}  ${schema.description ?? ''}${value}\n`;
   });
   const taps = hooks === undefined ? 'needs options' : `taps ${hooks.join(', ')}`;
-  return `${name} (${kindOf(hooks)}; ${taps})\n  ${summary}\n${lines.join('')}`;
+  return `${name} (${kindOf(plugin, hooks)}; ${check === undefined ? taps : "in a pool's checks"})\n  ${summary}\n${lines.join('')}`;
 }

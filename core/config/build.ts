@@ -7,6 +7,7 @@ import type { PluginDefinition } from '../plugin.ts';
 import { type Address, isWebSocket, parseAddress } from '../runtime/address.ts';
 import type {
   BackendSettings,
+  CheckTiming,
   KeySettings,
   LinkTlsSettings,
   ListenerSettings,
@@ -76,12 +77,30 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
   const backends = Object.entries(pool.backends).map(([name, backend]): BackendSettings => {
     const at = [...path, 'backends', name];
     if (typeof backend === 'string') return { name, address: readBackendAddress(draft, at, backend), weight: 1 };
-    const { address, weight = 1, number, state } = backend;
-    return { name, address: readBackendAddress(draft, [...at, 'address'], address), weight, number, state };
+    const { address, weight = 1, number, state, priority } = backend;
+    return { name, address: readBackendAddress(draft, [...at, 'address'], address), weight, number, state, priority };
   });
   const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, proxyProtocol } = pool;
+  const { slowStartSeconds, minimumUp, panicPercent, drainedSeconds } = pool;
   const tls = pool.tls && readLinkTls(draft, [...path, 'tls'], pool.tls);
-  return { name, backends, links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, proxyProtocol, tls };
+  // The core's part of the options has the schema that says so (schema.ts).
+  const checks = usesOf(draft, pool.checks ?? []).map((use) => ({ ...use, timing: use.options as CheckTiming }));
+  return {
+    name,
+    backends,
+    links,
+    linksPerBackend,
+    queueBytes,
+    connectSeconds,
+    keepaliveSeconds,
+    proxyProtocol,
+    tls,
+    checks,
+    slowStartSeconds,
+    minimumUp,
+    panicPercent,
+    drainedSeconds,
+  };
 }
 
 /** Answers undefined if one of its plugins could not be loaded. */

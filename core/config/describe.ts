@@ -112,12 +112,14 @@ function unknownMember(
 /** An entry of a list of plugins: one plugin's name with its options. */
 export function isPluginEntry(path: Path): boolean {
   if (path[0] === 'listeners') return path.length === 4 && path[2] === 'pipeline';
+  if (path[0] === 'pools') return path.length === 4 && path[2] === 'checks';
   return path.length === 2 && path[0] === 'observers';
 }
 
 const places: Readonly<Record<Section, string>> = {
   pipeline: 'in the pipeline of a listener',
   observers: 'in "observers", beside "listeners"',
+  checks: 'in the "checks" of a pool',
 };
 
 /**

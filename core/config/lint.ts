@@ -1,4 +1,5 @@
 /** Checks that a config makes sense as a whole, down to the plugins' `apply`, which opens nothing. */
+import { Checks } from '../checks.ts';
 import { type Composed, composePipeline, dryServices, linkMode, tapping } from '../compose.ts';
 import { PluginError } from '../errors.ts';
 import { type Observable, Observers } from '../observers.ts';
@@ -18,7 +19,10 @@ export function lint(draft: Draft, built: Built, secrets: ReadonlyMap<string, st
   const { config, findings } = draft;
   lintReferences(draft);
   lintKeys(draft, built.keys);
-  for (const pool of built.pools.values()) lintPool(draft, pool);
+  for (const pool of built.pools.values()) {
+    lintPool(draft, pool);
+    lintHealth(draft, pool, secrets);
+  }
   lintAddresses(draft, [...built.listeners.values()]);
   for (const listener of built.listeners.values()) {
     lintListenerTls(draft, listener);
@@ -119,6 +123,37 @@ function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol,
   if (tls !== undefined && !backends.some(({ address }) => address.transport === 'tls')) {
     const message = 'no backend has a tls:// address, so that this has no effect';
     findings.add([...path, 'tls'], { stage: 'lint', severity: 'warning', message, atKey: true });
+  }
+}
+
+/** Whether what is to be known of the backends can be found out. */
+function lintHealth(draft: Draft, settings: PoolSettings, secrets: ReadonlyMap<string, string>): void {
+  const { findings } = draft;
+  const path = ['pools', settings.name];
+  const { backends, checks = [], minimumUp = 1 } = settings;
+  if (minimumUp > 1 && new Set(backends.map(({ priority = 0 }) => priority)).size === 1) {
+    const message = 'all backends are of one priority, so that this has no effect';
+    findings.add([...path, 'minimumUp'], { stage: 'lint', severity: 'warning', message, atKey: true });
+  }
+  for (const [index, use] of checks.entries()) {
+    const { plugin, timing } = use;
+    const { intervalSeconds, timeoutSeconds, port } = timing;
+    const entry = [...path, 'checks', index, plugin.name];
+    if (timeoutSeconds >= intervalSeconds) {
+      const message = `an attempt may take ${timeoutSeconds} s, but the next one begins after ${intervalSeconds} s; let timeoutSeconds be less than intervalSeconds`;
+      const isGiven = valueAt(draft.written, [...entry, 'timeoutSeconds']) !== undefined;
+      findings.add(isGiven ? [...entry, 'timeoutSeconds'] : entry, { stage: 'lint', message, atKey: !isGiven });
+    }
+    if (port !== undefined && backends.some(({ address }) => address.transport === 'unix')) {
+      const message = 'a backend of this pool is a unix socket, which has no ports';
+      findings.add([...entry, 'port'], { stage: 'lint', message });
+    }
+    try {
+      new Checks(new Pool(settings), [use], dryServices([]), () => {});
+    } catch (error) {
+      if (!(error instanceof PluginError)) throw error;
+      addFault(draft, entry, error, secrets);
+    }
   }
 }
 

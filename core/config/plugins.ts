@@ -34,7 +34,7 @@ export async function loadPlugin(specifier: string, configFile: string): Promise
 /** What keeps a module's default export from being a plugin; undefined if nothing does. */
 export function faultOf(plugin: unknown): string | undefined {
   if (typeof plugin !== 'object' || plugin === null) return 'has no plugin as its default export';
-  const { name, summary, pointsman, options, apply, observe } = plugin as Partial<
+  const { name, summary, pointsman, options, apply, check, observe } = plugin as Partial<
     Record<keyof PluginDefinition, unknown>
   >;
   if (typeof name !== 'string' || !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name)) {
@@ -44,7 +44,7 @@ export function faultOf(plugin: unknown): string | undefined {
   if (typeof options !== 'object' || (options as { type?: unknown } | null)?.type !== 'object') {
     return 'has no options schema: Type.Object({ … })';
   }
-  if (typeof apply !== 'function' && typeof observe !== 'function') return 'has no apply function';
+  if ([apply, check, observe].every((member) => typeof member !== 'function')) return 'has no apply function';
   if (typeof pointsman !== 'string' || semver.validRange(pointsman) === null) {
     return `does not say which plugin API it is for: pointsman: '^${semver.major(apiVersion)}'`;
   }

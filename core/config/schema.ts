@@ -2,7 +2,7 @@
  * The schema of a config: the core's part here, with one branch for each plugin that a pipeline may use. It is what
  * ajv compiles, what editors read (schemas/) and what the docs are made from, so every member is described.
  */
-import type { Static, TSchema } from 'typebox';
+import type { Static, TObject, TSchema } from 'typebox';
 import type { PluginDefinition } from '../plugin.ts';
 import { defaultLimits } from '../settings.ts';
 import Type from '../vendor/typebox.ts';
@@ -77,71 +77,141 @@ const backend = Type.Union(
               'What it is given: `ready` everything, `drain` what carries its identifier or belongs to a session it has, `maint` nothing. Default: ready.',
           }),
         ),
+        priority: Type.Optional(
+          Type.Integer({
+            minimum: 0,
+            maximum: 1000,
+            description:
+              'Lower numbers get new work first; the others are backups, used when fewer than `minimumUp` are healthy before them. Default: 0.',
+          }),
+        ),
       },
       closed,
     ),
   ],
   {
     description:
-      'A backend: its address, or its address with weight, number and state. Its name is its identity on the wire.',
+      'A backend: its address, or its address with weight, number, state and priority. Its name is its identity on the wire.',
   },
 );
 
-const pool = Type.Object(
-  {
-    backends: mapOf(backend, { minProperties: 1, description: 'The backends by name.' }),
-    links: Type.Optional(
-      Type.Enum(['shared', 'dedicated'], {
-        description:
-          'shared: connections that carry many clients; dedicated: one for each client and backend. ' +
-          'Default: shared where the protocol plugin can correlate, else dedicated.',
-      }),
-    ),
-    linksPerBackend: Type.Integer({
+/** The options of every check, which the core adds to those of the plugin. */
+const checkTiming = {
+  intervalSeconds: seconds('How long after one attempt the next one begins, in seconds.', {
+    minimum: 0.01,
+    default: 2,
+  }),
+  jitterPercent: Type.Number({
+    minimum: 0,
+    maximum: 100,
+    default: 10,
+    description: 'By how much each interval is shorter or longer, at random, lest many balancers ask at once.',
+  }),
+  timeoutSeconds: seconds('How long an attempt may take, in seconds, the connect included.', {
+    minimum: 0.01,
+    default: 1,
+  }),
+  rise: count('So many successes in a row make a backend pass that has failed.', { default: 2 }),
+  fall: count('So many failures in a row make a backend fail that has passed.', { default: 3 }),
+  port: Type.Optional(
+    Type.Integer({
       minimum: 1,
-      maximum: 64,
-      default: 1,
-      description: 'How many shared links each listener keeps to each backend.',
+      maximum: 65_535,
+      description: "The port to connect to, if it is not that of the backend's address.",
     }),
-    queueBytes: bytes(
-      'How many bytes may wait for one backend. Above it, reading from what feeds it pauses until half is gone; ' +
-        'above twice that, messages are refused.',
-      { default: 4_194_304 },
-    ),
-    connectSeconds: seconds('How long a connect may take, in seconds, with the handshake replayed after it.', {
-      minimum: 0.01,
-      default: 5,
-    }),
-    keepaliveSeconds: seconds('TCP keepalive starts after that many seconds without traffic; 0: never.', {
-      default: 30,
-    }),
-    proxyProtocol: Type.Optional(
-      Type.Enum(['v1', 'v2'], {
-        description:
-          'Links begin with a PROXY protocol header of that version. Dedicated links tell the address of their client; a shared one, that it is our own.',
-      }),
-    ),
-    tls: Type.Optional(
-      Type.Object(
-        {
-          ca: Type.Optional(path("Who may sign the backends' certificates. Default: the system's authorities.")),
-          certificate: Type.Optional(path('Our own certificate, for backends that ask for one.')),
-          key: Type.Optional(path('The key of that certificate.')),
-          serverName: Type.Optional(
-            Type.String({
-              minLength: 1,
-              description: "The name a backend's certificate must be for. Default: its host.",
-            }),
-          ),
-          minVersion: tlsVersion,
-          verify: Type.Boolean({ default: true, description: "Whether backends' certificates are verified." }),
-        },
-        { ...closed, description: 'How links to tls:// backends are secured.' },
+  ),
+};
+
+const pool = <Entry extends TSchema>(checkEntry: Entry) =>
+  Type.Object(
+    {
+      backends: mapOf(backend, { minProperties: 1, description: 'The backends by name.' }),
+      links: Type.Optional(
+        Type.Enum(['shared', 'dedicated'], {
+          description:
+            'shared: connections that carry many clients; dedicated: one for each client and backend. ' +
+            'Default: shared where the protocol plugin can correlate, else dedicated.',
+        }),
       ),
-    ),
-  },
-  { ...closed, description: 'A named set of backends.' },
-);
+      linksPerBackend: Type.Integer({
+        minimum: 1,
+        maximum: 64,
+        default: 1,
+        description: 'How many shared links each listener keeps to each backend.',
+      }),
+      queueBytes: bytes(
+        'How many bytes may wait for one backend. Above it, reading from what feeds it pauses until half is gone; ' +
+          'above twice that, messages are refused.',
+        { default: 4_194_304 },
+      ),
+      connectSeconds: seconds('How long a connect may take, in seconds, with the handshake replayed after it.', {
+        minimum: 0.01,
+        default: 5,
+      }),
+      keepaliveSeconds: seconds('TCP keepalive starts after that many seconds without traffic; 0: never.', {
+        default: 30,
+      }),
+      proxyProtocol: Type.Optional(
+        Type.Enum(['v1', 'v2'], {
+          description:
+            'Links begin with a PROXY protocol header of that version. Dedicated links tell the address of their client; a shared one, that it is our own.',
+        }),
+      ),
+      checks: Type.Optional(
+        Type.Array(checkEntry, {
+          description:
+            'How backends are asked whether they are well. One that fails a check gets no messages, as if it were down. Each worker asks for itself.',
+        }),
+      ),
+      slowStartSeconds: Type.Optional(
+        seconds(
+          'A backend that has recovered gets its full weight after that many seconds, and ever more of it until then.',
+          {
+            minimum: 0.01,
+          },
+        ),
+      ),
+      minimumUp: count(
+        'Backends of a higher `priority` number get new work when fewer than that many are healthy before them.',
+        {
+          default: 1,
+        },
+      ),
+      panicPercent: Type.Number({
+        minimum: 0,
+        maximum: 100,
+        default: 0,
+        description:
+          'When a smaller share of the ready backends is healthy, checks and ejections are ignored, lest the few be overrun. 0: never.',
+      }),
+      drainedSeconds: seconds(
+        'A backend that drains and has had no message for that many seconds has drained, which is logged.',
+        {
+          minimum: 0.01,
+          default: 60,
+        },
+      ),
+      tls: Type.Optional(
+        Type.Object(
+          {
+            ca: Type.Optional(path("Who may sign the backends' certificates. Default: the system's authorities.")),
+            certificate: Type.Optional(path('Our own certificate, for backends that ask for one.')),
+            key: Type.Optional(path('The key of that certificate.')),
+            serverName: Type.Optional(
+              Type.String({
+                minLength: 1,
+                description: "The name a backend's certificate must be for. Default: its host.",
+              }),
+            ),
+            minVersion: tlsVersion,
+            verify: Type.Boolean({ default: true, description: "Whether backends' certificates are verified." }),
+          },
+          { ...closed, description: 'How links to tls:// backends are secured.' },
+        ),
+      ),
+    },
+    { ...closed, description: 'A named set of backends.' },
+  );
 
 const limits = Type.Object(
   {
@@ -249,7 +319,7 @@ const listener = <Entry extends TSchema>(pipelineEntry: Entry) =>
     { ...closed, description: 'An address where clients connect, a pipeline, and the pool it feeds.' },
   );
 
-const configSchema = <Entry extends TSchema>(pipelineEntry: Entry, observerEntry: Entry) =>
+const configSchema = <Entry extends TSchema>(pipelineEntry: Entry, observerEntry: Entry, checkEntry: Entry) =>
   Type.Object(
     {
       $schema: Type.Optional(Type.String({ description: 'Where editors find the schema of this file.' })),
@@ -258,7 +328,7 @@ const configSchema = <Entry extends TSchema>(pipelineEntry: Entry, observerEntry
           description: 'Keys of identifiers: the first signs, all verify. Identifiers are plain without.',
         }),
       ),
-      pools: Type.Optional(mapOf(pool, { description: 'The pools by name.' })),
+      pools: Type.Optional(mapOf(pool(checkEntry), { description: 'The pools by name.' })),
       listeners: Type.Optional(mapOf(listener(pipelineEntry), { description: 'The listeners by name.' })),
       observers: Type.Optional(
         Type.Array(observerEntry, {
@@ -317,21 +387,29 @@ export function composeSchema(plugins: readonly PluginDefinition[], { open = fal
         : false,
     });
   };
-  return withoutRequiredDefaults(configSchema(entry('pipeline'), entry('observers'))) as object;
+  return withoutRequiredDefaults(configSchema(entry('pipeline'), entry('observers'), entry('checks'))) as object;
 }
 
 /** The lists of a config in which plugins stand. */
-export type Section = 'pipeline' | 'observers';
+export type Section = 'pipeline' | 'observers' | 'checks';
 
 /** In which of them a plugin belongs. */
-export function sectionOf({ observe }: PluginDefinition): Section {
+export function sectionOf({ check, observe }: PluginDefinition): Section {
+  if (check !== undefined) return 'checks';
   return observe === undefined ? 'pipeline' : 'observers';
 }
 
-/** The schema of a plugin's options, where its name stands in a pipeline. */
-export function optionsSchema({ summary, options }: PluginDefinition): object {
+/** The schema of a plugin's options, where its name stands in a config. */
+export function optionsSchema(plugin: PluginDefinition): object {
   // Options the plugin does not know are mistakes, also where its schema forgets to say so; a name alone means no options.
-  return { additionalProperties: false, description: summary, ...options, type: ['object', 'null'] };
+  return { additionalProperties: false, description: plugin.summary, ...allOptions(plugin), type: ['object', 'null'] };
+}
+
+/** The options that a plugin has in a config: its own, and those that the core adds for its kind. */
+export function allOptions(plugin: PluginDefinition): TObject {
+  const { options } = plugin;
+  if (sectionOf(plugin) !== 'checks') return options;
+  return { ...options, properties: { ...checkTiming, ...options.properties } };
 }
 
 /** The schema as a file for editors and CI: JSON Schema draft-07, which they all know. */

@@ -121,6 +121,9 @@ const stats = part(
             state: Type.Optional(
               Type.Enum(['ready', 'drain', 'maint'], { description: 'What the operator lets it do.' }),
             ),
+            ejected: Type.Optional(Type.Boolean({ description: 'Whether it gets no new work, as it stands out.' })),
+            weight: count('Its share of new work, less than it has been given as long as it starts slowly.'),
+            ejections: count('How often it has been ejected.'),
             messages: count('Messages that were sent to it.'),
             inFlight: count('Requests outstanding there.'),
             links: count('Links open to it.'),

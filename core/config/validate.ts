@@ -4,7 +4,7 @@ import type { PluginDefinition } from '../plugin.ts';
 import { Ajv } from '../vendor/ajv.ts';
 import { describeErrors, type Mistake, valueAt } from './describe.ts';
 import { prune } from './prune.ts';
-import { type Config, composeSchema, optionsSchema } from './schema.ts';
+import { allOptions, type Config, composeSchema, optionsSchema } from './schema.ts';
 
 /** What a plugin brings is checked to be a schema when it is loaded, what comes with pointsman by the tests: not each time. */
 const options: Options = {
@@ -35,14 +35,14 @@ export function schemaFault(plugin: PluginDefinition): string | undefined {
 /** The options of a plugin, those that are missing filled in; they are not checked. */
 export function withDefaults(plugin: PluginDefinition, given: unknown): unknown {
   const copy = structuredClone(given);
-  new Ajv(options).compile(plugin.options)(copy);
+  new Ajv(options).compile(allOptions(plugin))(copy);
   return copy;
 }
 
 /** The options of a plugin, those that are missing filled in, and what is wrong with them: one sentence for each mistake. */
 export function optionFaults(plugin: PluginDefinition, given: unknown): { options: unknown; faults: string[] } {
   const copy = structuredClone(given);
-  const check = new Ajv(options).compile({ additionalProperties: false, ...plugin.options });
+  const check = new Ajv(options).compile({ additionalProperties: false, ...allOptions(plugin) });
   const faults = check(copy) ? [] : describeErrors(check.errors!, given).map(({ message }) => message);
   return { options: copy, faults };
 }
@@ -68,7 +68,8 @@ export function validate(
 function giveOptions(value: unknown): void {
   const members = (of: unknown): unknown[] => (typeof of === 'object' && of !== null ? Object.values(of) : []);
   const pipelines = members(valueAt(value, ['listeners'])).map((listener) => valueAt(listener, ['pipeline']));
-  for (const list of [...pipelines, valueAt(value, ['observers'])]) {
+  const checks = members(valueAt(value, ['pools'])).map((pool) => valueAt(pool, ['checks']));
+  for (const list of [...pipelines, ...checks, valueAt(value, ['observers'])]) {
     for (const entry of members(list)) {
       for (const [name, options] of Object.entries(entry ?? {})) {
         if (options === null) (entry as Record<string, unknown>)[name] = {};

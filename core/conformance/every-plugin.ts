@@ -8,7 +8,7 @@ import { show } from './bytes.ts';
 import { openedBy } from './opened.ts';
 import type { Rig, Wire } from './rig.ts';
 import { collectGarbage } from './runaway.ts';
-import { applyAlone, type Case, rigFor, type Setting, type Subject } from './subject.ts';
+import { applyAlone, type Case, checkAlone, rigFor, type Setting, type Subject } from './subject.ts';
 
 /** Clients that come and go. */
 const visitors = 40;
@@ -51,7 +51,8 @@ export const everyPluginCases: readonly Case[] = [
         const { options: complete, faults } = optionFaults(plugin, given);
         if (faults.length > 0) fail(`${what} are not valid: ${faults.join('; ')}`);
         try {
-          applyAlone({ plugin, options: complete });
+          if (plugin.check === undefined) applyAlone({ plugin, options: complete });
+          else checkAlone({ plugin, options: complete });
         } catch (error) {
           fail(`${what} cannot be applied: ${(error as Error).message}`);
         }

@@ -1,5 +1,6 @@
 /** A page about a plugin for people: its options, and its samples on their way, bytes before and after. */
 import { isUtf8 } from 'node:buffer';
+import { allOptions } from '../config/schema.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import type { Rig } from './rig.ts';
 import { examine, rigFor, type Setting } from './subject.ts';
@@ -19,17 +20,19 @@ const mostControls = 0.1;
  */
 // biome-ignore lint/suspicious/noExplicitAny: plugins of any options
 export async function pageOf(plugin: PluginDefinition<any>, made: string): Promise<string> {
-  const { name, summary, samples = [], options } = plugin;
+  const { name, summary, samples = [] } = plugin;
   const { settings, taps } = examine(plugin, samples, {}, 0);
   const journeys: string[] = [];
   for (const setting of settings) {
     if (!setting.taps.has('frame')) continue;
     for (const sample of setting.samples) journeys.push(await journeyOf(setting, sample));
   }
-  const rows = rowsOf(options as unknown as Schema, '');
+  const rows = rowsOf(allOptions(plugin) as unknown as Schema, '');
   return [
     `<!-- Made by ${made}: edit the plugin instead. -->\n\n# ${name}\n\n${summary}\n`,
-    `\nTaps ${[...taps].map((hook) => `\`${hook}\``).join(', ')}.\n`,
+    plugin.check === undefined
+      ? `\nTaps ${[...taps].map((hook) => `\`${hook}\``).join(', ')}.\n`
+      : '\nStands in the `checks` of a pool.\n',
     rows.length === 0
       ? '\nIt has no options.\n'
       : `\n## Options\n\n| option | values | default | |\n|---|---|---|---|\n${rows.join('')}`,

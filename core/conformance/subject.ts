@@ -1,10 +1,11 @@
 /** The plugin under test, and what can be known of it before a message has passed. */
+import { Checks } from '../checks.ts';
 import { composePipeline, dryServices } from '../compose.ts';
 import { withDefaults } from '../config/validate.ts';
 import type { HookName } from '../hooks.ts';
 import type { PluginDefinition, ProtocolFacts, Sample } from '../plugin.ts';
 import { Pool } from '../pool.ts';
-import type { PluginUse } from '../settings.ts';
+import type { CheckTiming, PluginUse } from '../settings.ts';
 import { Rig, type RigOptions, settingsWith } from './rig.ts';
 
 /** The samples that go with one set of options. */
@@ -68,6 +69,15 @@ function settle(plugin: PluginDefinition, options: unknown, samples: readonly Sa
 export function applyAlone(use: PluginUse, services = dryServices([])) {
   const { listeners, pools } = settingsWith([use]);
   return composePipeline(listeners[0]!, new Pool(pools[0]!), services);
+}
+
+/**
+ * Makes a check of the plugin that opens nothing.
+ * @throws PluginError if it cannot be made
+ */
+export function checkAlone(use: PluginUse): void {
+  const pool = new Pool(settingsWith([]).pools[0]!);
+  new Checks(pool, [{ ...use, timing: use.options as CheckTiming }], dryServices([]), () => {});
 }
 
 /** A rig for the samples of one set of options. */

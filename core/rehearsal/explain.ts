@@ -5,9 +5,17 @@ import { type HookName, hookNames } from '../hooks.ts';
 import type { PluginDefinition, TokenForm } from '../plugin.ts';
 import { Pool } from '../pool.ts';
 import { formatAddress } from '../runtime/address.ts';
-import { defaultLimits, type IdentifierMode, type Limits, type ListenerSettings, type Settings } from '../settings.ts';
+import {
+  type CheckTiming,
+  type CheckUse,
+  defaultLimits,
+  type IdentifierMode,
+  type Limits,
+  type ListenerSettings,
+  type Settings,
+} from '../settings.ts';
 import { type HookAnswer, type MessageRecord, Recorder } from './recorder.ts';
-import { Rig } from './rig.ts';
+import { Rig, unchecked } from './rig.ts';
 
 /** What a listener is made of. */
 export interface ListenerFacts {
@@ -19,6 +27,7 @@ export interface ListenerFacts {
   /** On dedicated links, bytes from backends are passed on unparsed. */
   readonly relaysAnswers: boolean;
   readonly backends: readonly BackendFacts[];
+  readonly checks: readonly CheckFacts[];
   readonly identifiers: IdentifierFacts;
   readonly limits: readonly LimitFacts[];
   /** The affinity table is asked before a strategy is. */
@@ -34,6 +43,14 @@ interface BackendFacts {
   readonly address: string;
   readonly weight: number;
   readonly number: number | undefined;
+  readonly priority: number;
+}
+
+interface CheckFacts {
+  readonly name: string;
+  /** Those of the plugin, without the core's own. */
+  readonly options: unknown;
+  readonly timing: CheckTiming;
 }
 
 interface IdentifierFacts {
@@ -95,12 +112,14 @@ export function describeListener(settings: Settings, name: string): ListenerFact
     pool: pool.name,
     links,
     relaysAnswers: links === 'dedicated' && (facts.relaysAnswers ?? false),
-    backends: pool.backends.map(({ name, address, weight, number }) => ({
+    backends: pool.backends.map(({ name, address, weight, number, priority = 0 }) => ({
       name,
       address: formatAddress(address),
       weight,
       number,
+      priority,
     })),
+    checks: (pool.checks ?? []).map(checkFacts),
     identifiers: {
       mode: isPlain ? 'plain' : mode,
       form: facts.identifiers,
@@ -120,6 +139,11 @@ export function describeListener(settings: Settings, name: string): ListenerFact
       plugins: hooks.taps.filter((tap) => tap.hook === hook).map(({ plugin }) => plugin),
     })),
   };
+}
+
+function checkFacts({ plugin, options, timing }: CheckUse): CheckFacts {
+  const own = Object.entries(options as object).filter(([option]) => Object.hasOwn(plugin.options.properties, option));
+  return { name: plugin.name, options: Object.fromEntries(own), timing };
 }
 
 export interface Sending {
@@ -150,7 +174,8 @@ export async function converse(settings: Settings, name: string, sending: Sendin
   const recorder = new Recorder();
   const quiet = () => {};
   const log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
-  const rig = await Rig.start({ ...settings, listeners: [recorder.record(listener)], pools: [pool] }, { log });
+  const pools = [unchecked(pool)];
+  const rig = await Rig.start({ ...settings, listeners: [recorder.record(listener)], pools }, { log });
   try {
     const client = rig.client(sending.clientAddress);
     await rig.settle();

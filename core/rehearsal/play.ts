@@ -6,7 +6,7 @@ import { PointsmanError } from '../errors.ts';
 import type { BackendState, Settings } from '../settings.ts';
 import { type Event, type Failure, failuresOf } from './expect.ts';
 import { Recorder } from './recorder.ts';
-import { Rig, type Wire } from './rig.ts';
+import { Rig, unchecked, type Wire } from './rig.ts';
 import type { Action, Copy, Script, Step, Template } from './script.ts';
 
 export interface PlayOptions {
@@ -67,7 +67,8 @@ export async function play(script: Script, settings: Settings, { seed }: PlayOpt
 /** The part of a config that a test is about. */
 function settingsOf(settings: Settings, name: string): Settings {
   const listener = settings.listeners.find((listener) => listener.name === name)!;
-  return { ...settings, listeners: [listener], pools: settings.pools.filter((pool) => pool.name === listener.pool) };
+  const pools = settings.pools.filter((pool) => pool.name === listener.pool).map(unchecked);
+  return { ...settings, listeners: [listener], pools };
 }
 
 /** What is said to be wrong with a step that cannot be done. */

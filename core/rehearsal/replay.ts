@@ -1,7 +1,7 @@
 /** Sends what many clients have sent through a listener, on virtual sockets: message by message, what became of it. */
 import type { Settings } from '../settings.ts';
 import { type MessageRecord, Recorder } from './recorder.ts';
-import { Rig, type Wire } from './rig.ts';
+import { Rig, unchecked, type Wire } from './rig.ts';
 
 /** A message, and where it begins in what its sender has sent on that connection, in bytes. */
 export interface Placed {
@@ -49,7 +49,7 @@ export class Replay {
    */
   static async start(settings: Settings, name: string): Promise<Replay> {
     const listener = settings.listeners.find((listener) => listener.name === name)!;
-    const pools = settings.pools.filter((pool) => pool.name === listener.pool);
+    const pools = settings.pools.filter((pool) => pool.name === listener.pool).map(unchecked);
     const recorder = new Recorder();
     const quiet = () => {};
     const log = { debug: quiet, info: quiet, warn: quiet, error: quiet };

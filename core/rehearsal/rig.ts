@@ -93,6 +93,11 @@ export class Rig {
   }
 }
 
+/** The pool where somebody plays the backends, and says who is down: they answer no checks. */
+export function unchecked(pool: PoolSettings): PoolSettings {
+  return { ...pool, checks: [] };
+}
+
 /** Who is connected to is told by the address, so two backends at one address (a warning in a config) would be one. */
 function withAddressesOfTheirOwn(pool: PoolSettings): PoolSettings {
   const taken = new Set<string>();

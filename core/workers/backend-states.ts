@@ -5,7 +5,7 @@ import type { BackendNews } from '../links.ts';
 const hintMs = 1000;
 
 export interface Told {
-  /** A backend that was up for every worker is down for one, or is up for every one again. */
+  /** A backend that was up for every worker is down for one, or is up for every one again; likewise what checks and others say. */
   readonly isNews: boolean;
   /** For how many workers it is down now. */
   readonly downIn: number;
@@ -23,7 +23,7 @@ export class BackendStates {
   }
 
   tell(worker: number, news: BackendNews): Told {
-    const name = `${news.pool} ${news.backend}`;
+    const name = `${news.pool} ${news.backend} ${news.aspect}`;
     const state = this.#states.get(name) ?? { news, downFor: new Set(), hintedAtMs: -hintMs };
     this.#states.set(name, state);
     state.news = news;
@@ -31,7 +31,8 @@ export class BackendStates {
     const wasUp = downFor.size === 0;
     if (news.up) downFor.delete(worker);
     else downFor.add(worker);
-    const hint = this.#now() - state.hintedAtMs >= hintMs;
+    // What another worker's checks find is for them to say.
+    const hint = news.aspect === 'link' && this.#now() - state.hintedAtMs >= hintMs;
     if (hint) state.hintedAtMs = this.#now();
     return { isNews: wasUp !== (downFor.size === 0), downIn: downFor.size, hint };
   }

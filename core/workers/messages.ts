@@ -7,7 +7,7 @@ import type { ErrorCode } from '../errors.ts';
 import type { BackendNews } from '../links.ts';
 import type { BackendChange } from '../observers.ts';
 import type { PluginDefinition } from '../plugin.ts';
-import type { ListenerSettings, PluginUse, Settings } from '../settings.ts';
+import type { CheckUse, ListenerSettings, PluginUse, PoolSettings, Settings } from '../settings.ts';
 import type { ClientPlace, Handover } from '../siblings.ts';
 
 /** All that a worker needs in order to balance. It reads no config: one that has changed meanwhile must not divide the workers. */
@@ -60,9 +60,14 @@ export type FromWorker =
   | { readonly type: 'report'; readonly observer: number; readonly value: unknown };
 
 /** Settings as they go to another process: code does not, so plugins go by name. */
-export interface PackedSettings extends Omit<Settings, 'listeners' | 'observers'> {
+export interface PackedSettings extends Omit<Settings, 'listeners' | 'observers' | 'pools'> {
+  readonly pools: readonly PackedPool[];
   readonly listeners: readonly PackedListener[];
   readonly observers?: readonly PackedUse[] | undefined;
+}
+
+interface PackedPool extends Omit<PoolSettings, 'checks'> {
+  readonly checks?: readonly (PackedUse & Pick<CheckUse, 'timing'>)[] | undefined;
 }
 
 interface PackedListener extends Omit<ListenerSettings, 'pipeline'> {
@@ -77,7 +82,10 @@ interface PackedUse {
 export function packSettings(settings: Settings): PackedSettings {
   const pack = ({ plugin, options }: PluginUse): PackedUse => ({ plugin: plugin.name, options });
   const listeners = settings.listeners.map((listener) => ({ ...listener, pipeline: listener.pipeline.map(pack) }));
-  return { ...settings, listeners, observers: settings.observers?.map(pack) };
+  const pools = settings.pools.map(({ checks, ...pool }) => {
+    return { ...pool, checks: checks?.map((check) => ({ ...pack(check), timing: check.timing })) };
+  });
+  return { ...settings, pools, listeners, observers: settings.observers?.map(pack) };
 }
 
 /**
@@ -91,5 +99,8 @@ export function unpackSettings(packed: PackedSettings, plugins: readonly PluginD
     return { plugin, options };
   };
   const listeners = packed.listeners.map((listener) => ({ ...listener, pipeline: listener.pipeline.map(unpack) }));
-  return { ...packed, listeners, observers: packed.observers?.map(unpack) };
+  const pools = packed.pools.map(({ checks, ...pool }) => {
+    return { ...pool, checks: checks?.map((check) => ({ ...unpack(check), timing: check.timing })) };
+  });
+  return { ...packed, pools, listeners, observers: packed.observers?.map(unpack) };
 }

@@ -271,7 +271,7 @@ export class Primary implements Observable {
 
   #logNews(news: BackendNews, downIn: number): void {
     const counts = { workersDown: downIn, workers: this.#posts.length };
-    logBackendNews(this.#options.log.child({ listener: news.listener }), news, counts);
+    logBackendNews(this.#options.log, news, counts);
   }
 
   #ended(post: Post, reason: string): void {

@@ -5,7 +5,7 @@ import type { BalancerStats } from '../balancer.ts';
 const noStats: BalancerStats = { listeners: {} };
 
 /**
- * Counts add up. A backend is up if it is up for any worker (`upIn` says for how many), idle since any gave it a message, and its
+ * Counts add up. A backend is up, passing and not ejected if it is so for any worker (`upIn` says for how many), idle since any gave it a message, and its
  * latency is the mean of those that have one, each weighted by the messages it is made from.
  */
 export function totalOf(workers: readonly BalancerStats[]): BalancerStats {
@@ -20,7 +20,17 @@ export function totalOf(workers: readonly BalancerStats[]): BalancerStats {
 }
 
 /** What is known of a backend and does not add up. */
-const notCounts = ['up', 'upIn', 'state', 'latencyMs', 'idleSeconds'] as const;
+const notCounts = [
+  'up',
+  'upIn',
+  'state',
+  'passing',
+  'ejected',
+  'weight',
+  'checks',
+  'latencyMs',
+  'idleSeconds',
+] as const;
 
 function backendsOf(parts: readonly ListenerStats[]): Record<string, BackendStats> {
   const names = new Set(parts.flatMap(({ backends }) => Object.keys(backends)));
@@ -37,6 +47,14 @@ function backendsOf(parts: readonly ListenerStats[]): Record<string, BackendStat
       up: upIn > 0,
       upIn,
       state: each[0]!.state,
+      passing: each.some(({ passing }) => passing),
+      ejected: each.every(({ ejected }) => ejected),
+      weight: Math.max(...each.map(({ weight }) => weight)),
+      checks: {
+        passed: each.reduce((count, { checks }) => count + checks.passed, 0),
+        failed: each.reduce((count, { checks }) => count + checks.failed, 0),
+        last: each.findLast(({ checks }) => checks.last !== undefined)?.checks.last,
+      },
       ...counts,
       latencyMs: Math.round(latencyMs * 1000) / 1000,
       idleSeconds: idle.length === 0 ? undefined : Math.min(...idle),
@@ -62,9 +80,10 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
       affinity: { ...affinity, entries: 0 },
       queued: 0,
       backends: Object.fromEntries(
-        Object.entries(last.backends).map(([backend, { messages, state, idleSeconds }]) => [
+        Object.entries(last.backends).map(([backend, stats]) => [
           backend,
-          { up: false, upIn: 0, state, messages, inFlight: 0, links: 0, latencyMs: 0, idleSeconds },
+          // For nobody any more: what others say of it counts.
+          { ...stats, up: false, upIn: 0, passing: false, ejected: true, inFlight: 0, links: 0, latencyMs: 0 },
         ]),
       ),
     };

@@ -1,6 +1,7 @@
 /** The plugins that come with pointsman, and the one of the README, pass the conformance kit. */
 import { describe, it } from 'vitest';
 import { conformance } from '../../core/conformance/suite.ts';
+import message from '../../plugins/checks/message.ts';
 import { builtinPlugins } from '../../plugins/index.ts';
 import lengthPrefixed from '../../plugins/protocols/length-prefixed.ts';
 import hashing from '../../plugins/strategies/hashing.ts';
@@ -8,7 +9,8 @@ import leastLoaded from '../../plugins/strategies/least-loaded.ts';
 import mllp from '../examples/plugins/mllp.ts';
 
 for (const plugin of [...builtinPlugins, mllp]) {
-  describe(plugin.name, () => conformance({ plugin, test: it }));
+  const options = plugin === message ? { form: 'json-ping' } : {};
+  describe(plugin.name, () => conformance({ plugin, options, test: it }));
 }
 
 describe('length-prefixed with tokens in a field of bytes', () => {

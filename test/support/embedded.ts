@@ -1,14 +1,17 @@
 /** The real core on virtual sockets and a virtual clock (core/rehearsal/rig.ts) with plugins and limits that a test gives. */
 import { Ajv } from 'ajv';
+import { allOptions } from '../../core/config/schema.ts';
 import type { Logger, PluginDefinition } from '../../core/plugin.ts';
 import { Rig as PlainRig, type Wire } from '../../core/rehearsal/rig.ts';
 import type { Address } from '../../core/runtime/address.ts';
 import {
+  type BackendSettings,
   defaultLimits,
   type IdentifierSettings,
   type KeySettings,
   type Limits,
   type ListenerSettings,
+  type PoolSettings,
   type Settings,
 } from '../../core/settings.ts';
 
@@ -17,7 +20,7 @@ export interface RigOptions {
   // biome-ignore lint/suspicious/noExplicitAny: plugins of any options
   pipeline: (readonly [PluginDefinition<any>, object?])[];
   /** Names, or names with weight and number; default: a, b, c with numbers 1, 2, 3. */
-  backends?: (string | { name: string; weight?: number; number?: number })[];
+  backends?: (string | (Partial<BackendSettings> & { name: string }))[];
   links?: 'shared' | 'dedicated';
   keys?: KeySettings[];
   identifiers?: IdentifierSettings;
@@ -29,6 +32,7 @@ export interface RigOptions {
   backendTransport?: Address['transport'];
   linkQueueBytes?: number;
   listener?: Partial<Pick<ListenerSettings, 'allow' | 'deny'>>;
+  pool?: Partial<PoolSettings>;
 }
 
 /** A rig that keeps log lines at warn and above. */
@@ -40,7 +44,7 @@ const ajv = new Ajv({ useDefaults: true, strict: true, allErrors: true });
 /** Options as the config loader hands them to a plugin: checked, with defaults filled in. */
 export function optionsOf(plugin: PluginDefinition, options: object = {}): object {
   const filled = structuredClone(options);
-  if (!ajv.validate(plugin.options, filled)) throw new Error(`${plugin.name}: ${ajv.errorsText()}`);
+  if (!ajv.validate(allOptions(plugin), filled)) throw new Error(`${plugin.name}: ${ajv.errorsText()}`);
   return filled;
 }
 
@@ -73,6 +77,7 @@ export async function embed(options: RigOptions): Promise<Rig> {
         connectSeconds: 5,
         keepaliveSeconds: 0,
         queueBytes: options.linkQueueBytes ?? 4_194_304,
+        ...options.pool,
       },
     ],
     listeners: [

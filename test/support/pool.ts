@@ -5,10 +5,15 @@ import { Message, type Span } from '../../core/message.ts';
 import type { PluginDefinition, Scope } from '../../core/plugin.ts';
 import { type Backend, Pool } from '../../core/pool.ts';
 import { parseAddress } from '../../core/runtime/address.ts';
+import type { PoolSettings } from '../../core/settings.ts';
 
 /** A pool of backends by name, or name and weight. */
 export function poolOf(...backends: (string | readonly [name: string, weight: number])[]): Pool {
-  return new Pool({
+  return new Pool(poolSettings(...backends));
+}
+
+export function poolSettings(...backends: (string | readonly [name: string, weight: number])[]): PoolSettings {
+  return {
     name: 'test',
     backends: backends.map((backend, index) => ({
       name: typeof backend === 'string' ? backend : backend[0],
@@ -20,7 +25,7 @@ export function poolOf(...backends: (string | readonly [name: string, weight: nu
     connectSeconds: 1,
     keepaliveSeconds: 0,
     queueBytes: 262_144,
-  });
+  };
 }
 
 /** The parts of a client that the tables and strategies of the core touch. */

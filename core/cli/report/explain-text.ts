@@ -29,13 +29,18 @@ export function listenerText(facts: ListenerFacts, colours: boolean): string {
     ...indented(
       2,
       columns(
-        backends.map(({ name, address, weight, number }) => [
+        backends.map(({ name, address, weight, number, priority }) => [
           name,
           address,
-          `weight ${weight}${number === undefined ? '' : `, number ${number}`}`,
+          [
+            `weight ${weight}`,
+            ...(number === undefined ? [] : [`number ${number}`]),
+            ...(priority === 0 ? [] : [`priority ${priority}`]),
+          ].join(', '),
         ]),
       ),
     ),
+    ...indented(2, checkLines(facts)),
     '',
     style('bold', 'pipeline'),
     ...indented(2, hookLines(facts)),
@@ -74,6 +79,16 @@ function identifiersInWords({ identifiers: { mode, form, signs, verify } }: List
   const as = form === 'text' ? 'as text' : 'as bytes';
   if (mode === 'plain') return `plain: the backend's name, ${as}`;
   return `${mode} with ${signs}, verified with ${listed(verify, 'and')}, ${as}`;
+}
+
+function checkLines({ checks }: ListenerFacts): string[] {
+  return checks.flatMap(({ name, options, timing }) => {
+    const { intervalSeconds, timeoutSeconds, jitterPercent, rise, fall, port } = timing;
+    const where = port === undefined ? '' : ` at port ${port}`;
+    const when = `every ${intervalSeconds} s ± ${jitterPercent} %${where}, within ${timeoutSeconds} s`;
+    const verdict = `${counted(fall, 'failure')} in a row: out, ${rise === 1 ? '1 success' : `${rise} successes`}: in`;
+    return [`${label('check')}${name} ${when}; ${verdict}`, ...indented(2, optionLines(options))];
+  });
 }
 
 function hookLines({ hooks, hasAffinity }: ListenerFacts): string[] {

@@ -40,7 +40,7 @@ const signed = file(
   'signed.yaml',
   `keys: [{ id: k2, secret: "\${file:secret-2}" }, { id: k1, secret: "\${file:secret-1}" }]
 pools:
-  workers: { backends: { one: tcp://127.0.0.1:1, two: { address: tcp://127.0.0.1:2, weight: 2, number: 7 } } }
+  workers: { backends: { one: tcp://127.0.0.1:1, two: { address: tcp://127.0.0.1:2, weight: 2, number: 7, priority: 1 } }, minimumUp: 2, checks: [{ message: { form: json-ping, rise: 1, port: 80 } }] }
   others: { links: dedicated, backends: { one: tcp://127.0.0.1:1, three: tcp://127.0.0.1:3 } }
 listeners:
   edge:
@@ -66,7 +66,9 @@ describe('a listener', () => {
 
 pool workers
   one  tcp://127.0.0.1:1  weight 1
-  two  tcp://127.0.0.1:2  weight 2, number 7
+  two  tcp://127.0.0.1:2  weight 2, number 7, priority 1
+  check          message every 2 s ± 10 % at port 80, within 1 s; 3 failures in a row: out, 1 success: in
+    form: "json-ping"
 
 pipeline
   onConnect      every client is accepted
@@ -76,6 +78,7 @@ pipeline
   insertId       ndjson
   forward        messages leave as they are then
   refuse         ndjson
+  onDrop         nobody is told of messages that go nowhere
   onLink         nothing is sent ahead
   onDisconnect   nothing is done
 
@@ -131,8 +134,15 @@ limits
         links: 'shared',
         relaysAnswers: false,
         backends: [
-          { name: 'one', address: 'tcp://127.0.0.1:1', weight: 1 },
-          { name: 'two', address: 'tcp://127.0.0.1:2', weight: 2, number: 7 },
+          { name: 'one', address: 'tcp://127.0.0.1:1', weight: 1, priority: 0 },
+          { name: 'two', address: 'tcp://127.0.0.1:2', weight: 2, number: 7, priority: 1 },
+        ],
+        checks: [
+          {
+            name: 'message',
+            options: { form: 'json-ping' },
+            timing: expect.objectContaining({ intervalSeconds: 2, rise: 1, port: 80 }),
+          },
         ],
         identifiers: {
           mode: 'signed',
@@ -156,6 +166,7 @@ limits
           { hook: 'insertId', plugins: ['ndjson'] },
           { hook: 'forward', plugins: [] },
           { hook: 'refuse', plugins: ['ndjson'] },
+          { hook: 'onDrop', plugins: [] },
           { hook: 'onLink', plugins: [] },
           { hook: 'onDisconnect', plugins: [] },
         ],

@@ -59,7 +59,18 @@ const watcher = definePlugin({
   },
 });
 
-export const toys = [lines, numbers, rival, turns, keyed, watcher];
+const asker = definePlugin({
+  name: 'asker',
+  summary: 'Asks.',
+  pointsman: '^1',
+  options: Type.Object({ question: Type.Optional(Type.String()) }),
+  check({ question }) {
+    if (question === '') throw new Error('question: nothing is asked');
+    return { onOpen: (attempt) => attempt.pass() };
+  },
+});
+
+export const toys = [lines, numbers, rival, turns, keyed, watcher, asker];
 
 export interface Checked extends Loaded {
   /** `file:line:column  message`, with `warning:` or the stage of the error in front of the message. */

@@ -195,6 +195,52 @@ describe('observers', () => {
   ]);
 });
 
+describe('health', () => {
+  const pool = (members: string) => ({
+    pools: `pools:\n  calls:\n    { backends: { a: "tcp://127.0.0.1:7001", b: "unix:/run/b" }, ${members} }`,
+  });
+  finds([
+    {
+      when: 'checks are in order',
+      ...pool('checks: [{ asker: }, { asker: { rise: 1, port: 80 } }], panicPercent: 30'),
+      finds: '3:113  lint: a backend of this pool is a unix socket, which has no ports',
+    },
+    {
+      when: 'an option of a check is misspelt',
+      ...pool('checks: [{ asker: { intervallSeconds: 1 } }]'),
+      finds: '3:86  options: "intervallSeconds" is unknown here; did you mean "intervalSeconds"?',
+    },
+    {
+      when: 'a check is not to be finished before the next one begins',
+      ...pool('checks: [{ asker: { timeoutSeconds: 2 } }, { asker: { intervalSeconds: 1 } }]'),
+      finds: [
+        '3:102  lint: an attempt may take 2 s, but the next one begins after 2 s; let timeoutSeconds be less than intervalSeconds',
+        '3:111  lint: an attempt may take 1 s, but the next one begins after 1 s; let timeoutSeconds be less than intervalSeconds',
+      ],
+    },
+    {
+      when: 'a check does not like its options',
+      ...pool('checks: [{ asker: { question: "" } }]'),
+      finds: '3:96  apply: [asker] check: question: nothing is asked',
+    },
+    {
+      when: 'a plugin is no check',
+      ...pool('checks: [{ turns: }]'),
+      finds: '3:77  plugins: the plugin "turns" is not for this list; it belongs in the pipeline of a listener',
+    },
+    {
+      when: 'a check stands in a pipeline',
+      listener: sound.listener.replace('turns:', 'turns: }, { asker:'),
+      finds: '8:42  plugins: the plugin "asker" is not for this list; it belongs in the "checks" of a pool',
+    },
+    {
+      when: 'there are no backups to be added',
+      ...pool('minimumUp: 2'),
+      finds: '3:66  warning: all backends are of one priority, so that this has no effect',
+    },
+  ]);
+});
+
 describe('options', () => {
   const numbers = (options: string) => ({
     pools: sound.pools.replaceAll(/"(tcp:[^"]*(\d))"/g, '{ address: "$1", number: $2 }'),

@@ -42,6 +42,10 @@ listeners:
           queueBytes: 4_194_304,
           connectSeconds: 5,
           keepaliveSeconds: 30,
+          checks: [],
+          minimumUp: 1,
+          panicPercent: 0,
+          drainedSeconds: 60,
         },
       ],
       listeners: [

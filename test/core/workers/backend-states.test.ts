@@ -5,7 +5,14 @@ function states() {
   const now = { ms: 0 };
   const both = new BackendStates(() => now.ms);
   const tell = (worker: number, up: boolean, backend = 'a') =>
-    both.tell(worker, { listener: 'edge', pool: 'pool', backend, up, error: up ? undefined : 'refused' });
+    both.tell(worker, {
+      listener: 'edge',
+      pool: 'pool',
+      backend,
+      aspect: 'link',
+      up,
+      error: up ? undefined : 'refused',
+    });
   return { now, tell, both };
 }
 
@@ -38,7 +45,17 @@ it('forgets what a worker that has ended had found out', () => {
   tell(1, false);
   tell(1, false, 'b');
   tell(2, false, 'b');
-  expect(both.forget(1)).toEqual([{ listener: 'edge', pool: 'pool', backend: 'a', up: true, error: undefined }]);
+  expect(both.forget(1)).toEqual([
+    { listener: 'edge', pool: 'pool', backend: 'a', aspect: 'link', up: true, error: undefined },
+  ]);
   expect(both.forget(1)).toEqual([]);
   expect(tell(2, true, 'b')).toMatchObject({ isNews: true, downIn: 0 });
+});
+
+it('keeps what checks find apart from what links find, and hints at links only', () => {
+  const states = new BackendStates(() => 0);
+  const news = { listener: undefined, pool: 'pool', backend: 'a', up: false, error: 'no answer' };
+  expect(states.tell(1, { ...news, aspect: 'checks' })).toEqual({ isNews: true, downIn: 1, hint: false });
+  expect(states.tell(2, { ...news, aspect: 'checks' })).toEqual({ isNews: false, downIn: 2, hint: false });
+  expect(states.tell(2, { ...news, aspect: 'link' })).toEqual({ isNews: true, downIn: 1, hint: true });
 });

@@ -358,7 +358,7 @@ describe('news of a backend', () => {
   const news = (up: boolean) =>
     ({
       type: 'news',
-      news: { listener: 'edge', pool: 'pool', backend: 'a', up, error: up ? undefined : 'refused' },
+      news: { listener: 'edge', pool: 'pool', backend: 'a', aspect: 'link', up, error: up ? undefined : 'refused' },
     }) as const;
 
   it('is logged once, and given to the other workers as a hint', async () => {

@@ -37,6 +37,11 @@ function statsOf(edge: Partial<ListenerStats>): BalancerStats {
 const backend = {
   up: true,
   state: 'ready' as const,
+  passing: true,
+  ejected: false,
+  weight: 1,
+  checks: { passed: 0, failed: 0, last: undefined },
+  ejections: 0,
   idleSeconds: undefined,
   messages: 0,
   inFlight: 0,
@@ -133,6 +138,14 @@ describe('what remains of a worker that has ended without a word', () => {
     const live = statsOf({ backends: { a: { ...backend, messages: 10, latencyMs: 4 } } });
     const dead = remainsOf(statsOf({ backends: { a: { ...backend, messages: 90, latencyMs: 1 } } }));
     const { a } = totalOf([dead, live]).listeners.edge!.backends;
-    expect(a).toEqual({ up: true, upIn: 1, state: 'ready', messages: 100, inFlight: 0, links: 1, latencyMs: 4 });
+    expect(a).toEqual({ ...backend, upIn: 1, messages: 100, latencyMs: 4 });
+  });
+
+  it('says nothing about the health of a backend any more, but how its checks went', () => {
+    const checks = { passed: 5, failed: 1, last: 'tls: passed in 2 ms' };
+    const live = statsOf({ backends: { a: { ...backend, passing: false, ejected: true, ejections: 1, checks } } });
+    const dead = remainsOf(statsOf({ backends: { a: { ...backend, ejections: 2, checks } } }));
+    const { a } = totalOf([dead, live]).listeners.edge!.backends;
+    expect(a).toMatchObject({ passing: false, ejected: true, ejections: 3, checks: { passed: 10, failed: 2 } });
   });
 });
