@@ -61,8 +61,10 @@ export class Accounting {
   turnedAway = 0;
   /** Messages that went to another backend because the first could not be reached. */
   redispatched = 0;
-  /** Requests whose backend went away before it answered. */
+  /** Requests whose link broke before they were answered. They have been forwarded, and stay so. */
   abandoned = 0;
+  /** Those of them whose client got the protocol's error reply at once. */
+  abandonedRefused = 0;
   /** Bytes that dedicated links relayed unparsed, backend to client. */
   relayedBytes = 0;
   /** Messages for each backend, by its index. */
@@ -106,14 +108,25 @@ export interface DirectionStats {
   readonly discardedFor: Readonly<Record<string, number>>;
 }
 
+/** Requests that correlate. */
+interface ExchangeStats {
+  /** They wait for their answer. */
+  readonly open: number;
+  /** Given up on: the answer did not come in time. */
+  readonly expired: number;
+  /** Lost with their link. */
+  readonly abandoned: number;
+  /** Those of the abandoned whose client got an error reply at once. */
+  readonly refused: number;
+}
+
 export interface ListenerStats {
   readonly fromClients: DirectionStats;
   readonly fromBackends: DirectionStats;
   /** Messages routed, by why they went where they went. */
   readonly routes: Readonly<Record<RouteReason, number>>;
   readonly connections: { readonly open: number; readonly accepted: number; readonly turnedAway: number };
-  /** Requests that wait for their answer, those given up on, and those lost with their backend. */
-  readonly exchanges: { readonly open: number; readonly expired: number; readonly abandoned: number };
+  readonly exchanges: ExchangeStats;
   readonly affinity: { readonly entries: number; readonly evicted: number };
   readonly redispatched: number;
   readonly relayedBytes: number;

@@ -1,7 +1,8 @@
 /**
  * Outstanding requests, for protocols that correlate: the balancer writes an id of its own into a request that leaves on
  * a shared link, and the answer brings it back. An exchange remembers what stood there before, and whose request it is.
- * Bounded and expiring: ids count up, so an id is not used again soon; a list keeps the exchanges in the order they opened.
+ * Bounded and expiring: ids count up, so an id is not used again soon; a list for each link keeps its exchanges in the order
+ * they opened, so that both what is overdue and what is lost with a link are found without looking at the others.
  */
 import type { Client } from './client.ts';
 import type { Link } from './link.ts';
@@ -23,8 +24,10 @@ export class Exchange {
   openedAtMs = 0;
   /** The bytes that stood in the request where the id is now. */
   original: Buffer = noBytes;
+  /** What the protocol plugin leaves here in `insertId`, for its `refuseAbandoned`. */
+  note: unknown = undefined;
 
-  // For the table: its neighbours in the order of opening.
+  // For the table: its neighbours on the link, in the order of opening.
   older: Exchange | undefined;
   newer: Exchange | undefined;
 
@@ -39,6 +42,14 @@ export class Exchange {
     }
     copyBytes(bytes, start, end, this.#store, 0);
   }
+}
+
+/** The outstanding requests of one link, oldest first. */
+export class Carried {
+  oldest: Exchange | undefined;
+  newest: Exchange | undefined;
+  /** Whether the table looks here for what is overdue. */
+  isKnown = false;
 }
 
 /** What plugins see of the table. */
@@ -77,8 +88,8 @@ export class Exchanges implements ExchangeTable {
   readonly #expiryMs: number;
   readonly #now: () => number;
   #next = 1;
-  #oldest: Exchange | undefined;
-  #newest: Exchange | undefined;
+  /** The links that have carried requests. */
+  readonly #carriers = new Set<Link>();
   #originalBytes = 0;
   /** How many requests are outstanding. */
   size = 0;
@@ -99,6 +110,7 @@ export class Exchanges implements ExchangeTable {
   open(message: Message, offset: number, length: number): Exchange | undefined {
     const { client, backend } = message;
     if (client === undefined || backend === undefined) return undefined;
+    if (message.exchange !== undefined) this.close(message.exchange);
     if (this.size >= this.#limit || length > originalBytesEach) return undefined;
     if (this.#originalBytes + length > originalBytesLimit) return undefined;
     if (2 * this.size >= this.#slots.length && this.#slots.length <= this.#lastId) this.#grow();
@@ -109,10 +121,6 @@ export class Exchanges implements ExchangeTable {
     exchange.backend = backend;
     exchange.openedAtMs = message.atMs;
     exchange.keep(message.bytes, message.start + offset, message.start + offset + length);
-    exchange.older = this.#newest;
-    if (this.#newest === undefined) this.#oldest = exchange;
-    else this.#newest.newer = exchange;
-    this.#newest = exchange;
     this.#originalBytes += length;
     this.size++;
     client.outstanding++;
@@ -126,16 +134,32 @@ export class Exchanges implements ExchangeTable {
     return exchange !== undefined && exchange.id === id && exchange.link === message.source ? exchange : undefined;
   }
 
+  /** The request leaves on `link`. */
+  carry(exchange: Exchange, link: Link): void {
+    const { carried } = link;
+    exchange.link = link;
+    exchange.older = carried.newest;
+    if (carried.newest === undefined) carried.oldest = exchange;
+    else carried.newest.newer = exchange;
+    carried.newest = exchange;
+    if (carried.isKnown) return;
+    carried.isKnown = true;
+    this.#carriers.add(link);
+  }
+
   /** Its answer has been forwarded, or it will never come. */
   close(exchange: Exchange): void {
     const slot = exchange.id & (this.#slots.length - 1);
     if (this.#slots[slot] !== exchange) return;
-    const { client, older, newer } = exchange;
+    const { client, link, older, newer } = exchange;
     this.#slots[slot] = undefined;
-    if (older === undefined) this.#oldest = newer;
-    else older.newer = newer;
-    if (newer === undefined) this.#newest = older;
-    else newer.older = older;
+    if (link !== undefined) {
+      const { carried } = link;
+      if (older === undefined) carried.oldest = newer;
+      else older.newer = newer;
+      if (newer === undefined) carried.newest = older;
+      else newer.older = older;
+    }
     this.#originalBytes -= exchange.original.length;
     this.size--;
     client.outstanding--;
@@ -145,6 +169,7 @@ export class Exchanges implements ExchangeTable {
     exchange.link = undefined;
     exchange.older = undefined;
     exchange.newer = undefined;
+    exchange.note = undefined;
     // A spare keeps no closed connection alive, nor much memory.
     exchange.client = undefined as never;
     if (this.#spares.length < sparesKept && exchange.original.length <= spareBytesKept) this.#spares.push(exchange);
@@ -154,31 +179,33 @@ export class Exchanges implements ExchangeTable {
   /** Gives up on requests whose answer is overdue. The core calls it about once a second. */
   expire(): void {
     const before = this.#now() - this.#expiryMs;
-    while (this.#oldest !== undefined && this.#oldest.openedAtMs <= before) {
-      this.expired++;
-      this.close(this.#oldest);
+    for (const { carried } of this.#carriers) {
+      while (carried.oldest !== undefined && carried.oldest.openedAtMs <= before) {
+        this.expired++;
+        this.close(carried.oldest);
+      }
     }
   }
 
-  /** Gives up on all requests that `link` carried; answers how many. */
-  abandon(link: Link): number {
-    if (link.client?.outstanding === 0) return 0; // a dedicated link carries requests of its client only
-    const carried: Exchange[] = [];
-    for (let at = this.#oldest; at !== undefined; at = at.newer) if (at.link === link) carried.push(at);
-    let count = 0;
-    for (const exchange of carried) {
-      // Closing one may have ended its client, and with it the next one.
-      if (exchange.link !== link) continue;
-      this.close(exchange);
-      count++;
+  /**
+   * Gives up on all requests that `link` carried.
+   * @param lose is told of each, while it is still open
+   */
+  abandon(link: Link, lose: (exchange: Exchange) => void): void {
+    const { carried } = link;
+    // Losing one may end its client, and with it others.
+    for (let lost = carried.oldest; lost !== undefined; lost = carried.oldest) {
+      lose(lost);
+      this.close(lost);
     }
-    return count;
+    carried.isKnown = false;
+    this.#carriers.delete(link);
   }
 
   /** Ids that differ in their low bits still do when there are more of those. */
   #grow(): void {
     const slots = emptySlots(2 * this.#slots.length);
-    for (let each = this.#oldest; each !== undefined; each = each.newer) slots[each.id & (slots.length - 1)] = each;
+    for (const each of this.#slots) if (each !== undefined) slots[each.id & (slots.length - 1)] = each;
     this.#slots = slots;
   }
 

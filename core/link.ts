@@ -1,5 +1,6 @@
 /** A connection from the balancer to a backend: shared by all clients, or dedicated to one. */
 import type { Client } from './client.ts';
+import { Carried } from './exchanges.ts';
 import type { Links } from './links.ts';
 import { LinkOutbox, type Turn } from './outbox.ts';
 import { lingerMs, Peer } from './peer.ts';
@@ -16,6 +17,8 @@ export class Link extends Peer {
   /** Connects that failed, or that lasted a moment only, since the last one that did not. */
   failures = 0;
   openedAtMs = 0;
+  /** Its requests that wait for an answer. */
+  readonly carried = new Carried();
 
   readonly #links: Links;
   #greeting: Uint8Array[] | undefined;
@@ -138,7 +141,7 @@ export class Link extends Peer {
     this.outbox.detach();
     this.socket?.end();
     this.#linger();
-    if (this.client !== undefined) this.#links.onEnding(this);
+    this.#links.onEnding(this);
   }
 
   override onBytes(bytes: Buffer, start: number, end: number): void {

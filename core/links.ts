@@ -162,10 +162,10 @@ export class Links {
     this.#redispatch(link, waiting);
   }
 
-  /** The backend takes nothing more on this link; what waits leaves on its successor. */
+  /** The backend answers nothing more on this link; what waits leaves on its successor. */
   onEnding(link: Link): void {
     const waiting = link.outbox.takeBack();
-    this.#pipeline.release(waiting);
+    this.#pipeline.abandon(link, waiting);
     this.#redispatch(link, waiting);
   }
 

@@ -223,7 +223,12 @@ export class Listener {
       fromBackends: accounting.backend.stats(),
       routes: { ...accounting.routes },
       connections: { open: this.#clients.size, accepted: accounting.accepted, turnedAway: accounting.turnedAway },
-      exchanges: { open: exchanges?.size ?? 0, expired: exchanges?.expired ?? 0, abandoned: accounting.abandoned },
+      exchanges: {
+        open: exchanges?.size ?? 0,
+        expired: exchanges?.expired ?? 0,
+        abandoned: accounting.abandoned,
+        refused: accounting.abandonedRefused,
+      },
       affinity: { entries: affinity?.size ?? 0, evicted: affinity?.evicted ?? 0 },
       redispatched: accounting.redispatched,
       relayedBytes: accounting.relayedBytes,

@@ -19,6 +19,8 @@ export type CoreReason =
   | 'unknown-backend'
   /** The identifier names a backend that is down. */
   | 'backend-down'
+  /** The connection to the backend ended before the request was answered. */
+  | 'backend-lost'
   /** No backend of the pool is up. */
   | 'no-backend'
   /** The client connection that the message names is closed. */

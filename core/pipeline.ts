@@ -27,6 +27,7 @@ const brokenFrame = new Refusal('broken-frame');
 const tooLarge = new Refusal('too-large');
 const forgedIdentifier = new Refusal('forged-identifier');
 const unknownBackend = new Refusal('unknown-backend');
+const backendLost = new Refusal('backend-lost');
 const backendDown = new Refusal('backend-down');
 const noBackend = new Refusal('no-backend');
 const noDestination = new Refusal('no-destination');
@@ -275,7 +276,7 @@ export class Pipeline {
       if (message.reason === 'strategy' || message.reason === 'rechosen') {
         this.#options.affinity?.remember(message, destination);
       }
-      if (message.exchange !== undefined) message.exchange.link = link;
+      if (message.exchange !== undefined) this.#options.exchanges!.carry(message.exchange, link);
       outbox.append(message);
       if (outbox.waitingBytes > destination.pool.settings.queueBytes) outbox.flush();
       if (outbox.full && (message.from === 'client' || (message.source as Link).client !== undefined)) {
@@ -392,8 +393,30 @@ export class Pipeline {
   /** The link is closed: requests it carried will not be answered. Those in `waiting` never left and are sent again. */
   abandon(link: Link, waiting: readonly TakenBack[]): void {
     this.release(waiting);
-    this.accounting.abandoned += this.#options.exchanges?.abandon(link) ?? 0;
+    const { accounting, log } = this;
+    const { abandoned, abandonedRefused } = accounting;
+    this.#options.exchanges?.abandon(link, this.#lose);
+    const lost = accounting.abandoned - abandoned;
+    if (lost === 0) return;
+    const refused = accounting.abandonedRefused - abandonedRefused;
+    log.warn({ backend: link.backend.name, requests: lost, refused }, 'requests lost with their link');
   }
+
+  /** A request that a backend has, and will not answer: its client is told at once. */
+  readonly #lose = (exchange: Exchange): void => {
+    const { client } = exchange;
+    this.accounting.abandoned++;
+    if (client.closing) return;
+    let reply: Uint8Array | undefined;
+    try {
+      reply = this.#options.facts.refuseAbandoned?.(exchange, backendLost);
+    } catch (error) {
+      pluginFault(error, this.log);
+    }
+    if (reply === undefined || !this.hasRoom(client, reply.length)) return;
+    client.send(reply);
+    this.accounting.abandonedRefused++;
+  };
 
   /** Ends the exchanges of messages that were taken back. */
   release(waiting: readonly TakenBack[]): void {

@@ -4,10 +4,11 @@ import type { AffinityTable } from './affinity.ts';
 import type { Channel } from './channel.ts';
 import type { Check, CheckScope } from './checks.ts';
 import type { Client } from './client.ts';
-import type { ExchangeTable } from './exchanges.ts';
+import type { Exchange, ExchangeTable } from './exchanges.ts';
 import type { Hooks } from './hooks.ts';
 import type { Message, Side, Span } from './message.ts';
 import type { BalancerView, ObserverScope } from './observers.ts';
+import type { Refusal } from './outcome.ts';
 import type { Backend, Pool } from './pool.ts';
 import type { Limits } from './settings.ts';
 
@@ -192,6 +193,12 @@ export interface ProtocolFacts {
    * half-closed is closed when there are none. Undefined: it is closed some time after its last message.
    */
   answersDue?(client: Client): number;
+  /**
+   * If it uses `scope.exchanges`: turns the refusal of a request whose link has broken into the protocol's error reply to
+   * `exchange.client`. The request's bytes are gone: there is what `exchange.original` and `exchange.note` have kept of them.
+   * Undefined, or an undefined answer: nothing is sent, and the client waits until it gives up.
+   */
+  refuseAbandoned?(exchange: Exchange, refusal: Refusal): Uint8Array | undefined;
   /** On dedicated links it need not see what backends send: bytes are relayed as they come. Undefined: false. */
   readonly relaysAnswers?: boolean;
   /** What becomes of a message that names a backend which is gone from the config, unless the listener's `whenDown` says. Undefined: refuse. */

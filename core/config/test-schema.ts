@@ -102,6 +102,7 @@ const stats = part(
         open: count('Requests that wait for their answer.'),
         expired: count('Requests that were given up.'),
         abandoned: count('Requests lost with their backend.'),
+        refused: count('Those of them whose client got an error reply at once.'),
       },
       'Requests that wait for an answer, where the protocol correlates.',
     ),

@@ -286,13 +286,15 @@ export default definePlugin({
     const lengthField = new LengthField(length);
     const layout = new Layout(lengthField, id, correlation?.answers);
     const identifiers = id && identify(id, lengthField, layout);
-    const correlations = correlation && correlate(correlation, layout, scope);
+    const errors = error && errorReplies(error, layout, correlation);
+    const correlations = correlation && correlate(correlation, layout, scope, errors);
     const handshakes = replay && keepHandshakes(replay, layout, scope);
 
     scope.protocol({
       identifiers: id?.encoding === 'number' ? 'number' : 'raw',
       correlates: correlation !== undefined && !dedicated,
       ...(correlation && { correlationBits: idBits(correlation.size) }),
+      ...(errors && { refuseAbandoned: errors.late }),
       relaysAnswers: correlation === undefined && replay === undefined && id?.stamp.includes('response') !== true,
       keys: Object.fromEntries(Object.entries(keys).map(([key, field]) => [key, spanOf(field, layout)])),
       ...(affinity && {
@@ -319,7 +321,7 @@ export default definePlugin({
       hooks.forward.tap(name, (message, destination) => handshakes.keep(message, destination));
       hooks.onLink.tap(name, (link) => handshakes.replay(link));
     }
-    if (error !== undefined) hooks.refuse.tap(name, errorReply(error, layout));
+    if (errors !== undefined) hooks.refuse.tap(name, errors.refuse);
   },
 });
 
@@ -624,7 +626,7 @@ function identify(id: NonNullable<Options['id']>, length: LengthField, layout: L
 }
 
 /** The option `correlation`. */
-function correlate(field: Correlation, layout: Layout, scope: Scope) {
+function correlate(field: Correlation, layout: Layout, scope: Scope, errors: ErrorReplies | undefined) {
   const codec = numberCodec(field.size, field.endian);
   const scratch = Buffer.alloc(field.size);
   const backendRequests = scope.perClient(() => new BackendRequests(2 ** idBits(field.size) - 1));
@@ -656,6 +658,7 @@ function correlate(field: Correlation, layout: Layout, scope: Scope) {
       } else {
         const exchange = scope.exchanges.open(message, at, field.size);
         if (exchange === undefined) return overloaded;
+        if (errors?.needsMore) exchange.note = errors.write(message);
         id = exchange.id;
       }
       codec.write(id, scratch);
@@ -748,11 +751,16 @@ function keepHandshakes(field: NonNullable<Options['replay']>, layout: Layout, s
 }
 
 /** The option `error`. */
-function errorReply({ hex, copy }: NonNullable<Options['error']>, layout: Layout) {
+function errorReplies(
+  { hex, copy }: NonNullable<Options['error']>,
+  layout: Layout,
+  correlation: Correlation | undefined,
+) {
   const template = bytesOf(hex);
-  return (message: Message): Uint8Array | undefined => {
-    layout.look(message);
-    if (message.from === 'backend' || layout.isAnswer) return undefined;
+  const { offset: kept = 0, size: keptSize = 0 } = correlation ?? {};
+
+  /** @param message the one at hand */
+  const write = (message: Message): Buffer => {
     const reply = Buffer.from(template);
     for (const { from, to, size } of copy) {
       const at = layout.find({ offset: from, size });
@@ -760,7 +768,26 @@ function errorReply({ hex, copy }: NonNullable<Options['error']>, layout: Layout
     }
     return reply;
   };
+
+  return {
+    /** Whether a reply takes more from the request than its correlation field, so that it must be written while that is there. */
+    needsMore: copy.some(({ from, size }) => from < kept || from + size > kept + keptSize),
+    write,
+
+    refuse(message: Message): Uint8Array | undefined {
+      layout.look(message);
+      return message.from === 'backend' || layout.isAnswer ? undefined : write(message);
+    },
+
+    late({ original, note }: Exchange): Uint8Array {
+      if (note instanceof Uint8Array) return note;
+      const reply = Buffer.from(template);
+      for (const { from, to, size } of copy) original.copy(reply, to, from - kept, from - kept + size);
+      return reply;
+    },
+  };
 }
+type ErrorReplies = ReturnType<typeof errorReplies>;
 
 function bytesOf(hexText: string): Buffer {
   return Buffer.from(hexText.replaceAll(' ', ''), 'hex');

@@ -16,6 +16,7 @@
  */
 import {
   definePlugin,
+  type Exchange,
   type Message,
   type Refusal,
   type RelatedIds,
@@ -52,6 +53,7 @@ const rpcCodes: Readonly<Record<string, number>> = {
   'unknown-backend': -32003,
   overloaded: -32004,
   stopping: -32005,
+  'backend-lost': -32006,
 };
 const otherRpcCode = -32000;
 
@@ -187,6 +189,39 @@ export default definePlugin({
     const correlation = line.watch(options.correlation ?? 'id');
     const affinity = options.affinity === undefined ? undefined : line.watch(options.affinity);
 
+    const echoed = options.correlation !== undefined && !Object.hasOwn(options.error, options.correlation);
+    const errorTemplate = JSON.stringify(options.error).slice(1);
+
+    /** The option `error`, with the correlation member in front if it has a value. */
+    const error = (reason: string, value: Uint8Array | undefined): Buffer => {
+      const body = Buffer.from(errorTemplate.replaceAll('{reason}', () => JSON.stringify(reason).slice(1, -1)));
+      if (value === undefined) return Buffer.concat([Buffer.from('{'), body, delimiter]);
+      const member = Buffer.from(`{${JSON.stringify(correlation.name)}:`);
+      return Buffer.concat([member, value, Buffer.from(body.length > 1 ? ',' : ''), body, delimiter]);
+    };
+
+    const rpcError = (reason: string, rpcIdValue: Uint8Array = Buffer.from('null')): Buffer => {
+      const code = rpcCodes[reason] ?? otherRpcCode;
+      return Buffer.concat([
+        Buffer.from('{"jsonrpc":"2.0","id":'),
+        rpcIdValue,
+        Buffer.from(`,"error":{"code":${code},"message":${JSON.stringify(reason)}}}`),
+        delimiter,
+      ]);
+    };
+
+    /** Left in the exchange of a request: whether it is one of JSON-RPC, or its id where another member correlates. */
+    const noteOf = (message: Message): boolean | Buffer =>
+      jsonrpc.present && correlation !== rpcId
+        ? Buffer.from(message.view(rpcId.valueAt, rpcId.valueLength))
+        : jsonrpc.present;
+
+    const refuseAbandoned = ({ original, note }: Exchange, { reason }: Refusal): Buffer => {
+      if (note instanceof Buffer) return rpcError(reason, note);
+      if (note === true) return rpcError(reason, original);
+      return error(reason, echoed && original.length > 0 ? original : undefined);
+    };
+
     const relatedIds = (message: Message, ids: RelatedIds): void => {
       if (affinity === undefined || !hasValue(message, affinity)) return;
       ids.seconds = options.affinitySeconds;
@@ -195,7 +230,7 @@ export default definePlugin({
     scope.protocol({
       identifiers: 'text',
       correlates,
-      ...(correlates && { correlationBits }),
+      ...(correlates && { correlationBits, refuseAbandoned }),
       relaysAnswers: !stampsResponses && !correlates,
       ...(affinity && { relatedIds }),
       keys: Object.fromEntries(options.keys.map((name) => [name, keyOf(line.watch(name))])),
@@ -272,6 +307,7 @@ export default definePlugin({
         const { present, valueAt, valueLength } = correlation;
         const exchange = scope.exchanges.open(message, present ? valueAt : 0, present ? valueLength : 0);
         if (exchange === undefined) return overloaded;
+        exchange.note = noteOf(message);
         writeDigits(correlationText.value, exchange.id + idBase, writtenId);
         writtenId = exchange.id + idBase;
         addsCorrelation = !present;
@@ -306,34 +342,15 @@ export default definePlugin({
       return message.from === 'client' ? editRequest(message, token) : editAnswer(message, token);
     });
 
-    const echoed = options.correlation !== undefined && !Object.hasOwn(options.error, options.correlation);
-    const errorTemplate = JSON.stringify(options.error).slice(1);
-
     hooks.refuse.tap('ndjson', (message, { reason }) => {
       if (message.from === 'backend') return undefined;
       // Read again: what is refused while it arrives, or late, is not what `frame` saw last.
       line.scan(message.bytes, message.start, isEnded(message) ? message.end - 1 : message.end);
       const isSound = line.fault === undefined;
-      const text = JSON.stringify(reason);
-      if (jsonrpc.present) {
-        if (isSound && !asks()) return undefined;
-        const code = rpcCodes[reason] ?? otherRpcCode;
-        return Buffer.concat([
-          Buffer.from('{"jsonrpc":"2.0","id":'),
-          isSound ? message.view(rpcId.valueAt, rpcId.valueLength) : Buffer.from('null'),
-          Buffer.from(`,"error":{"code":${code},"message":${text}}}`),
-          delimiter,
-        ]);
-      }
-      const body = Buffer.from(errorTemplate.replaceAll('{reason}', () => text.slice(1, -1)));
-      if (!echoed || !isSound || !correlation.present) return Buffer.concat([Buffer.from('{'), body, delimiter]);
-      return Buffer.concat([
-        Buffer.from(`{${JSON.stringify(correlation.name)}:`),
-        message.view(correlation.valueAt, correlation.valueLength),
-        Buffer.from(body.length > 1 ? ',' : ''),
-        body,
-        delimiter,
-      ]);
+      const valueIn = ({ present, valueAt, valueLength }: Member): Buffer | undefined =>
+        isSound && present ? message.view(valueAt, valueLength) : undefined;
+      if (!jsonrpc.present) return error(reason, echoed ? valueIn(correlation) : undefined);
+      return isSound && !asks() ? undefined : rpcError(reason, valueIn(rpcId));
     });
   },
 });

@@ -173,7 +173,8 @@ describe.each([
         const trial = new Trial(rig);
         for (const next of actions) if (!('backend' in next) || next.backend < rig.backends.length) trial.act(next);
         trial.catchUp();
-        trial.check(rig.stats().fromClients.refused, 'backends' in options);
+        const { fromClients, exchanges } = rig.stats();
+        trial.check(fromClients.refused + exchanges.refused, 'backends' in options);
 
         await rig.stop();
         const stats = rig.balancer.stats().listeners.edge!;

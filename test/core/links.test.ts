@@ -207,14 +207,108 @@ describe('a backend that cannot be reached', () => {
     alice.send('2\n');
     expect(rig.backend('a').text()).toBe('@a 2\n');
   });
+});
 
-  it('has the requests it had not answered counted as abandoned', async () => {
+describe('requests whose link breaks before they are answered', () => {
+  it('are refused to their clients at once, and counted', async () => {
     const rig = await shared({ backends: ['a'] });
-    rig.client().send('1\n2\n');
+    const [alice, bob] = [rig.client(), rig.client()];
+    alice.send('1\n2\n');
+    bob.send('3\n');
+    rig.backend('a').link.send('#1 done\n');
     rig.advance(2000);
     rig.backend('a').down();
-    expect(rig.stats()).toMatchObject({ exchanges: { open: 0, abandoned: 2 }, fromClients: { forwarded: 2 } });
+    expect(alice.text()).toBe('done\nerror backend-lost 2\n');
+    expect(bob.text()).toBe('error backend-lost 3\n');
+    // They have been forwarded, and stay so.
+    expect(rig.stats()).toMatchObject({
+      exchanges: { open: 0, abandoned: 2, refused: 2 },
+      fromClients: { received: 3, forwarded: 3, refused: 0 },
+    });
     expect(rig.stats().backends.a).toMatchObject({ up: false, inFlight: 0 });
+    expect(rig.logged[0]).toMatchObject({ backend: 'a', requests: 2, refused: 2 });
+  });
+
+  it('leave those of other links alone', async () => {
+    const rig = await shared({ backends: ['a', 'b'] });
+    const alice = rig.client();
+    alice.send('@a 1\n@b 2\n');
+    rig.backend('a').link.reset();
+    expect(alice.text()).toBe('error backend-lost 1\n');
+    rig.backend('b').link.send('#2 done\n');
+    expect(alice.text()).toBe('done\n');
+  });
+
+  it('are refused once: what the backend answers on its next link reaches nobody', async () => {
+    const rig = await shared({ backends: ['a'] });
+    const alice = rig.client();
+    alice.send('1\n');
+    rig.advance(2000);
+    rig.backend('a').link.reset();
+    rig.backend('a').link.send('#1 late\n');
+    expect(alice.text()).toBe('error backend-lost 1\n');
+    expect(rig.stats().fromBackends.discardedFor).toEqual({ 'no-destination': 1 });
+  });
+
+  it('are refused as soon as the backend half-closes, and what still waits is sent on its next link', async () => {
+    const rig = await shared({ backends: ['a'], linkQueueBytes: 20 });
+    rig.advance(2000);
+    const alice = rig.client();
+    const { link } = rig.backend('a');
+    link.pause();
+    alice.send('sent sent sent sent sent\nwaits\n');
+    link.end();
+    rig.runtime.settle();
+    expect(alice.text()).toBe('error backend-lost sent sent sent sent sent\n');
+    rig.advance(10_000);
+    expect(rig.backend('a').text()).toMatch(/^@a #\d+ waits\n$/);
+    expect(rig.stats()).toMatchObject({ exchanges: { open: 1, abandoned: 1, refused: 1 } });
+  });
+
+  it('are refused to a client that has half-closed before it is closed', async () => {
+    const rig = await shared({ backends: ['a'] });
+    const alice = rig.client();
+    alice.send('1\n');
+    alice.end();
+    rig.backend('a').link.reset();
+    expect(alice.text()).toBe('error backend-lost 1\n');
+    expect(alice.closed).toBe(true);
+  });
+
+  it('cost a client that does not read its connection, and no memory', async () => {
+    const rig = await shared({ backends: ['a'], limits: { queueBytes: 100 } });
+    const [alice, bob] = [rig.client(), rig.client()];
+    alice.send('1\n'.repeat(20));
+    bob.send('2\n');
+    alice.pause();
+    rig.backend('a').link.reset();
+    alice.resume();
+    rig.runtime.settle();
+    expect(alice.closed).toBe(true);
+    expect(bob.text()).toBe('error backend-lost 2\n');
+    const { abandoned, refused } = rig.stats().exchanges;
+    expect(abandoned).toBe(21);
+    expect(refused).toBeLessThan(8);
+  });
+
+  it('are only counted where the plugin does not know what to say', async () => {
+    const clueless = definePlugin({
+      ...lines,
+      apply(hooks, options, scope) {
+        const refuseAbandoned = () => {
+          throw new Error('no idea');
+        };
+        const protocol: typeof scope.protocol = (facts) => scope.protocol({ ...facts, refuseAbandoned });
+        lines.apply!(hooks, options, Object.create(scope, { protocol: { value: protocol } }));
+      },
+    });
+    const rig = await shared({ pipeline: [[clueless], [turns]], backends: ['a'] });
+    const alice = rig.client();
+    alice.send('1\n');
+    rig.backend('a').link.reset();
+    expect(alice.text()).toBe('');
+    expect(rig.stats().exchanges).toMatchObject({ abandoned: 1, refused: 0 });
+    expect(rig.logged[0]).toMatchObject({ level: 'error' });
   });
 });
 
@@ -446,7 +540,8 @@ describe('a client that half-closes', () => {
     rig.backend('a').down();
     rig.advance(1);
     expect(rig.stats().fromClients.received).toBe(5);
-    expect(alice.text()).toBe('error backend-down\n'.repeat(3));
+    const lost = ['one one one', 'two two two'].map((text) => `error backend-lost ${text}\n`).join('');
+    expect(alice.text()).toBe(lost + 'error backend-down\n'.repeat(3));
     expect(alice.closed).toBe(true);
   });
 });

@@ -221,7 +221,7 @@ describe('on shared links', () => {
     expect(stats.fromClients).toMatchObject({ received: 310, forwarded: 310 });
     expect(stats.fromBackends).toMatchObject({ received: 310, forwarded: 310 });
     expect(stats.routes).toMatchObject({ strategy: 310, correlation: 310 });
-    expect(stats.exchanges).toEqual({ open: 0, expired: 0, abandoned: 0 });
+    expect(stats.exchanges).toEqual({ open: 0, expired: 0, abandoned: 0, refused: 0 });
     expect(balancer.complaints).toEqual([]);
   });
 });

@@ -90,7 +90,7 @@ it('brings each answer to its caller, though all callers use the same ids', asyn
   expect(stats.fromClients).toMatchObject({ received: 300, forwarded: 300 });
   expect(stats.fromBackends).toMatchObject({ received: 300, forwarded: 300 });
   expect(stats.routes).toMatchObject({ strategy: 300, correlation: 300 });
-  expect(stats.exchanges).toEqual({ open: 0, expired: 0, abandoned: 0 });
+  expect(stats.exchanges).toEqual({ open: 0, expired: 0, abandoned: 0, refused: 0 });
   for (const name of serverNames) expect(stats.backends[name]).toMatchObject({ messages: 100, links: 1, inFlight: 0 });
   expect(balancer.complaints).toEqual([]);
 });

@@ -13,12 +13,21 @@ export interface Sent {
   readonly forged: boolean;
   /** How many times the backend that it names had been unusable, and was no more, when it was sent. */
   readonly outages: number;
+  /** When, in milliseconds of the virtual clock. */
+  readonly atMs: number;
   /** How many requests had got ids of the balancer's own by then: it may wait for its link so long that narrow ids come round. */
   readonly opened: number;
 }
 
-/** Who knows which backend may be reached. */
+/** A link as its backend sees it. */
+interface Way {
+  /** It has not broken, and no end of it has closed. */
+  readonly works: boolean;
+}
+
+/** Who knows which backend may be reached, and what time it is. */
 export interface Health {
+  now(): number;
   isUsable(backend: string): boolean;
   outages(backend: string): number;
 }
@@ -28,7 +37,10 @@ export class Ledger {
   readonly #health: Health;
   readonly rechooses: boolean;
   readonly #sent = new Map<string, Sent>();
-  readonly #delivered = new Map<string, string>();
+  readonly #delivered = new Map<string, { readonly backend: string; readonly way: Way }>();
+  readonly #refused = new Set<string>();
+  /** Requests that wait for an answer, where they must get one or be refused. */
+  readonly #waiting = new Set<string>();
   /** Answers that were sent, and have not arrived. */
   readonly #answers = new Set<string>();
   readonly #answered = new Set<string>();
@@ -45,12 +57,12 @@ export class Ledger {
     this.#health = health;
   }
 
-  send(label: string, sent: Omit<Sent, 'outages' | 'opened'>): void {
+  send(label: string, sent: Omit<Sent, 'outages' | 'opened' | 'atMs'>): void {
     const { backend } = sent;
     // It may be down just now.
     const outages =
       backend === undefined ? 0 : this.#health.outages(backend) - (this.#health.isUsable(backend) ? 0 : 1);
-    this.#sent.set(label, { ...sent, outages, opened: this.opened });
+    this.#sent.set(label, { ...sent, outages, opened: this.opened, atMs: this.#health.now() });
   }
 
   sentBy(label: string): Sent {
@@ -63,13 +75,20 @@ export class Ledger {
     return this.#answered.has(label);
   }
 
+  /** Whether requests are correlated by ids of the balancer, so that each is answered or refused, once. */
+  get #correlates(): boolean {
+    return this.#dialect.links === 'shared' && this.#dialect.name !== 'sip';
+  }
+
   /** A request has reached a backend. */
-  deliver({ label }: Read, backend: string): Sent {
+  deliver({ label }: Read, backend: string, way: Way): Sent {
     const sent = this.sentBy(label);
     if (sent.forged) throw new Violation(`the forged ${label} has reached ${backend}`);
     const before = this.#delivered.get(label);
-    if (before !== undefined) throw new Violation(`${label} has reached ${before} and ${backend}`);
-    this.#delivered.set(label, backend);
+    if (before !== undefined) throw new Violation(`${label} has reached ${before.backend} and ${backend}`);
+    if (this.#refused.has(label) && way.works) throw new Violation(`${label} was refused and has reached ${backend}`);
+    this.#delivered.set(label, { backend, way });
+    if (this.#correlates && !this.#refused.has(label)) this.#waiting.add(label);
     this.deliveries++;
     if (sent.backend === undefined || sent.backend === backend) return sent;
     if (this.rechooses && this.#health.outages(sent.backend) > sent.outages) return sent;
@@ -90,15 +109,49 @@ export class Ledger {
     if (number !== undefined && number !== sent.number) {
       throw new Violation(`the answer ${label} has the number ${number} instead of ${sent.number}`);
     }
-    const correlates = this.#dialect.links === 'shared' && this.#dialect.name !== 'sip';
-    if (correlates && this.#answered.has(request)) throw new Violation(`${request} was answered twice`);
+    if (this.#correlates && this.#answered.has(request)) throw new Violation(`${request} was answered twice`);
+    if (this.#refused.has(request)) throw new Violation(`${request} was refused and answered`);
     this.#answered.add(request);
+    this.#waiting.delete(request);
     this.arrivals++;
     return request;
   }
 
+  /** A client was told that its request is refused. */
+  refuse(request: string): void {
+    this.refusals++;
+    this.sentBy(request);
+    if (this.#refused.has(request)) throw new Violation(`${request} was refused twice`);
+    if (this.#correlates && this.#answered.has(request)) throw new Violation(`${request} was answered and refused`);
+    const delivered = this.#delivered.get(request);
+    if (delivered !== undefined && (delivered.way.works || !this.#correlates)) {
+      throw new Violation(`${request} was refused although ${delivered.backend} has it and may answer`);
+    }
+    this.#refused.add(request);
+    this.#waiting.delete(request);
+  }
+
+  /**
+   * Who has lost its backend has been told.
+   * @param replySeconds how long the balancer waits for answers
+   * @param reads whether that client is there and reads
+   */
+  checkWaiting(replySeconds: number, reads: (client: number) => boolean): void {
+    for (const request of this.#waiting) {
+      const { client, atMs } = this.sentBy(request);
+      if (this.#health.now() - atMs >= replySeconds * 1000) this.#waiting.delete(request);
+      else if (this.#delivered.get(request)!.way.works === false && reads(client)) {
+        throw new Violation(`${request} was lost with its link, and client ${client} has not been told`);
+      }
+    }
+  }
+
+  isRefused(request: string): boolean {
+    return this.#refused.has(request);
+  }
+
   /** Which backend has got a request. */
   whereIs(request: string): string | undefined {
-    return this.#delivered.get(request);
+    return this.#delivered.get(request)?.backend;
   }
 }

@@ -96,8 +96,6 @@ export class SimulatedClient extends End {
   #numbers = 0;
   /** Its requests that were sent in whole. */
   readonly requests: string[] = [];
-  /** Those of them that were refused. */
-  refused = 0;
 
   constructor(id: number, peer: VirtualPeer, dialect: Dialect, ledger: Ledger, note: Note) {
     super(peer, dialect, ledger);
@@ -147,9 +145,16 @@ export class SimulatedClient extends End {
     this.tail = Buffer.alloc(0);
   }
 
+  /** It reads, and the balancer has not closed its side. */
+  get reads(): boolean {
+    return this.open && !this.peer.paused && !this.peer.ended;
+  }
+
   /** Its requests that have neither reached a backend nor been refused. */
   get missing(): number {
-    return this.requests.filter((request) => this.ledger.whereIs(request) === undefined).length - this.refused;
+    const { ledger } = this;
+    return this.requests.filter((request) => ledger.whereIs(request) === undefined && !ledger.isRefused(request))
+      .length;
   }
 
   protected override onMessage(message: Buffer): void {
@@ -157,8 +162,9 @@ export class SimulatedClient extends End {
     if (read.kind === 'garbage') return;
     if (read.kind === 'request') throw new Violation(`client ${this.id} got the request ${read.label}`);
     if (read.kind === 'refusal') {
-      if (read.number !== undefined && read.number > 0) this.refused++;
-      this.ledger.refusals++;
+      // What was malformed has no number.
+      if (read.number !== undefined && read.number > 0) this.ledger.refuse(`c${this.id}.${read.number}`);
+      else this.ledger.refusals++;
       this.#note(`client ${this.id} is refused ${read.number ?? ''}`);
       return;
     }
@@ -185,13 +191,17 @@ export class SimulatedLink extends End {
     this.backend = backend;
   }
 
+  get works(): boolean {
+    return this.open && !this.ended && !this.peer.ended;
+  }
+
   protected override onMessage(message: Buffer): void {
     const read = this.dialect.read(message);
     if (read.kind !== 'request') {
       // Nobody but clients sends such; what they send as garbage must have been refused.
       throw new Violation(`${this.backend.name} got what is no request: ${message.toString('latin1')}`);
     }
-    const sent = this.ledger.deliver(read, this.backend.name);
+    const sent = this.ledger.deliver(read, this.backend.name, this);
     this.backend.note(`${this.backend.name} gets ${read.label}`);
     // Others may have waited for another backend first, and come here when that could not be reached.
     if (sent.backend === this.backend.name && !this.ledger.rechooses) {

@@ -78,6 +78,7 @@ export class World {
       const nameOf = (backend: string) => `${pool.name}/${backend}`;
       const ledger = new Ledger(dialect, rechooses[index]!, {
         isUsable: (backend) => pool.byName(backend)!.isUsable,
+        now: this.runtime.now,
         outages: (backend) => this.#outages.get(nameOf(backend)) ?? 0,
       });
       this.#watch(pool);
@@ -369,6 +370,11 @@ export class World {
         for (const link of backend.links) this.#checkQueue(link.peer, 2 * group.pool.settings.queueBytes);
       }
     }
+    const reading = new Set(this.#clients.flatMap(({ client }) => (client.reads ? client.id : [])));
+    for (const { ledger, listeners } of this.groups) {
+      const replySeconds = Math.min(...listeners.map(({ settings }) => settings.limits.replySeconds));
+      ledger.checkWaiting(replySeconds, (client) => reading.has(client));
+    }
     for (const { client, listener } of this.#clients) {
       // What had waited for a backend that is down is refused all at once, and was read long before.
       const lateReplies = listener.composed.accounting.redispatched * longestReplyBytes;
@@ -422,7 +428,6 @@ export class World {
     let missing = 0;
     for (const { group: its, client } of this.#clients) {
       if (its !== group) continue;
-      if (client.missing < 0) throw new Violation(`client ${client.id} was refused what has reached a backend`);
       missing += client.missing;
     }
     const forwarded = group.listeners.reduce((sum, { composed }) => sum + composed.accounting.client.forwarded, 0);
@@ -482,7 +487,7 @@ export class World {
         if (!balances(stats)) throw new Violation(`it does not balance in the end: ${JSON.stringify(stats)}`);
         const left = stats.queued + stats.connections.open + stats.exchanges.open;
         if (left !== 0) throw new Violation(`something is left in the end: ${JSON.stringify(stats)}`);
-        refused += stats.fromClients.refused;
+        refused += stats.fromClients.refused + stats.exchanges.refused;
       }
       atMost('refusals that arrived', ledger.refusals, refused);
       for (const backend of pool.backends) {

@@ -3,7 +3,17 @@
  * `#id ` before the text, and the backend's answer begins with it. `?text` is refused, `bye` discarded, `boom` makes the
  * plugin throw, NUL breaks the framing, and `+` alone is a keepalive that is answered by `-`.
  */
-import { definePlugin, discard, type Hooks, type Message, refusal, type Scope, Type } from 'pointsman';
+import {
+  definePlugin,
+  discard,
+  type Exchange,
+  type Hooks,
+  type Message,
+  type Refusal,
+  refusal,
+  type Scope,
+  Type,
+} from 'pointsman';
 
 const bang = refusal('question', 'no questions');
 const bye = discard('bye', Buffer.from('ciao\n'));
@@ -12,6 +22,9 @@ const nul = refusal('nul');
 const space = 0x20;
 const at = 0x40;
 const hash = 0x23;
+
+/** With the original text of the request, which the balancer keeps none of but what `insertId` has left. */
+const refuseAbandoned = ({ note }: Exchange, { reason }: Refusal) => Buffer.from(`error ${reason} ${note}\n`);
 
 export const lines = definePlugin({
   name: 'lines',
@@ -22,7 +35,7 @@ export const lines = definePlugin({
     scope.protocol({
       identifiers: 'text',
       correlates: options.shared,
-      ...(options.shared ? { correlationBits: 31 } : {}),
+      ...(options.shared ? { correlationBits: 31, refuseAbandoned } : {}),
       relaysAnswers: options.relays,
       relatedIds(message, ids) {
         const text = bodyOf(message);
@@ -67,6 +80,7 @@ export const lines = definePlugin({
       if (scope.links === 'shared') {
         const exchange = scope.exchanges.open(message, 0, 0);
         if (exchange === undefined) return refusal('overloaded');
+        exchange.note = message.view(text).toString().trimEnd();
         message.splice(text, 0, Buffer.from(`#${exchange.id} `));
       }
       if (message.bytes[message.end - 1] !== 0x0a) message.splice(message.length, 0, Buffer.from('\n'));

@@ -143,7 +143,7 @@ const received = (count: number): BalancerStats => ({
       },
       routes: { identifier: 0, affinity: 0, strategy: count, rechosen: 0, correlation: 0, link: 0 },
       connections: { open: 0, accepted: 0, turnedAway: 0 },
-      exchanges: { open: 0, expired: 0, abandoned: 0 },
+      exchanges: { open: 0, expired: 0, abandoned: 0, refused: 0 },
       affinity: { entries: 0, evicted: 0 },
       redispatched: 0,
       relayedBytes: 0,

@@ -600,6 +600,33 @@ describe('the error reply', () => {
     expect(rig.stats().fromClients).toMatchObject({ received: 3, refused: 3 });
   });
 
+  it.each([
+    ['takes the correlation field', [{ from: 2, to: 4, size: 2 }], '0006ffff123400ee'],
+    ['takes part of it', [{ from: 3, to: 4, size: 1 }], '0006ffff340000ee'],
+    ['takes other fields too', [{ from: 2, to: 4, size: 3 }], '0006ffff123499ee'],
+    ['takes nothing', [], '0006ffff000000ee'],
+  ])('%s also from a request that is lost with its link', async (_what, copy, reply) => {
+    const correlation = { offset: 2, size: 2 };
+    const rig = await rigOf(
+      { length: { size: 2 }, correlation, error: { hex: '0006 ffff 0000 00ee', copy } },
+      { backends: ['a'] },
+    );
+    const client = rig.client();
+    client.send(hex('0003 1234 99'));
+    rig.backend('a').link.reset();
+    expect(answer(client)).toBe(reply);
+    expect(rig.stats().exchanges).toEqual({ open: 0, expired: 0, abandoned: 1, refused: 1 });
+  });
+
+  it('is not sent for a request that is lost with its link if there is none', async () => {
+    const rig = await rigOf({ length: { size: 2 }, correlation: { offset: 2, size: 2 } }, { backends: ['a'] });
+    const client = rig.client();
+    client.send(hex('0003 1234 99'));
+    rig.backend('a').link.reset();
+    expect(answer(client)).toBe('');
+    expect(rig.stats().exchanges).toMatchObject({ abandoned: 1, refused: 0 });
+  });
+
   it('is never the reply to an answer', async () => {
     const rig = await rigOf(
       { ...options, correlation: { offset: 2, size: 2, answers: { offset: 4, mask: 1, value: 1 } } },

@@ -594,6 +594,41 @@ describe('a refusal', () => {
   });
 });
 
+describe('a request that is lost with its link', () => {
+  it.each([
+    ['{"op":"get","id":"x-1"}\n', '{"id":"x-1","error":{"reason":"backend-lost"}}\n'],
+    ['{"op":"get"}\n', '{"error":{"reason":"backend-lost"}}\n'],
+    [
+      '{"jsonrpc":"2.0","method":"add","id":7}\n',
+      '{"jsonrpc":"2.0","id":7,"error":{"code":-32006,"message":"backend-lost"}}\n',
+    ],
+  ])('is refused with the id that it had: %s', async (request, reply) => {
+    const rig = await balanceShared();
+    const client = rig.client();
+    client.send(request);
+    rig.backend('a').link.reset();
+    expect(client.text()).toBe(reply);
+    expect(rig.stats().exchanges).toEqual({ open: 0, expired: 0, abandoned: 1, refused: 1 });
+  });
+
+  it('is refused with its JSON-RPC id also where another member correlates', async () => {
+    const rig = await balanceShared({ correlation: 'seq' });
+    const client = rig.client();
+    client.send('{"jsonrpc":"2.0","method":"add","id":"a","seq":1}\n');
+    rig.backend('a').link.reset();
+    expect(client.text()).toBe('{"jsonrpc":"2.0","id":"a","error":{"code":-32006,"message":"backend-lost"}}\n');
+  });
+
+  it('is left alone if it is a notification, which nobody waits for', async () => {
+    const rig = await balanceShared();
+    const client = rig.client();
+    client.send('{"jsonrpc":"2.0","method":"tick"}\n');
+    rig.backend('a').link.reset();
+    expect(client.text()).toBe('');
+    expect(rig.stats().exchanges.abandoned).toBe(0);
+  });
+});
+
 describe('what is no object', () => {
   it('passes untouched if `notObject` says so, unless it is no JSON', async () => {
     const options = { notObject: 'pass', affinity: 'session', keys: ['user'] };
