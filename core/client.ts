@@ -3,7 +3,7 @@ import type { Link } from './link.ts';
 import { Outbox, type Turn } from './outbox.ts';
 import { Peer } from './peer.ts';
 import type { Pipeline } from './pipeline.ts';
-import type { Token } from './plugin.ts';
+import type { ListenerFacts, Token } from './plugin.ts';
 import type { Backend } from './pool.ts';
 import type { ClientCertificate, Ends, Socket } from './runtime/runtime.ts';
 
@@ -37,6 +37,16 @@ export class Client extends Peer {
     this.certificate = socket.certificate;
     this.#onClosed = onClosed;
     this.outbox.open(socket);
+  }
+
+  /** Where it has connected. A message may name a client of another listener than the one it arrived at. */
+  get listener(): ListenerFacts {
+    return this.pipeline.listener;
+  }
+
+  /** Says at which port of its address it is answered, which is the one it sends from unless this says another. Datagrams only. */
+  answerAt(port: number): void {
+    if (this.socket?.answerPort !== undefined) this.socket.answerPort = port;
   }
 
   /** Both ends of its connection; undefined where the transport does not tell. */

@@ -154,7 +154,10 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
     },
     perClient<State>(create: (client: Client) => State) {
       const index = states++;
+      // The places in `client.states` are those of its own pipeline.
+      const ofOthers = new WeakMap<Client, State>();
       return (client: Client) => {
+        if (client.listener !== listener) return stateIn(ofOthers, client, create);
         if (client.states[index] === undefined) client.states[index] = create(client);
         return client.states[index] as State;
       };
@@ -212,6 +215,7 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
   }
   const { whenDown } = settings.identifiers;
   const pipeline = new Pipeline({
+    listener,
     runtime,
     hooks,
     facts,
@@ -239,6 +243,16 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
     starts,
     stops,
   };
+}
+
+/** A plugin's state for the client of another listener. */
+function stateIn<State>(states: WeakMap<Client, State>, client: Client, create: (client: Client) => State): State {
+  let state = states.get(client);
+  if (state === undefined) {
+    state = create(client);
+    states.set(client, state);
+  }
+  return state;
 }
 
 /** Runs at once; what goes wrong, then or later, is named after the plugin. */

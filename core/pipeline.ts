@@ -17,7 +17,7 @@ import { Message } from './message.ts';
 import type { TakenBack } from './outbox.ts';
 import { Discard, type Reason, Refusal } from './outcome.ts';
 import type { Peer } from './peer.ts';
-import type { Destination, Logger, ProtocolFacts, TokenFault } from './plugin.ts';
+import type { Destination, ListenerFacts, Logger, ProtocolFacts, TokenFault } from './plugin.ts';
 import { Backend, type Pool } from './pool.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { Scan } from './scan.ts';
@@ -39,6 +39,8 @@ const slowClient = new Discard('slow-client');
 type Route = Destination | Refusal | Discard;
 
 export interface PipelineOptions {
+  /** Whose pipeline it is. */
+  readonly listener: ListenerFacts;
   readonly runtime: Runtime;
   readonly hooks: PipelineHooks;
   readonly facts: ProtocolFacts;
@@ -54,6 +56,7 @@ export interface PipelineOptions {
 }
 
 export class Pipeline {
+  readonly listener: ListenerFacts;
   readonly limits: Limits;
   readonly log: Logger;
   readonly now: () => number;
@@ -72,6 +75,7 @@ export class Pipeline {
 
   constructor(options: PipelineOptions) {
     this.#options = options;
+    this.listener = options.listener;
     this.limits = options.limits;
     this.log = options.log;
     this.now = options.runtime.now;

@@ -91,6 +91,7 @@ class Flow implements Socket {
   readonly longestMessageBytes = longestMessageBytes;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  answerPort: number;
   handler!: SocketHandler;
   readonly #socket: dgram.Socket;
   readonly #isConnected: boolean;
@@ -104,6 +105,7 @@ class Flow implements Socket {
     this.#socket = socket;
     this.remoteAddress = plainIp(host);
     this.remotePort = port;
+    this.answerPort = port;
     this.#onClose = onClose;
     this.#isConnected = isConnected;
   }
@@ -124,7 +126,7 @@ class Flow implements Socket {
     for (const end of ends) {
       const length = end - start;
       if (this.#isConnected) this.#socket.send(copy, start, length, this.#onSent);
-      else this.#socket.send(copy, start, length, this.remotePort, this.remoteAddress, this.#onSent);
+      else this.#socket.send(copy, start, length, this.answerPort, this.remoteAddress, this.#onSent);
       start = end;
     }
     this.#owesWritten = this.#socket.getSendQueueSize() > 0;

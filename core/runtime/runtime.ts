@@ -83,6 +83,8 @@ export interface Socket {
   /** The peer's IP address; empty for unix sockets. */
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** Datagrams of a listener: the port of the peer that they go to; undefined where that cannot be chosen. */
+  answerPort?: number;
   /** Where the peer has connected to; undefined where the transport does not say. */
   readonly localAddress?: string;
   readonly localPort?: number;

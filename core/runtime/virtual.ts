@@ -70,6 +70,7 @@ export class VirtualSocket implements Socket {
   readonly longestMessageBytes: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  answerPort?: number;
   readonly localAddress: string;
   readonly localPort: number;
   readonly #runtime: VirtualRuntime;
@@ -91,6 +92,7 @@ export class VirtualSocket implements Socket {
     this.#peer = peer;
     this.remoteAddress = remoteAddress;
     this.remotePort = remotePort;
+    if (address.transport === 'udp') this.answerPort = remotePort;
     this.localAddress = address.host;
     this.localPort = address.port;
     peer.socket = this;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { balances } from '../../../core/accounting.ts';
+import { guest } from '../../support/lines.ts';
 import { balancerAt } from '../../support/sockets.ts';
 
 const closers: (() => unknown)[] = [];
@@ -102,6 +103,18 @@ describe('messages in datagrams', () => {
     client.send('sound', port);
     expect(await client.get(1)).toEqual(['got sound\n']);
     expect(stats().connections).toMatchObject({ open: 1, accepted: 1 });
+  });
+
+  it('are answered at another port where a plugin says so', async () => {
+    const answered = new Endpoint();
+    const port = await answered.open();
+    const visitor = guest((hooks) => hooks.forward.tap('guest', ({ client }) => client!.answerAt(port)));
+    const edge = await balancerAt({ listen: 'udp://127.0.0.1:0', backend: await udpBackend(), visitor });
+    const client = new Endpoint();
+    await client.open();
+    client.send('one', edge.port);
+    expect(await answered.get(1)).toEqual(['got one\n']);
+    expect(client.received).toEqual([]);
   });
 
   it('are refused if what they become is too long for one', async () => {
