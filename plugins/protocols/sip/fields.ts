@@ -41,6 +41,8 @@ const {
 
 const words = {
   branch: ascii('branch'),
+  lr: ascii('lr'),
+  ob: ascii('ob'),
   received: ascii('received'),
   rport: ascii('rport'),
   sip: ascii('sip'),
@@ -68,6 +70,8 @@ const isBareValue: ByteClass = classOf(
 );
 /** What may stand between angle brackets. */
 const isBracketed: ByteClass = classOf((byte) => byte > SPACE && !isFault(byte));
+/** What may stand in a Request-URI. */
+export const isUriByte: ByteClass = classOf((byte) => byte > SPACE && byte !== DEL && !isFault(byte));
 /** What usual display names hold between their quotes. */
 const isUsualName: ByteClass = classOf((byte) => byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH);
 const isNotAt: ByteClass = classOf((byte) => byte !== AT);
@@ -166,6 +170,8 @@ export class Via {
   receivedEnd = 0;
   /** Behind an `rport` that asks to be filled in (RFC 3581 section 4). */
   emptyRportEnd = 0;
+  /** An `rport`, filled in or not: its sender wants its answers where it sends from (RFC 3581 section 3). */
+  rportStart = 0;
   tokenStart = 0;
   tokenEnd = 0;
 
@@ -196,6 +202,7 @@ export class Via {
     }
     this.branchStart = this.branchEnd = this.receivedStart = this.receivedEnd = 0;
     this.emptyRportEnd = this.tokenStart = this.tokenEnd = 0;
+    this.rportStart = 0;
     while (bytes[at] === SEMICOLON) {
       const nameStart = ++at;
       while (isTokenByte[bytes[at]!] === 1) at++;
@@ -231,7 +238,9 @@ export class Via {
         this.tokenEnd = valueEnd;
         return true;
       case words.rport.length:
-        if (valueStart === 0 && isWord(bytes, nameStart, nameEnd, words.rport)) this.emptyRportEnd = nameEnd;
+        if (!isWord(bytes, nameStart, nameEnd, words.rport)) return true;
+        this.rportStart = nameStart;
+        if (valueStart === 0) this.emptyRportEnd = nameEnd;
         return true;
       case words.received.length:
         if (!isWord(bytes, nameStart, nameEnd, words.received)) return true;
@@ -246,6 +255,7 @@ export class Via {
   #readAny(bytes: Buffer, at: number, end: number): boolean {
     this.branchStart = this.branchEnd = this.receivedStart = this.receivedEnd = 0;
     this.emptyRportEnd = this.tokenStart = this.tokenEnd = 0;
+    this.rportStart = 0;
     this.start = at = skipBlanks(bytes, at, end);
     at = this.#readProtocol(bytes, at, end);
     if (at < 0) return false;
@@ -386,10 +396,15 @@ export class Uri {
   port = 0;
   tokenStart = 0;
   tokenEnd = 0;
+  /** It has the parameter `lr`: its server is a loose router (section 19.1.1). */
+  isLoose = false;
+  /** It has the parameter `ob`, which our Path has (RFC 5626 section 5.1). */
+  isOutbound = false;
 
   /** @returns false if it is malformed, or of another scheme */
   read(bytes: Buffer, start: number, end: number): boolean {
     this.userStart = this.userEnd = this.port = this.tokenStart = this.tokenEnd = 0;
+    this.isLoose = this.isOutbound = false;
     const schemeEnd = skipToken(bytes, start, end);
     if (schemeEnd === end || bytes[schemeEnd] !== COLON) return false;
     this.isSips = isWord(bytes, start, schemeEnd, words.sips);
@@ -417,7 +432,8 @@ export class Uri {
         if (parameters.valueStart === 0 || this.tokenStart > 0) return false;
         this.tokenStart = parameters.valueStart;
         this.tokenEnd = parameters.valueEnd;
-      }
+      } else if (parameters.is(words.lr)) this.isLoose = true;
+      else if (parameters.is(words.ob)) this.isOutbound = true;
     }
     return parameters.at === end || bytes[parameters.at] === QUESTION;
   }
@@ -429,6 +445,7 @@ export class Uri {
     this.port = port;
     this.tokenStart = tokenStart;
     this.tokenEnd = tokenEnd;
+    this.isOutbound = false;
   }
 
   /** Whether it has the host and port of another URI in the same bytes. */

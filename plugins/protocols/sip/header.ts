@@ -8,13 +8,15 @@ import type { Limits, Refusal } from 'pointsman';
 import * as bytewise from './bytes.ts';
 import { Literal } from './bytes.ts';
 import * as characters from './characters.ts';
-import { Address, countValues, hasKnownScheme, Via, valuesAtMost } from './fields.ts';
+import * as readers from './fields.ts';
+import { Address, Via } from './fields.ts';
 import { flaws, framingFlaws } from './flaws.ts';
 import * as names from './names.ts';
 
 // See characters.ts for the reason.
-const { CR, LF, SPACE, TAB, QUOTE, COLON, LESS, GREATER, highBits, classOf, isDigit, ascii } = characters;
+const { CR, LF, SPACE, TAB, COLON, highBits, classOf, isDigit, ascii } = characters;
 const { isBlank, skipBlanks, trimBlanks, skipInLine, skipToken, beginsWith, isSame, readDecimal } = bytewise;
+const { countValues, hasKnownScheme, isUriByte, valuesAtMost } = readers;
 const { field, fields, isInitial, method, fieldOf, readMethod } = names;
 
 // Limits of the protocol, beside the listener's.
@@ -32,9 +34,6 @@ const versionDigits = ascii('2.0');
 const usualVersion = new Literal(ascii(' SIP/2.0'));
 const usualScheme = new Literal(ascii('sip:'));
 const canonicalLengthName = new Literal(ascii('Content-Length: '));
-const isUriByte = classOf(
-  (byte) => byte > SPACE && byte !== 0x7f && byte !== LESS && byte !== GREATER && byte !== QUOTE,
-);
 const isCallIdByte = classOf((byte) => byte > SPACE && byte !== 0x7f);
 
 export class Header {

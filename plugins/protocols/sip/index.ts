@@ -31,6 +31,7 @@ const settledSeconds = 32;
 /** Kinds of affinity ids. */
 const branchKind = 1;
 const callIdKind = 2;
+const recordKind = 3;
 
 /** Noted of a peer whose last bytes were a CR LF between messages: the first half of a ping. */
 const halfPing = 1;
@@ -47,20 +48,41 @@ export default definePlugin({
   pointsman: '^1',
   options: Type.Object(
     {
-      identity: Type.Enum(['record-route'], {
-        default: 'record-route',
-        description: 'Where a dialog carries the identifiers of its backend and its client: in Record-Route.',
+      identity: Type.Enum(['both', 'record-route', 'path'], {
+        default: 'both',
+        description:
+          'Where identifiers are written: `record-route`, in requests that may begin a dialog, so that each end of it finds the other ' +
+          '(RFC 3261 section 16.6, step 4; RFC 5658); `path`, in registrations, so that backends find the client (RFC 3327); or `both`.',
       }),
+      registerKey: Type.Enum(['call-id', 'address-of-record'], {
+        default: 'call-id',
+        description:
+          'What keeps registrations at one backend (RFC 3261 section 10.2): `call-id`, which a client keeps from one to the next, or ' +
+          '`address-of-record`, the user and host in To, which all clients of a user share.',
+      }),
+      advertiseToBackends: Type.Optional(
+        Type.String({
+          pattern: '^(tcp|tls|udp)://(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}$',
+          description:
+            'Where backends reach us, such as tcp://10.0.0.5:5060, if that is not what the listener advertises: for what they send over ' +
+            'connections of their own. It stands in their Via and Path, and in the Record-Route for their side (RFC 5658 section 3); a ' +
+            'listener there, of the same pool, is all it takes. Needed where backends cannot connect to the listener: behind a WebSocket ' +
+            '(RFC 7118 section 5) or a NAT, or of another transport.',
+        }),
+      ),
     },
     { additionalProperties: false },
   ),
   samples,
 
-  apply(hooks, _options, scope) {
+  apply(hooks, options, scope) {
     const { identifiers } = scope;
-    const self = new Self(scope.listener.advertise, scope.listener.transport, identifiers);
+    const { identity } = options;
+    const isUdp = scope.listener.transport === 'udp';
+    const self = new Self(scope.listener, options.advertiseToBackends, identifiers);
     const branchHash = new BranchHash(scope.secret('sip branch'));
-    const rewriter = new Rewriter(self, identifiers, branchHash, (create) => scope.perClient(create));
+    const places = { recordRoute: identity !== 'path', path: identity !== 'record-route' };
+    const rewriter = new Rewriter(places, self, identifiers, branchHash, (create) => scope.perClient(create));
     const tagHash = new TagHash(scope.secret('sip to-tag'));
     const senderOf = scope.perClient((client) => new Sender(client));
     /** How many requests of a client wait for their final response. */
@@ -84,7 +106,9 @@ export default definePlugin({
         const { via } = header;
         if (header.method === method.invite) ids.seconds = ringingSeconds;
         if (via.branchStart > 0) ids.add(via.branchStart - message.start, via.branchEnd - via.branchStart, branchKind);
-        ids.add(header.callIdStart - message.start, header.callIdEnd - header.callIdStart, callIdKind);
+        const record = recordOf(message);
+        if (record !== undefined) ids.add(record.offset, record.length, recordKind);
+        else ids.add(header.callIdStart - message.start, header.callIdEnd - header.callIdStart, callIdKind);
       },
       keys: {
         'call-id': (message) => place(message, header.callIdStart, header.callIdEnd),
@@ -106,6 +130,13 @@ export default definePlugin({
       if (!uri.read(message.bytes, address.uriStart, address.uriEnd) || uri.userStart === 0) return undefined;
       const password = message.bytes.indexOf(COLON, uri.userStart);
       return place(message, uri.userStart, password >= 0 && password < uri.userEnd ? password : uri.userEnd);
+    }
+
+    /** The address-of-record that is registered, if those are what keeps registrations together. */
+    function recordOf(message: Message): Span | undefined {
+      if (header.method !== method.register || options.registerKey === 'call-id') return undefined;
+      if (!uri.read(message.bytes, header.to.uriStart, header.to.uriEnd)) return undefined;
+      return place(message, uri.userStart || uri.hostStart, uri.hostEnd);
     }
 
     hooks.frame.tap('sip', (bytes, start, end, scan) => {
@@ -139,7 +170,7 @@ export default definePlugin({
       if (header.method === method.ack && tagHash.isIn(header)) return ownAck;
       const routeFlaw = routes.find(header, self);
       if (routeFlaw !== undefined) return routeFlaw;
-      if (header.method === method.options && isForUs()) {
+      if (header.method === method.options && (isForUs() || header.maxForwards === 0)) {
         return discard('answered', writeReply(header, ok, senderOfMessage(message), tagHash.of(header)));
       }
       if (header.maxForwards === 0) return flaws.hops;
@@ -163,18 +194,21 @@ export default definePlugin({
 
     /** The request is for the proxy itself (section 16.3, step 3; section 11). */
     function isForUs(): boolean {
-      if (routes.restLine >= 0 || routes.tokenStart > 0) return false;
+      if (routes.leaveOthers || routes.tokenStart > 0) return false;
       const isSip = uri.read(header.bytes, header.uriStart, header.uriEnd);
       return isSip && uri.userStart === 0 && uri.tokenStart === 0 && self.isAddressedBy(header.bytes, uri);
     }
 
     /** Backends are answered on the link, so their address is not needed. */
     function senderOfMessage(message: Message): Sender | undefined {
-      return message.from === 'client' ? senderOf(message.source as Client) : undefined;
+      if (message.from !== 'client') return undefined;
+      const sender = senderOf(message.source as Client);
+      if (isUdp) sender.listenFor(header);
+      return sender;
     }
 
-    hooks.insertId.tap('sip', (message, token) => {
-      if (header.isRequest) rewriter.request(message, header, routes, senderOfMessage(message), token);
+    hooks.insertId.tap('sip', (message) => {
+      if (header.isRequest) rewriter.request(message, header, routes, senderOfMessage(message));
       else rewriter.response(message, header);
       return undefined;
     });
@@ -198,6 +232,9 @@ export default definePlugin({
           settledSeconds,
         );
       }
+      const record = recordOf(message);
+      if (record !== undefined)
+        scope.affinity.settle(message, record.offset, record.length, recordKind, settledSeconds);
       const callIdBytes = header.callIdEnd - header.callIdStart;
       scope.affinity.settle(message, header.callIdStart - message.start, callIdBytes, callIdKind, settledSeconds);
     });

@@ -1,13 +1,13 @@
 /** The edits that a proxy makes on the way (RFC 3261 sections 16.6 and 16.7). All else leaves as it came. */
-import type { Backend, Client, Link, Message, Token, TokenBook } from 'pointsman';
+import type { Backend, Client, Link, Message, TokenBook } from 'pointsman';
 import { beginsWith } from './bytes.ts';
 import { ascii } from './characters.ts';
 import type { BranchHash } from './hashes.ts';
 import type { Header } from './header.ts';
-import { OwnLines } from './lines.ts';
+import { TokenLines } from './lines.ts';
 import { field, method } from './names.ts';
 import type { OwnRoutes } from './routes.ts';
-import type { Self } from './self.ts';
+import { isBackend, type Self } from './self.ts';
 import type { Sender } from './sender.ts';
 
 const initialMaxForwards = ascii('Max-Forwards: 70\r\n');
@@ -26,39 +26,41 @@ const targetMethods: ReadonlySet<number> = new Set([
 ]);
 const unrecordedMethods: ReadonlySet<number> = new Set([method.register, method.cancel, method.ack]);
 
+/** Where identifiers are written. */
+export interface Places {
+  /** In requests that may begin a dialog or change its targets. */
+  readonly recordRoute: boolean;
+  /** In registrations. */
+  readonly path: boolean;
+}
+
 export class Rewriter {
+  readonly #places: Places;
   readonly #self: Self;
   readonly #identifiers: TokenBook;
   readonly #branchHash: BranchHash;
-  readonly #linesOfClient: (client: Client) => OwnLines;
+  readonly #linesOfClient: (client: Client) => TokenLines;
   /** By the backend's index. */
-  readonly #linesOfBackends: OwnLines[] = [];
+  readonly #linesOfBackends: TokenLines[] = [];
 
   /** @param perClient keeps something for each client */
   constructor(
+    places: Places,
     self: Self,
     identifiers: TokenBook,
     branchHash: BranchHash,
-    perClient: (create: (client: Client) => OwnLines) => (client: Client) => OwnLines,
+    perClient: (create: (client: Client) => TokenLines) => (client: Client) => TokenLines,
   ) {
+    this.#places = places;
     this.#self = self;
     this.#identifiers = identifiers;
     this.#branchHash = branchHash;
-    this.#linesOfClient = perClient((client) => new OwnLines(self, identifiers.ofClient(client).text));
+    this.#linesOfClient = perClient((client) => new TokenLines(identifiers.ofClient(client).text));
   }
 
-  /**
-   * Edits go from the top of the message to its end, as they are kept in that order.
-   * @param token of the backend it comes from or goes to; undefined if it goes from client to client
-   */
-  request(
-    message: Message,
-    header: Header,
-    routes: OwnRoutes,
-    sender: Sender | undefined,
-    token: Token | undefined,
-  ): void {
-    this.#addLines(message, header, routes, token);
+  /** Edits go from the top of the message to its end, as they are kept in that order. */
+  request(message: Message, header: Header, routes: OwnRoutes, sender: Sender | undefined): void {
+    this.#addLines(message, header, routes);
     if (sender?.amends(header)) {
       sender.amend(header, (start, removeEnd, added) => {
         message.splice(start - message.start, removeEnd - start, added);
@@ -85,42 +87,37 @@ export class Rewriter {
   }
 
   /** Our lines stand above all others, so that their values are the first of their kind. */
-  #addLines(message: Message, header: Header, routes: OwnRoutes, token: Token | undefined): void {
+  #addLines(message: Message, header: Header, routes: OwnRoutes): void {
     const at = header.linesStart - message.start;
     const fromClient = message.from === 'client';
-    const source = fromClient
-      ? this.#linesOfClient(message.source as Client)
-      : this.#linesOfBackend((message.source as Link).backend);
+    const source = fromClient ? (message.source as Client) : (message.source as Link).backend;
+    const destination = message.destination!;
     const { high, low } = this.#branchHash.of(header);
-    message.splice(at, 0, source.via(this.#self.transportTo(message.destination!), high, low));
+    const lines = this.#linesOf(source).at(this.#self.addressFor(destination));
+    message.splice(at, 0, lines.via(this.#self.transportTo(destination), high, low));
 
-    const isRegistration = header.method === method.register;
-    if (isRegistration ? fromClient : recordsRoute(header, routes)) {
-      const isSips = beginsWith(header.bytes, header.uriStart, header.uriEnd, sips);
-      if (isRegistration) message.splice(at, 0, source.path(isSips));
-      else {
-        message.splice(at, 0, source.recordRoute(isSips));
-        message.splice(at, 0, this.#linesOfDestination(message, token).recordRoute(isSips));
-      }
+    if (header.method === method.register) {
+      if (fromClient && this.#places.path) message.splice(at, 0, lines.path(isSips(header)));
+    } else if (this.#places.recordRoute && recordsRoute(header, routes)) {
+      const secure = isSips(header);
+      message.splice(at, 0, lines.recordRoute(secure));
+      const back = this.#linesOf(destination).at(this.#self.addressFor(source));
+      message.splice(at, 0, back.recordRoute(secure));
     }
     if (header.maxForwards < 0) message.splice(at, 0, initialMaxForwards);
   }
 
-  /** `token` is that of `message.backend`, which a message may as well come from as go to. */
-  #linesOfDestination(message: Message, token: Token | undefined): OwnLines {
-    const { client, backend } = message;
-    const leavesBackend = message.from === 'backend' && backend === (message.source as Link).backend;
-    return client !== undefined && (leavesBackend || token === undefined)
-      ? this.#linesOfClient(client)
-      : this.#linesOfBackend(backend!);
-  }
-
-  #linesOfBackend(backend: Backend): OwnLines {
-    const token = this.#identifiers.ofBackend(backend).text;
-    let lines = this.#linesOfBackends[backend.index];
-    if (lines?.token !== token) this.#linesOfBackends[backend.index] = lines = new OwnLines(this.#self, token);
+  #linesOf(peer: Backend | Client): TokenLines {
+    if (!isBackend(peer)) return this.#linesOfClient(peer);
+    const token = this.#identifiers.ofBackend(peer).text;
+    let lines = this.#linesOfBackends[peer.index];
+    if (lines?.token !== token) this.#linesOfBackends[peer.index] = lines = new TokenLines(token);
     return lines;
   }
+}
+
+function isSips({ bytes, uriStart, uriEnd }: Header): boolean {
+  return beginsWith(bytes, uriStart, uriEnd, sips);
 }
 
 function lengthLine({ bodyBytes }: Header): Buffer {
@@ -146,7 +143,8 @@ function normalise(message: Message, header: Header): void {
 
 function recordsRoute(header: Header, routes: OwnRoutes): boolean {
   if (unrecordedMethods.has(header.method)) return false;
-  return routes.count === 0 || targetMethods.has(header.method);
+  // A route of ours without a token is one that the client was configured with.
+  return routes.tokenStart === 0 || targetMethods.has(header.method);
 }
 
 /** Whether an edit has removed what stands at `offset`. */

@@ -265,6 +265,10 @@ describe('OPTIONS', () => {
     expect(answerTo(request('OPTIONS', { uri: 'sip:192.0.2.1;transport=tcp' }))).toMatch(/^SIP\/2\.0 200 OK/);
   });
 
+  it('to others without hops is answered by us, who are the last that it reaches (section 16.3)', () => {
+    expect(answerTo(request('OPTIONS', { maxForwards: 0 }))).toMatch(/^SIP\/2\.0 200 OK/);
+  });
+
   it('from a backend to ourselves is answered too', () => {
     const { link } = rig.backend('a');
     link.send(request('OPTIONS', { uri: 'sip:192.0.2.1:5060' }));

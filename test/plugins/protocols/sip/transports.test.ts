@@ -108,6 +108,33 @@ describe('a request in a datagram', () => {
     expect(new Set(sent).size).toBe(1);
   });
 
+  it.each([
+    ['192.0.2.10:5062', 5062],
+    ['192.0.2.10', 5060],
+    ['[2001:db8::1]', 5060],
+    ['192.0.2.10 : 5062', 5062],
+    ['192.0.2.10:5062;rport', 40_000],
+    ['192.0.2.10:5062;rport=1', 40_000],
+    ['192.0.2.10:5062;maddr=203.0.113.9', 5062],
+    ['192.0.2.10:0', 40_000],
+    ['192.0.2.10:65536', 40_000],
+  ])('sent by %s is answered at its port %i', async (sentBy, port) => {
+    const rig = await overUdp();
+    const client = rig.client('198.51.100.1', 40_000);
+    client.send(request('MESSAGE', { via: `SIP/2.0/UDP ${sentBy};branch=z9hG4bK1` }));
+    rig.backend('a').link.send(respond(parseOne(rig.backend('a').text()), '200 OK', 't'));
+    expect(parseOne(client.text()).startLine).toBe('SIP/2.0 200 OK');
+    expect(client.peer.socket.answerPort).toBe(port);
+  });
+
+  it('that is refused is answered at its port too', async () => {
+    const rig = await overUdp();
+    const client = rig.client();
+    client.send(request('MESSAGE', { maxForwards: 0, via: 'SIP/2.0/UDP 192.0.2.10:5062;branch=z9hG4bK1' }));
+    expect(parseOne(client.text()).startLine).toBe('SIP/2.0 483 Too Many Hops');
+    expect(client.peer.socket.answerPort).toBe(5062);
+  });
+
   it('loses what stands behind its body (section 18.3)', async () => {
     const rig = await overUdp();
     rig.client().send(`${request('INVITE', { body })}surplus`);

@@ -3,7 +3,7 @@ import sip from '../../../../plugins/protocols/sip/index.ts';
 import hashing from '../../../../plugins/strategies/hashing.ts';
 import { embed, type Rig, type RigOptions } from '../../../support/embedded.ts';
 
-const keys = [{ id: 'k1', secret: Buffer.alloc(32, 7) }];
+export const keys = [{ id: 'k1', secret: Buffer.alloc(32, 7) }];
 
 /** A rig with sip and hashing, whose identifiers are signed. */
 export function sipRig(options: Partial<RigOptions> = {}): Promise<Rig> {
