@@ -182,6 +182,8 @@ export class Exchanges implements ExchangeTable {
     for (const { carried } of this.#carriers) {
       while (carried.oldest !== undefined && carried.oldest.openedAtMs <= before) {
         this.expired++;
+        const { backend } = carried.oldest;
+        backend.pool.outliers?.failed(backend, 'no answer');
         this.close(carried.oldest);
       }
     }

@@ -1,9 +1,10 @@
 /**
- * Looks after the health of a pool as long as the balancer runs: runs its checks, lets backends that have recovered start
+ * Looks after the health of a pool as long as the balancer runs: runs its checks, ejects outliers, lets backends that have recovered start
  * slowly, and notices when one has drained. What is known of a backend is kept with it (pool.ts).
  */
 import { Checks } from './checks.ts';
 import { type BackendNews, logBackendNews } from './links.ts';
+import { Outliers } from './outliers.ts';
 import type { Logger } from './plugin.ts';
 import type { Backend, Pool, PoolWatcher } from './pool.ts';
 import type { Runtime } from './runtime/runtime.ts';
@@ -27,6 +28,7 @@ export class Health implements PoolWatcher {
   readonly #log: Logger;
   readonly #tell: (news: BackendNews) => void;
   readonly #checks: Checks;
+  readonly #outliers: Outliers | undefined;
   /** Backends that start slowly, and that drain, with how to stop their timers. */
   readonly #starting = new Map<Backend, () => void>();
   readonly #draining = new Map<Backend, () => void>();
@@ -41,6 +43,9 @@ export class Health implements PoolWatcher {
     this.#checks = new Checks(pool, pool.settings.checks ?? [], services, (backend, error) =>
       this.#report(backend, 'checks', error),
     );
+    const { outliers } = pool.settings;
+    this.#outliers =
+      outliers && new Outliers(pool, outliers, runtime, (backend, error) => this.#report(backend, 'ejection', error));
   }
 
   start(): void {
@@ -52,11 +57,15 @@ export class Health implements PoolWatcher {
       if (backend.state === 'drain') this.onState(backend);
     }
     this.#checks.start();
+    pool.outliers = this.#outliers;
+    this.#outliers?.start();
   }
 
   stop(): void {
     if (this.#pool.watcher === this) this.#pool.watcher = undefined;
+    if (this.#pool.outliers === this.#outliers) this.#pool.outliers = undefined;
     this.#checks.stop();
+    this.#outliers?.stop();
     for (const [backend, cancel] of this.#starting) {
       cancel();
       this.#pool.setWeightShare(backend, 1);

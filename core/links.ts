@@ -153,9 +153,11 @@ export class Links {
       // A dedicated link may be as short as its client's visit; a shared one that breaks at once is as good as none.
       const steady = reached && this.runtime.now() - link.openedAtMs >= steadyMs;
       if (!steady) this.#unreachable(link.backend, error);
+      else if (error !== undefined) this.#pool.outliers?.broke(link.backend, error.message);
       this.#reopen(link, steady);
     } else {
       if (!reached && !link.closing) this.#unreachable(link.backend, error);
+      else if (error !== undefined) this.#pool.outliers?.broke(link.backend, error.message);
       this.#dedicated.delete(link);
       link.client.onLinkClosed(link);
     }
@@ -191,7 +193,9 @@ export class Links {
 
   #setUp(backend: Backend, up: boolean, error?: Error): void {
     if (!this.#pool.setUp(backend, up)) return;
-    this.#tell(backend, up ? undefined : (error?.message ?? 'the link broke at once'));
+    const why = error?.message ?? 'the link broke at once';
+    this.#tell(backend, up ? undefined : why);
+    if (!up) this.#pool.outliers?.broke(backend, why);
   }
 
   /**

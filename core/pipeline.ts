@@ -16,6 +16,7 @@ import type { Links } from './links.ts';
 import { Message } from './message.ts';
 import type { TakenBack } from './outbox.ts';
 import { Discard, type Reason, Refusal } from './outcome.ts';
+import type { Outliers } from './outliers.ts';
 import type { Peer } from './peer.ts';
 import type { Destination, ListenerFacts, Logger, ProtocolFacts, TokenFault } from './plugin.ts';
 import { Backend, type Pool } from './pool.ts';
@@ -268,6 +269,7 @@ export class Pipeline {
       if (!this.#canTake(message, destination)) return slowClient;
       destination.outbox.append(message);
       destination.lastActivityMs = message.atMs;
+      if (this.#options.pool.outliers !== undefined) this.#judge(message, this.#options.pool.outliers);
       if (message.exchange !== undefined) this.#answered(message.exchange, message.atMs);
       if (destination.finished) destination.onSettled();
     } else {
@@ -301,6 +303,18 @@ export class Pipeline {
     if (outbox.full) outbox.flush();
     if (outbox.full) message.source.stallOn(outbox);
     return true;
+  }
+
+  /** Tells whether what a backend sends says that it has failed, and how long it has taken. */
+  #judge(message: Message, outliers: Outliers): void {
+    if (message.from !== 'backend') return;
+    const { backend } = message.source as Link;
+    const { facts } = this.#options;
+    const failed = facts.isFailure === undefined ? false : facts.isFailure(message);
+    if (failed) outliers.failed(backend, 'its answer says so');
+    else if (failed === false) outliers.succeeded(backend);
+    const { exchange } = message;
+    if (exchange !== undefined) outliers.took(backend, message.atMs - exchange.openedAtMs);
   }
 
   /** A client that does not read must not make a link wait that others share: it is closed. */
@@ -373,6 +387,7 @@ export class Pipeline {
   relay(link: Link, client: Client, bytes: Buffer, start: number, end: number): void {
     if (client.closing) return;
     this.accounting.relayedBytes += end - start;
+    link.backend.pool.outliers?.succeeded(link.backend);
     client.lastActivityMs = this.now();
     client.outbox.appendBytes(bytes, start, end);
     if (client.outbox.full) client.outbox.flush();

@@ -199,6 +199,11 @@ export interface ProtocolFacts {
    * Undefined, or an undefined answer: nothing is sent, and the client waits until it gives up.
    */
   refuseAbandoned?(exchange: Exchange, refusal: Refusal): Uint8Array | undefined;
+  /**
+   * Whether a message from a backend says that the backend has failed; undefined: it says nothing of that (an answer that is
+   * provisional, a request). Asked only where the pool has `outliers`. Undefined: whatever a backend sends is a success.
+   */
+  isFailure?(message: Message): boolean | undefined;
   /** On dedicated links it need not see what backends send: bytes are relayed as they come. Undefined: false. */
   readonly relaysAnswers?: boolean;
   /** What becomes of a message that names a backend which is gone from the config, unless the listener's `whenDown` says. Undefined: refuse. */

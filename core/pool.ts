@@ -1,4 +1,5 @@
 /** Pools: named sets of backends with their health, weights and loads. Strategies choose among `available`. */
+import type { Outliers } from './outliers.ts';
 import { type Address, delimits } from './runtime/address.ts';
 import type { BackendSettings, BackendState, PoolSettings } from './settings.ts';
 
@@ -117,6 +118,8 @@ export class Pool {
   /** So few backends are healthy that checks and ejections are ignored. */
   isPanicking = false;
   watcher: PoolWatcher | undefined;
+  /** Where failures of its backends are told, if that is of interest to anybody. */
+  outliers: Outliers | undefined;
   /** The backends that were healthy and ready when that was last looked at. */
   #fit: ReadonlySet<Backend> = new Set();
 

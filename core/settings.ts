@@ -59,6 +59,8 @@ export interface PoolSettings {
   readonly tls?: LinkTlsSettings | undefined;
   /** How backends are asked whether they are well. Undefined: they are not. */
   readonly checks?: readonly CheckUse[] | undefined;
+  /** When a backend stands out among the others, and is ejected. Undefined: never. */
+  readonly outliers?: OutlierSettings | undefined;
   /** A backend that has recovered gets its full weight after that long. Undefined: at once. */
   readonly slowStartSeconds?: number | undefined;
   /** Backends of a higher priority number get new work when fewer than that many are healthy before them. Undefined: 1. */
@@ -67,6 +69,19 @@ export interface PoolSettings {
   readonly panicPercent?: number | undefined;
   /** A backend that drains and has had no message for that long has drained, which is logged. Undefined: 60. */
   readonly drainedSeconds?: number | undefined;
+}
+
+/** Outlier detection. */
+export interface OutlierSettings {
+  /** So many failures in a row eject a backend; 0: none do. */
+  readonly consecutiveFailures: number;
+  /** Answers that take on average so many times as long as the median backend's eject one. Undefined: none do. */
+  readonly latencyFactor?: number | undefined;
+  /** How long it is ejected the first time; the second time twice as long, and so on. */
+  readonly baseEjectionSeconds: number;
+  readonly maxEjectionSeconds: number;
+  /** The share of the pool that may be ejected at once; one backend may in any case. */
+  readonly maxEjectedPercent: number;
 }
 
 /** A check of the backends of a pool. */

@@ -81,7 +81,7 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
     return { name, address: readBackendAddress(draft, [...at, 'address'], address), weight, number, state, priority };
   });
   const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, proxyProtocol } = pool;
-  const { slowStartSeconds, minimumUp, panicPercent, drainedSeconds } = pool;
+  const { outliers, slowStartSeconds, minimumUp, panicPercent, drainedSeconds } = pool;
   const tls = pool.tls && readLinkTls(draft, [...path, 'tls'], pool.tls);
   // The core's part of the options has the schema that says so (schema.ts).
   const checks = usesOf(draft, pool.checks ?? []).map((use) => ({ ...use, timing: use.options as CheckTiming }));
@@ -96,6 +96,7 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
     proxyProtocol,
     tls,
     checks,
+    outliers,
     slowStartSeconds,
     minimumUp,
     panicPercent,

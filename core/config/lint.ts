@@ -130,7 +130,12 @@ function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol,
 function lintHealth(draft: Draft, settings: PoolSettings, secrets: ReadonlyMap<string, string>): void {
   const { findings } = draft;
   const path = ['pools', settings.name];
-  const { backends, checks = [], minimumUp = 1 } = settings;
+  const { backends, checks = [], minimumUp = 1, outliers } = settings;
+  if (outliers !== undefined && outliers.maxEjectionSeconds < outliers.baseEjectionSeconds) {
+    const message = `maxEjectionSeconds is less than baseEjectionSeconds, ${outliers.baseEjectionSeconds}`;
+    const member = valueAt(draft.written, [...path, 'outliers', 'maxEjectionSeconds']) === undefined ? 'base' : 'max';
+    findings.add([...path, 'outliers', `${member}EjectionSeconds`], { stage: 'lint', message });
+  }
   if (minimumUp > 1 && new Set(backends.map(({ priority = 0 }) => priority)).size === 1) {
     const message = 'all backends are of one priority, so that this has no effect';
     findings.add([...path, 'minimumUp'], { stage: 'lint', severity: 'warning', message, atKey: true });
@@ -281,6 +286,11 @@ function lintPipeline(
   if (linkMode(pool, facts) === 'shared' && pool.settings.proxyProtocol !== undefined) {
     const message = `in listener "${listener.name}" links are shared by all clients, so that this tells the address of none; write "links: dedicated"`;
     findings.add(['pools', pool.name, 'proxyProtocol'], { stage: 'lint', severity: 'warning', message, atKey: true });
+  }
+  if (pool.settings.outliers?.latencyFactor !== undefined && composed.exchanges === undefined) {
+    const message = `in listener "${listener.name}" nobody measures how long answers take, as "${framer}" does not correlate them with requests`;
+    const at = ['pools', pool.name, 'outliers', 'latencyFactor'];
+    findings.add(at, { stage: 'lint', severity: 'warning', message, atKey: true });
   }
   const exposed = ['message', ...Object.keys(facts.keys ?? {})];
   for (const { plugin, key } of messageKeys) {

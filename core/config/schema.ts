@@ -122,6 +122,51 @@ const checkTiming = {
   ),
 };
 
+const outliers = Type.Object(
+  {
+    consecutiveFailures: Type.Integer({
+      minimum: 0,
+      maximum: 1_000_000,
+      default: 5,
+      description:
+        'So many failures in a row eject a backend: it could not be reached, has broken a link, has not answered in time, or has ' +
+        'answered what the protocol plugin takes for a failure. 0: none do.',
+    }),
+    latencyFactor: Type.Optional(
+      Type.Number({
+        exclusiveMinimum: 1,
+        maximum: 1000,
+        description:
+          "Eject a backend whose answers take on average that many times as long as the median backend's. Compared every 10 s, among " +
+          'backends with 10 answers or more. Default: slowness ejects none.',
+      }),
+    ),
+    baseEjectionSeconds: seconds(
+      'How long a backend is ejected the first time; the second time twice as long, and so on.',
+      {
+        minimum: 0.01,
+        default: 30,
+      },
+    ),
+    maxEjectionSeconds: seconds(
+      'How long it is ejected at most. One that has been good for so long begins with the first time again.',
+      { minimum: 0.01, default: 300 },
+    ),
+    maxEjectedPercent: Type.Number({
+      minimum: 0,
+      maximum: 100,
+      default: 30,
+      description:
+        'The share of the backends that may be ejected at once; one may in any case, but never the last that is healthy.',
+    }),
+  },
+  {
+    ...closed,
+    description:
+      'When a backend stands out among the others, and is ejected: it gets no new work for a while. What names it still goes there.',
+  },
+);
+
 const pool = <Entry extends TSchema>(checkEntry: Entry) =>
   Type.Object(
     {
@@ -163,6 +208,7 @@ const pool = <Entry extends TSchema>(checkEntry: Entry) =>
             'How backends are asked whether they are well. One that fails a check gets no messages, as if it were down. Each worker asks for itself.',
         }),
       ),
+      outliers: Type.Optional(outliers),
       slowStartSeconds: Type.Optional(
         seconds(
           'A backend that has recovered gets its full weight after that many seconds, and ever more of it until then.',

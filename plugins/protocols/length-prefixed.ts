@@ -196,6 +196,26 @@ const Options = Type.Object(
         },
       ),
     ),
+    failure: Type.Optional(
+      Type.Object(
+        {
+          offset: offset('Where the field that tells how it went starts.'),
+          size: size('How many bytes it has.', 4, { default: 4 }),
+          endian,
+          values: Type.Array(Type.Integer({ minimum: 0 }), {
+            description: 'Its values in answers of a backend that is unable.',
+            minItems: 1,
+            maxItems: 64,
+          }),
+        },
+        {
+          ...strict,
+          description:
+            'Which answers are failures of the backend, for the `outliers` of its pool. SMPP (system error, queue full): ' +
+            '{ offset: 8, values: [8, 20] }.',
+        },
+      ),
+    ),
     error: Type.Optional(
       Type.Object(
         {
@@ -290,12 +310,19 @@ export default definePlugin({
     const correlations = correlation && correlate(correlation, layout, scope, errors);
     const handshakes = replay && keepHandshakes(replay, layout, scope);
 
+    const failure = scope.pool.settings.outliers && options.failure;
+
     scope.protocol({
       identifiers: id?.encoding === 'number' ? 'number' : 'raw',
       correlates: correlation !== undefined && !dedicated,
       ...(correlation && { correlationBits: idBits(correlation.size) }),
       ...(errors && { refuseAbandoned: errors.late }),
-      relaysAnswers: correlation === undefined && replay === undefined && id?.stamp.includes('response') !== true,
+      relaysAnswers:
+        correlation === undefined &&
+        replay === undefined &&
+        failure === undefined &&
+        id?.stamp.includes('response') !== true,
+      ...(failure && { isFailure: failureIn(failure, layout) }),
       keys: Object.fromEntries(Object.entries(keys).map(([key, field]) => [key, spanOf(field, layout)])),
       ...(affinity && {
         relatedIds(_message, ids) {
@@ -700,6 +727,16 @@ class BackendRequests {
 }
 
 /** The option `replay`. */
+/** Whether the answer at hand is a failure; undefined if it is none, or ends before the field does. */
+function failureIn(field: NonNullable<Options['failure']>, layout: Layout) {
+  const codec = numberCodec(field.size, field.endian);
+  return (message: Message): boolean | undefined => {
+    const at = layout.find(field);
+    if (at < 0 || !layout.isAnswer) return undefined;
+    return field.values.includes(codec.read(message.bytes, message.start + at));
+  };
+}
+
 function keepHandshakes(field: NonNullable<Options['replay']>, layout: Layout, scope: Scope) {
   const codec = numberCodec(field.size, field.endian);
   const { values, answers } = field;

@@ -65,7 +65,8 @@ const correlationBits = 30;
 // From here on a line is searched for its end before it is scanned.
 const longLineBytes = 4096;
 
-const memberName = (description: string) => Type.String({ minLength: 1, description });
+const memberName = (description: string, more?: { default: string }) =>
+  Type.String({ minLength: 1, description, ...more });
 
 export default definePlugin({
   name: 'ndjson',
@@ -116,6 +117,23 @@ export default definePlugin({
         description:
           'What becomes of lines that are an array (a JSON-RPC batch), a scalar or blank: `refuse`, or `pass` to a backend as they are. They carry no identifier, and on shared links no answer finds back.',
       }),
+      failure: Type.Object(
+        {
+          member: memberName('The top-level member of such an answer; null is as good as absent.', {
+            default: 'error',
+          }),
+          codes: Type.Array(Type.Integer({ description: 'A code.' }), {
+            default: [-32603],
+            description:
+              'What its own member `code` is; without any, whatever it is. -32603 is an internal error in JSON-RPC.',
+          }),
+        },
+        {
+          additionalProperties: false,
+          default: {},
+          description: 'Which answers are failures of the backend, for the `outliers` of its pool.',
+        },
+      ),
       depth: Type.Integer({
         minimum: 1,
         maximum: 1000,
@@ -189,6 +207,9 @@ export default definePlugin({
     const correlation = line.watch(options.correlation ?? 'id');
     const affinity = options.affinity === undefined ? undefined : line.watch(options.affinity);
 
+    // Read only where anybody wants to know.
+    const failure = scope.pool.settings.outliers === undefined ? undefined : line.watch(options.failure.member);
+
     const echoed = options.correlation !== undefined && !Object.hasOwn(options.error, options.correlation);
     const errorTemplate = JSON.stringify(options.error).slice(1);
 
@@ -231,7 +252,10 @@ export default definePlugin({
       identifiers: 'text',
       correlates,
       ...(correlates && { correlationBits, refuseAbandoned }),
-      relaysAnswers: !stampsResponses && !correlates,
+      relaysAnswers: !stampsResponses && !correlates && failure === undefined,
+      ...(failure && {
+        isFailure: (message) => hasValue(message, failure) && isFailure(message, failure, options.failure),
+      }),
       ...(affinity && { relatedIds }),
       keys: Object.fromEntries(options.keys.map((name) => [name, keyOf(line.watch(name))])),
     });
@@ -387,6 +411,13 @@ function cut(message: Message, member: Member): void {
 /** Whether the member is there, and not null. */
 function hasValue(message: Message, member: Member): boolean {
   return member.present && message.bytes[message.start + member.valueAt] !== 0x6e;
+}
+
+/** Whether the member that an answer has makes it a failure. */
+function isFailure(message: Message, member: Member, { codes }: { readonly codes: readonly number[] }): boolean {
+  if (codes.length === 0) return true;
+  const error = JSON.parse(message.view(member.valueAt, member.valueLength).toString()) as { code?: unknown };
+  return codes.includes(error.code as number);
 }
 
 function keyOf(member: Member): (message: Message) => Span | undefined {

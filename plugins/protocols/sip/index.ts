@@ -28,6 +28,8 @@ import { Sender } from './sender.ts';
 const ringingSeconds = 300;
 /** How long an ACK, a retransmission or the next try may follow a final response: 64 times T1 (section 17). */
 const settledSeconds = 32;
+/** The responses of a server that is unable (section 21.5). Others of class 5 and 6 speak of the request, or of who was called. */
+const serverFailures = [500, 502, 503, 504];
 /** Kinds of affinity ids. */
 const branchKind = 1;
 const callIdKind = 2;
@@ -102,6 +104,7 @@ export default definePlugin({
       correlates: true,
       whenGone: 'rechoose',
       answersDue: (client) => dueOf(client).answers,
+      isFailure: () => (header.isRequest || header.status < 200 ? undefined : serverFailures.includes(header.status)),
       relatedIds(message, ids) {
         const { via } = header;
         if (header.method === method.invite) ids.seconds = ringingSeconds;

@@ -234,6 +234,18 @@ describe('health', () => {
       finds: '8:42  plugins: the plugin "asker" is not for this list; it belongs in the "checks" of a pool',
     },
     {
+      when: 'outliers are ejected for longer than is allowed',
+      ...pool('outliers: { maxEjectionSeconds: 20 }'),
+      finds: '3:98  lint: maxEjectionSeconds is less than baseEjectionSeconds, 30',
+    },
+    {
+      when: 'a latency is wanted that nobody measures',
+      ...pool('outliers: { latencyFactor: 3 }, links: dedicated'),
+      listener: sound.listener.replace('lines:', 'lines: { shared: false }'),
+      finds:
+        '3:78  warning: in listener "edge" nobody measures how long answers take, as "lines" does not correlate them with requests',
+    },
+    {
       when: 'there are no backups to be added',
       ...pool('minimumUp: 2'),
       finds: '3:66  warning: all backends are of one priority, so that this has no effect',

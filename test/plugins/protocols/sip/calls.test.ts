@@ -410,3 +410,24 @@ describe('sips', () => {
     expect(values(arrival(rig).message, 'Record-Route')[0]).toMatch(/^<sip:/);
   });
 });
+
+describe('outlier detection', () => {
+  it.each([
+    [['503 Service Unavailable', '180 Ringing', '500 Server Internal Error'], true],
+    [['503 Service Unavailable', '486 Busy Here', '504 Server Time-out'], false],
+    [['501 Not Implemented', '505 Version Not Supported', '600 Busy Everywhere'], false],
+  ])('takes %j for failures: %j', async (statuses, ejected) => {
+    const outliers = {
+      consecutiveFailures: 2,
+      baseEjectionSeconds: 30,
+      maxEjectionSeconds: 300,
+      maxEjectedPercent: 50,
+    };
+    rig = await sipRig({ pool: { outliers } });
+    const alice = rig.client();
+    alice.send(request('OPTIONS'));
+    const { name, message } = arrival(rig);
+    for (const status of statuses) rig.backend(name).link.send(respond(message, status, 'bob1'));
+    expect(rig.stats().backends[name]!.ejected).toBe(ejected);
+  });
+});
