@@ -27,6 +27,11 @@ export interface PluginDefinition<Options extends TProperties = TProperties> {
   /** Example messages, for the conformance kit, the docs and `explain`. */
   readonly samples?: readonly Sample[];
   /**
+   * For strategies: it chooses a backend whenever one is available, so that strategies behind it are never asked. Undefined: it may
+   * leave the choice to them.
+   */
+  readonly alwaysChooses?: boolean;
+  /**
    * Taps the hooks. Runs once for each pipeline that uses the plugin, and opens nothing: no socket, no timer, no file
    * (that is for `scope.onStart`), so that a config can be validated without side effects. Undefined: it is not for pipelines.
    */

@@ -5,7 +5,7 @@ import { inspect } from 'node:util';
 import type { Endpoint } from '../capture/clients.ts';
 import { PointsmanError } from '../errors.ts';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from '../vendor/commander.ts';
-import { exitCodes, logLevels, type Output, pluginKinds } from './output.ts';
+import { exitCodes, type FindingsFormat, findingsFormats, logLevels, type Output, pluginKinds } from './output.ts';
 import { packageVersion } from './version.ts';
 
 const output: Output = process;
@@ -35,8 +35,10 @@ program
   .command('validate')
   .description('say what is wrong with a config')
   .addArgument(configArgument('<config...>'))
-  .addOption(formatOption())
+  .addOption(new Option('--format <format>', 'how to print').choices(findingsFormats).default('text'))
+  .addOption(new Option('--output <format=file>', 'write a report into a file as well (repeatable)').argParser(reports))
   .option('--deny-warnings', 'take warnings for errors')
+  .option('--connect', 'try to connect to the backends, too')
   .action(async (paths, options) => {
     const { validate } = await import('./validate.ts');
     finish(await validate(paths, options, output));
@@ -176,6 +178,21 @@ function endpoints(text: string, before: readonly Endpoint[] = []): readonly End
   // As captures have it: one text for each address.
   const same = bare?.includes(':') ? new URL(`http://[${bare}]`).hostname.slice(1, -1) : bare;
   return [...before, { address: same, port: Number(port) }];
+}
+
+interface Report {
+  readonly format: FindingsFormat;
+  readonly file: string;
+}
+
+/** `sarif=FILE`; can be given several times. */
+function reports(text: string, before: readonly Report[] = []): readonly Report[] {
+  const [, name, file] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
+  const format = findingsFormats.find((known) => known === name);
+  if (format === undefined || file === undefined) {
+    throw new InvalidArgumentError(`It must be FORMAT=FILE; formats are ${findingsFormats.join(', ')}.`);
+  }
+  return [...before, { format, file }];
 }
 
 /** For options that can be given several times. */

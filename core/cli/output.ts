@@ -22,6 +22,10 @@ export function wantsColours(stream: Stream): boolean {
 /** `1 pool`, `2 pools` */
 export const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
 
+/** How findings can be printed. */
+export const findingsFormats = ['text', 'json', 'sarif', 'github'] as const;
+export type FindingsFormat = (typeof findingsFormats)[number];
+
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 

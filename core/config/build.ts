@@ -19,6 +19,7 @@ import { valueAt } from './describe.ts';
 import type { Findings, Path } from './finding.ts';
 import type { Locator } from './locate.ts';
 import { whyUnreadable } from './parse.ts';
+import type { Rule } from './rules.ts';
 import type { Config } from './schema.ts';
 
 type PoolConfig = NonNullable<Config['pools']>[string];
@@ -109,7 +110,7 @@ function buildListener(draft: Draft, path: Path, name: string, listener: Listene
   const { pool, advertise, allow, deny, proxyProtocol, identifiers, limits } = listener;
   const listen = readAddress(draft, [...path, 'listen'], listener.listen);
   if (advertise !== undefined && !/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/.test(advertise)) {
-    complain(draft, [...path, 'advertise'], (written) => `"${written}" is not of the form host:port`);
+    complain(draft, 'bad-address', [...path, 'advertise'], (written) => `"${written}" is not of the form host:port`);
   }
   checkNetworks(draft, [...path, 'allow'], allow);
   checkNetworks(draft, [...path, 'deny'], deny);
@@ -134,7 +135,9 @@ function readAddress(draft: Draft, path: Path, text: string): Address {
   try {
     return parseAddress(text);
   } catch (error) {
-    complain(draft, path, (written) => (error as Error).message.replace(`"${text}"`, () => `"${written}"`));
+    complain(draft, 'bad-address', path, (written) =>
+      (error as Error).message.replace(`"${text}"`, () => `"${written}"`),
+    );
     return nowhere;
   }
 }
@@ -144,7 +147,7 @@ function checkNetworks(draft: Draft, path: Path, list: readonly string[] = []): 
     try {
       networks([text]);
     } catch (error) {
-      complain(draft, [...path, index], (written) =>
+      complain(draft, 'bad-network', [...path, index], (written) =>
         (error as Error).message.replace(`"${text}"`, () => `"${written}"`),
       );
     }
@@ -155,9 +158,14 @@ function checkNetworks(draft: Draft, path: Path, list: readonly string[] = []): 
 function readBackendAddress(draft: Draft, path: Path, text: string): Address {
   const address = readAddress(draft, path, text);
   if (isWebSocket(address)) {
-    complain(draft, path, (written) => `"${written}": backends are reached over tcp, tls, udp or unix`);
+    complain(draft, 'bad-address', path, (written) => `"${written}": backends are reached over tcp, tls, udp or unix`);
   } else if (address !== nowhere && address.transport !== 'unix' && address.port === 0) {
-    complain(draft, path, (written) => `"${written}" has no port to connect to; write one from 1 to 65535`);
+    complain(
+      draft,
+      'bad-address',
+      path,
+      (written) => `"${written}" has no port to connect to; write one from 1 to 65535`,
+    );
   }
   return address;
 }
@@ -184,7 +192,12 @@ function readLinkTls(draft: Draft, path: Path, tls: NonNullable<PoolConfig['tls'
     minVersion: tls.minVersion,
   };
   if ((tls.certificate === undefined) !== (tls.key === undefined)) {
-    draft.findings.add(path, { stage: 'lint', message: 'certificate and key go together', atKey: true });
+    draft.findings.add(path, {
+      rule: 'tls-unusable',
+      stage: 'lint',
+      message: 'certificate and key go together',
+      atKey: true,
+    });
   }
   tryTls(draft, path, settings);
   return settings;
@@ -194,7 +207,7 @@ function readPem(draft: Draft, path: Path, file: string): string {
   try {
     return readFileSync(resolve(dirname(draft.locator.find(path).source.file), file), 'utf8');
   } catch (error) {
-    complain(draft, path, (written) => `cannot read ${written}: ${whyUnreadable(error)}`);
+    complain(draft, 'unreadable-file', path, (written) => `cannot read ${written}: ${whyUnreadable(error)}`);
     return '';
   }
 }
@@ -207,11 +220,11 @@ function tryTls({ findings }: Draft, path: Path, tls: LinkTlsSettings | Listener
     process.getBuiltinModule('node:tls').createSecureContext({ cert: tls.certificate, key: tls.key, ca: tls.ca });
   } catch (error) {
     const message = `these certificates and keys cannot be used: ${(error as Error).message}`;
-    findings.add(path, { stage: 'lint', message, atKey: true });
+    findings.add(path, { rule: 'tls-unusable', stage: 'lint', message, atKey: true });
   }
 }
 
 /** Remarks on a text, shown as it was written: what came from outside is not for others to see. */
-function complain({ findings, written }: Draft, path: Path, message: (written: string) => string): void {
-  findings.add(path, { stage: 'lint', message: message(String(valueAt(written, path))) });
+function complain({ findings, written }: Draft, rule: Rule, path: Path, message: (written: string) => string): void {
+  findings.add(path, { rule, stage: 'lint', message: message(String(valueAt(written, path))) });
 }

@@ -2,6 +2,7 @@
 import type { ErrorObject } from 'ajv';
 import type { PluginDefinition } from '../plugin.ts';
 import type { Path } from './finding.ts';
+import type { Rule } from './rules.ts';
 import { type Section, sectionOf } from './schema.ts';
 import { suggest } from './suggest.ts';
 
@@ -9,6 +10,7 @@ export interface Mistake {
   readonly path: Path;
   /** It is in the member's name, not in its value. */
   readonly atKey: boolean;
+  readonly rule: Rule;
   readonly message: string;
 }
 
@@ -30,13 +32,23 @@ function describe(error: ErrorObject, written: unknown, plugins: readonly Plugin
   const path = pathOf(error);
   const name = nameOf(path, written);
   const entered = error.parentSchema?.writeOnly === true ? '' : `, not ${show(valueAt(written, path))}`;
-  const wrong = (text: string): Mistake => ({ path, atKey: false, message: `${name} ${text}` });
+  const wrong = (text: string): Mistake => ({
+    path,
+    atKey: false,
+    rule: 'bad-value',
+    message: `${name} ${text}`,
+  });
 
   switch (keyword) {
     case 'additionalProperties':
       return unknownMember(error, path, params.additionalProperty as string, written, plugins);
     case 'required':
-      return { path, atKey: true, message: `${name} has no "${params.missingProperty as string}"` };
+      return {
+        path,
+        atKey: true,
+        rule: 'missing-member',
+        message: `${name} has no "${params.missingProperty as string}"`,
+      };
     case 'type':
       return wrong(
         `must be ${listed([...[params.type].flat().map(typeName), ...((params.literals as unknown[]) ?? []).map(show)], 'or')}${entered}`,
@@ -95,18 +107,23 @@ function unknownMember(
     const misplaced = plugins.find(({ name }) => name === member);
     if (misplaced !== undefined) {
       const message = `the plugin "${member}" is not for this list; it belongs ${places[sectionOf(misplaced)]}`;
-      return { path, atKey: true, message };
+      return { path, atKey: true, rule: 'misplaced-plugin', message };
     }
     const message = `there is no plugin "${member}"${suggest(member, known) || `; there are ${listed(known, 'and')}`}`;
-    return { path, atKey: true, message };
+    return { path, atKey: true, rule: 'unknown-plugin', message };
   }
   // A map by names allows all names but these.
   if (known.length === 0 && parentSchema?.patternProperties !== undefined) {
     const message = `"${member}" is no name: 1 to 63 letters, digits, ".", "_" and "-", the first a letter or digit`;
-    return { path, atKey: true, message };
+    return { path, atKey: true, rule: 'bad-name', message };
   }
   const allowed = known.length === 0 ? '' : `; ${nameOf(parent, written)} has ${listed(known, 'and')}`;
-  return { path, atKey: true, message: `"${member}" is unknown here${suggest(member, known) || allowed}` };
+  return {
+    path,
+    atKey: true,
+    rule: 'unknown-member',
+    message: `"${member}" is unknown here${suggest(member, known) || allowed}`,
+  };
 }
 
 /** An entry of a list of plugins: one plugin's name with its options. */

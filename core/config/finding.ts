@@ -1,6 +1,7 @@
 /** What validation finds: one sentence at one place of a config. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Locator, Source } from './locate.ts';
+import type { Rule } from './rules.ts';
 
 /** In this order a config is examined. */
 export type Stage =
@@ -15,7 +16,9 @@ export type Stage =
   /** They fit into pipelines. */
   | 'apply'
   /** It makes sense as a whole. */
-  | 'lint';
+  | 'lint'
+  /** Its backends can be reached; only where that is asked for. */
+  | 'connect';
 
 export interface Finding {
   /** As it was given on the command line. */
@@ -26,6 +29,7 @@ export interface Finding {
   readonly column: number;
   readonly severity: 'error' | 'warning';
   readonly stage: Stage;
+  readonly rule: Rule;
   /** One sentence without a full stop. It holds no value that came from the environment or from a file. */
   readonly message: string;
 }
@@ -34,6 +38,7 @@ export interface Finding {
 export type Path = readonly (string | number)[];
 
 export interface Remark {
+  readonly rule: Rule;
   readonly stage: Stage;
   readonly message: string;
   readonly severity?: Finding['severity'];
@@ -59,9 +64,9 @@ export class Findings {
   }
 
   /** Remarks on a character of a file. */
-  addAt(source: Source, offset: number, { stage, message, severity = 'error' }: Remark): void {
+  addAt(source: Source, offset: number, { rule, stage, message, severity = 'error' }: Remark): void {
     const { line, col: column } = source.lines.linePos(offset);
-    const finding = { file: source.file, line, column, severity, stage, message };
+    const finding = { file: source.file, line, column, severity, stage, rule, message };
     // What stands behind an anchor is looked at wherever an alias repeats it.
     if (!this.#list.some((known) => isDeepStrictEqual(known, finding))) this.#list.push(finding);
   }

@@ -5,7 +5,7 @@ import { PluginError } from '../errors.ts';
 import { type Observable, Observers } from '../observers.ts';
 import { Pool } from '../pool.ts';
 import { type Address, formatAddress, isSecure } from '../runtime/address.ts';
-import type { KeySettings, ListenerSettings, PluginUse, PoolSettings } from '../settings.ts';
+import type { KeySettings, Limits, ListenerSettings, PluginUse, PoolSettings } from '../settings.ts';
 import type { Built, Draft } from './build.ts';
 import { listed, valueAt } from './describe.ts';
 import type { Path } from './finding.ts';
@@ -26,15 +26,28 @@ export function lint(draft: Draft, built: Built, secrets: ReadonlyMap<string, st
   lintAddresses(draft, [...built.listeners.values()]);
   for (const listener of built.listeners.values()) {
     lintListenerTls(draft, listener);
+    lintLimits(draft, listener);
     if (hasWorkers(draft)) lintLimitsOfWorkers(draft, listener);
-    const pool = built.pools.get(listener.pool);
+    // Where the pool is not in order, the pipeline may be, or not, all the same.
+    const isThere = membersOf(config.pools).includes(listener.pool);
+    const pool = built.pools.get(listener.pool) ?? (isThere ? { ...somePool, name: listener.pool } : undefined);
     if (pool !== undefined && findings.isSound(['keys'])) lintPipeline(draft, listener, pool, built, secrets);
   }
   for (const [index, use] of built.observers.entries()) lintObserver(draft, use, index, secrets);
   if (Object.keys(config.listeners ?? {}).length === 0 && findings.isSound(['listeners'])) {
-    findings.add([], { stage: 'lint', message: 'the config has no listeners' });
+    findings.add([], { rule: 'no-listener', stage: 'lint', message: 'the config has no listeners' });
   }
 }
+
+/** Stands in for a pool that is not in order: it gives no cause for remarks. */
+const somePool: Omit<PoolSettings, 'name'> = {
+  backends: [],
+  links: undefined,
+  linksPerBackend: 1,
+  queueBytes: 1,
+  connectSeconds: 1,
+  keepaliveSeconds: 0,
+};
 
 /** Names must be those of something; also checked where the rest of a listener is not in order. */
 function lintReferences({ config, written, findings }: Draft): void {
@@ -47,7 +60,7 @@ function lintReferences({ config, written, findings }: Draft): void {
     // A misspelt one is remarked on already.
     if (used.includes(pool) || used.some((name) => !pools.includes(name))) continue;
     const message = `no listener feeds the pool "${pool}"`;
-    findings.add(['pools', pool], { stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.add(['pools', pool], { rule: 'unused-pool', stage: 'lint', severity: 'warning', message, atKey: true });
   }
 
   function check(kind: string, known: readonly string[], path: Path): void {
@@ -55,7 +68,7 @@ function lintReferences({ config, written, findings }: Draft): void {
     if (typeof name !== 'string' || known.includes(name)) return;
     const shown = String(valueAt(written, path));
     const others = suggest(shown, known) || (known.length > 0 ? `; there is ${listed(known, 'and')}` : '');
-    findings.add(path, { stage: 'lint', message: `there is no ${kind} "${shown}"${others}` });
+    findings.add(path, { rule: 'unknown-name', stage: 'lint', message: `there is no ${kind} "${shown}"${others}` });
   }
 }
 
@@ -68,16 +81,16 @@ function lintKeys({ written, findings }: Draft, keys: readonly KeySettings[]): v
     const twin = ids.get(id);
     if (twin !== undefined) {
       const message = `the key "${id}" is there twice; ids tell keys apart`;
-      findings.add(['keys', index, 'id'], { stage: 'lint', message });
+      findings.add(['keys', index, 'id'], { rule: 'duplicate-key-id', stage: 'lint', message });
     }
     ids.set(id, index);
     const path = ['keys', index, 'secret'];
     if (secret.length < leastSecretBytes) {
       const message = `the secret has ${secret.length} bytes; it needs at least ${leastSecretBytes}`;
-      findings.add(path, { stage: 'lint', message });
+      findings.add(path, { rule: 'weak-secret', stage: 'lint', message });
     } else if (!String(valueAt(written, path)).includes('${')) {
       const message = 'the secret stands in the config; take it from outside with "${env:NAME}" or "${file:PATH}"';
-      findings.add(path, { stage: 'lint', severity: 'warning', message });
+      findings.add(path, { rule: 'secret-in-config', stage: 'lint', severity: 'warning', message });
     }
   }
 }
@@ -92,13 +105,13 @@ function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol,
     const neighbour = byAddress.get(formatAddress(address));
     if (neighbour !== undefined) {
       const message = `"${name}" has the address of "${neighbour}": two names for one server`;
-      findings.add(at, { stage: 'lint', severity: 'warning', message, atKey: true });
+      findings.add(at, { rule: 'duplicate-address', stage: 'lint', severity: 'warning', message, atKey: true });
     }
     byAddress.set(formatAddress(address), name);
     const twin = byFoldedName.get(name.toLowerCase());
     if (twin !== undefined) {
       const message = `"${name}" differs from "${twin}" in letter case only, which some protocols do not tell apart`;
-      findings.add(at, { stage: 'lint', message, atKey: true });
+      findings.add(at, { rule: 'ambiguous-name', stage: 'lint', message, atKey: true });
     }
     byFoldedName.set(name.toLowerCase(), name);
     if (number === undefined) continue;
@@ -106,23 +119,46 @@ function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol,
     if (owner !== undefined) {
       const place = locator.find([...path, 'backends', owner, 'number']);
       const message = `number ${number} is that of backend "${owner}" (${formatPlace(place.source, place.valueOffset)})`;
-      findings.add([...at, 'number'], { stage: 'lint', message });
+      findings.add([...at, 'number'], { rule: 'duplicate-number', stage: 'lint', message });
     } else {
       byNumber.set(number, name);
     }
   }
+  const chosen = backends.filter(({ weight, state = 'ready' }) => weight > 0 && state === 'ready');
+  if (backends.length > 1 && chosen.length === 1) {
+    const message = `only "${chosen[0]!.name}" is ready with a weight above 0, so that strategies have nothing to choose`;
+    findings.add([...path, 'backends'], {
+      rule: 'nothing-to-choose',
+      stage: 'lint',
+      severity: 'warning',
+      message,
+      atKey: true,
+    });
+  }
   if (backends.every(({ weight, state = 'ready' }) => weight === 0 || state !== 'ready')) {
     const message = 'no backend is ready with a weight above 0, so that none gets new work';
-    findings.add([...path, 'backends'], { stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.add([...path, 'backends'], {
+      rule: 'no-new-work',
+      stage: 'lint',
+      severity: 'warning',
+      message,
+      atKey: true,
+    });
   }
   const datagrams = backends.find(({ address }) => address.transport === 'udp');
   if (proxyProtocol !== undefined && datagrams !== undefined) {
     const message = `the PROXY protocol is for connections; backend "${datagrams.name}" is reached over udp`;
-    findings.add([...path, 'proxyProtocol'], { stage: 'lint', message, atKey: true });
+    findings.add([...path, 'proxyProtocol'], { rule: 'proxy-protocol', stage: 'lint', message, atKey: true });
   }
   if (tls !== undefined && !backends.some(({ address }) => address.transport === 'tls')) {
     const message = 'no backend has a tls:// address, so that this has no effect';
-    findings.add([...path, 'tls'], { stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.add([...path, 'tls'], {
+      rule: 'tls-without-effect',
+      stage: 'lint',
+      severity: 'warning',
+      message,
+      atKey: true,
+    });
   }
 }
 
@@ -134,11 +170,21 @@ function lintHealth(draft: Draft, settings: PoolSettings, secrets: ReadonlyMap<s
   if (outliers !== undefined && outliers.maxEjectionSeconds < outliers.baseEjectionSeconds) {
     const message = `maxEjectionSeconds is less than baseEjectionSeconds, ${outliers.baseEjectionSeconds}`;
     const member = valueAt(draft.written, [...path, 'outliers', 'maxEjectionSeconds']) === undefined ? 'base' : 'max';
-    findings.add([...path, 'outliers', `${member}EjectionSeconds`], { stage: 'lint', message });
+    findings.add([...path, 'outliers', `${member}EjectionSeconds`], {
+      rule: 'contradicting-limits',
+      stage: 'lint',
+      message,
+    });
   }
   if (minimumUp > 1 && new Set(backends.map(({ priority = 0 }) => priority)).size === 1) {
     const message = 'all backends are of one priority, so that this has no effect';
-    findings.add([...path, 'minimumUp'], { stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.add([...path, 'minimumUp'], {
+      rule: 'priority-without-effect',
+      stage: 'lint',
+      severity: 'warning',
+      message,
+      atKey: true,
+    });
   }
   for (const [index, use] of checks.entries()) {
     const { plugin, timing } = use;
@@ -147,11 +193,12 @@ function lintHealth(draft: Draft, settings: PoolSettings, secrets: ReadonlyMap<s
     if (timeoutSeconds >= intervalSeconds) {
       const message = `an attempt may take ${timeoutSeconds} s, but the next one begins after ${intervalSeconds} s; let timeoutSeconds be less than intervalSeconds`;
       const isGiven = valueAt(draft.written, [...entry, 'timeoutSeconds']) !== undefined;
-      findings.add(isGiven ? [...entry, 'timeoutSeconds'] : entry, { stage: 'lint', message, atKey: !isGiven });
+      const place = isGiven ? [...entry, 'timeoutSeconds'] : entry;
+      findings.add(place, { rule: 'check-timing', stage: 'lint', message, atKey: !isGiven });
     }
     if (port !== undefined && backends.some(({ address }) => address.transport === 'unix')) {
       const message = 'a backend of this pool is a unix socket, which has no ports';
-      findings.add([...entry, 'port'], { stage: 'lint', message });
+      findings.add([...entry, 'port'], { rule: 'check-port', stage: 'lint', message });
     }
     try {
       new Checks(new Pool(settings), [use], dryServices([]), () => {});
@@ -166,21 +213,36 @@ function lintListenerTls({ findings }: Draft, { name, listen, tls, proxyProtocol
   const path = ['listeners', name];
   if (proxyProtocol !== undefined && (listen.transport === 'udp' || listen.transport === 'unix')) {
     const message = `the PROXY protocol is read on connections over TCP; "listen" is ${listen.transport}`;
-    findings.add([...path, 'proxyProtocol'], { stage: 'lint', message, atKey: true });
+    findings.add([...path, 'proxyProtocol'], { rule: 'proxy-protocol', stage: 'lint', message, atKey: true });
   }
   if (isSecure(listen) && tls === undefined) {
     const message = `a ${listen.transport}:// listener needs "tls" with certificate and key`;
-    findings.add([...path, 'listen'], { stage: 'lint', message });
+    findings.add([...path, 'listen'], { rule: 'tls-missing', stage: 'lint', message });
   }
   if (!isSecure(listen) && tls !== undefined) {
     const secure = listen.transport === 'ws' ? 'wss' : 'tls';
     const message = `"listen" is ${listen.transport}, so that "tls" has no effect; write ${secure}:// there`;
-    findings.add([...path, 'tls'], { stage: 'lint', message, atKey: true });
+    findings.add([...path, 'tls'], { rule: 'tls-without-effect', stage: 'lint', message, atKey: true });
   }
   if (tls !== undefined && tls.clientCertificate !== 'none' && tls.ca === undefined) {
     const message = 'client certificates need "ca", which says who may sign them';
-    findings.add([...path, 'tls', 'clientCertificate'], { stage: 'lint', message });
+    findings.add([...path, 'tls', 'clientCertificate'], { rule: 'client-ca-missing', stage: 'lint', message });
   }
+}
+
+/** Limits that leave no room for each other; only where both were written, as defaults are generous. */
+function lintLimits({ written, findings }: Draft, { name, limits }: ListenerSettings): void {
+  const path = ['listeners', name, 'limits'];
+  const isWritten = (limit: string) => valueAt(written, [...path, limit]) !== undefined;
+  const check = (larger: keyof Limits, smaller: keyof Limits, why: string) => {
+    if (!isWritten(larger) || !isWritten(smaller)) return;
+    if (limits[larger] <= limits[smaller] || limits[smaller] === 0) return;
+    const message = `${larger} is ${limits[larger]}, but ${smaller} is ${limits[smaller]}: ${why}`;
+    findings.add([...path, larger], { rule: 'contradicting-limits', stage: 'lint', severity: 'warning', message });
+  };
+  check('headerBytes', 'messageBytes', 'a header is part of its message');
+  check('connectionsPerAddress', 'connections', 'there are never so many');
+  check('headerSeconds', 'idleSeconds', 'a client that sends no byte is closed before');
 }
 
 /** `auto` is more than one, whatever machine this is: a config is to be judged alike everywhere. */
@@ -190,7 +252,12 @@ const hasWorkers = ({ config, findings }: Draft) => config.workers !== 1 && find
 function lintLimitsOfWorkers({ findings }: Draft, { name, limits }: ListenerSettings): void {
   if (limits.connectionsPerAddress === 0) return;
   const message = 'each worker counts for itself, so that one address may have as many connections to each of them';
-  findings.add(['listeners', name, 'limits', 'connectionsPerAddress'], { stage: 'lint', severity: 'warning', message });
+  findings.add(['listeners', name, 'limits', 'connectionsPerAddress'], {
+    rule: 'limit-per-worker',
+    stage: 'lint',
+    severity: 'warning',
+    message,
+  });
 }
 
 /** Two listeners cannot open one address. */
@@ -200,7 +267,7 @@ function lintAddresses({ findings, locator }: Draft, listeners: readonly Listene
     if (twin === undefined) continue;
     const { source, valueOffset } = locator.find(['listeners', twin.name, 'listen']);
     const message = `${formatAddress(listen)} is taken by listener "${twin.name}" (${formatPlace(source, valueOffset)})`;
-    findings.add(['listeners', name, 'listen'], { stage: 'lint', message });
+    findings.add(['listeners', name, 'listen'], { rule: 'address-taken', stage: 'lint', message });
   }
 }
 
@@ -231,7 +298,7 @@ function lintPipeline(
   const { mode } = listener.identifiers;
   const modePath = [...path, 'identifiers', 'mode'];
   if (mode !== undefined && mode !== 'plain' && keys.length === 0) {
-    findings.add(modePath, { stage: 'lint', message: `${mode} identifiers need "keys"` });
+    findings.add(modePath, { rule: 'keys-missing', stage: 'lint', message: `${mode} identifiers need "keys"` });
     return;
   }
 
@@ -251,46 +318,65 @@ function lintPipeline(
   const [framer, ...moreFramers] = tapping(hooks, 'frame');
   if (framer === undefined) {
     const message = 'no plugin of this pipeline taps frame; add a protocol plugin';
-    findings.add(entries, { stage: 'apply', message, atKey: true });
+    findings.add(entries, { rule: 'no-protocol', stage: 'apply', message, atKey: true });
   }
   if (hasWorkers(draft) && composed.affinity !== undefined && messageKeys.length === 0) {
     const message =
       'no worker knows where another has sent related messages that carry no identifier, ' +
       'should they come on other connections; choose by "hashing", as all workers do alike';
-    findings.add(entries, { stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.add(entries, { rule: 'affinity-per-worker', stage: 'lint', severity: 'warning', message, atKey: true });
   }
   for (const plugin of moreFramers) {
     const message = `"${plugin}" taps frame, but "${framer}" does already; a pipeline has one protocol plugin`;
-    findings.add(entryPath(plugin), { stage: 'apply', message, atKey: true });
+    findings.add(entryPath(plugin), { rule: 'second-protocol', stage: 'apply', message, atKey: true });
   }
-  if (tapping(hooks, 'chooseBackend').length === 0) {
+  const strategies = tapping(hooks, 'chooseBackend');
+  const always = new Set(listener.pipeline.flatMap(({ plugin }) => (plugin.alwaysChooses ? plugin.name : [])));
+  const decisive = strategies.findIndex((name) => always.has(name));
+  for (const idle of decisive < 0 ? [] : strategies.slice(decisive + 1)) {
+    const message = `"${idle}" is never asked: "${strategies[decisive]}" before it always chooses a backend`;
+    const remark = { rule: 'unreachable-tap', stage: 'lint', severity: 'warning', message, atKey: true } as const;
+    findings.add(entryPath(idle), remark);
+  }
+  if (strategies.length === 0) {
     const message = 'no plugin of this pipeline taps chooseBackend; add a strategy plugin';
-    findings.add(entries, { stage: 'apply', message, atKey: true });
+    findings.add(entries, { rule: 'no-strategy', stage: 'apply', message, atKey: true });
   }
 
   if (facts.identifiers === 'number') {
     if (mode !== undefined && mode !== 'plain') {
       const message = `"${framer}" carries identifiers as numbers, which cannot be ${mode}`;
-      findings.add(modePath, { stage: 'apply', message });
+      findings.add(modePath, { rule: 'identifier-mode', stage: 'apply', message });
     }
     for (const { name, number } of pool.backends) {
       if (number !== undefined) continue;
       const message = `backend "${name}" needs a number: in listener "${listener.name}" it is the identifier`;
-      findings.add(['pools', pool.name, 'backends', name], { stage: 'apply', message, atKey: true });
+      findings.add(['pools', pool.name, 'backends', name], {
+        rule: 'number-missing',
+        stage: 'apply',
+        message,
+        atKey: true,
+      });
     }
   }
   if (linkMode(pool, facts) === 'shared' && !facts.correlates) {
     const message = `"${framer}" cannot tell whose answer it is on a shared link in listener "${listener.name}"`;
-    findings.add(['pools', pool.name, 'links'], { stage: 'apply', message });
+    findings.add(['pools', pool.name, 'links'], { rule: 'links-mode', stage: 'apply', message });
   }
   if (linkMode(pool, facts) === 'shared' && pool.settings.proxyProtocol !== undefined) {
     const message = `in listener "${listener.name}" links are shared by all clients, so that this tells the address of none; write "links: dedicated"`;
-    findings.add(['pools', pool.name, 'proxyProtocol'], { stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.add(['pools', pool.name, 'proxyProtocol'], {
+      rule: 'proxy-protocol',
+      stage: 'lint',
+      severity: 'warning',
+      message,
+      atKey: true,
+    });
   }
   if (pool.settings.outliers?.latencyFactor !== undefined && composed.exchanges === undefined) {
     const message = `in listener "${listener.name}" nobody measures how long answers take, as "${framer}" does not correlate them with requests`;
     const at = ['pools', pool.name, 'outliers', 'latencyFactor'];
-    findings.add(at, { stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.add(at, { rule: 'not-measured', stage: 'lint', severity: 'warning', message, atKey: true });
   }
   const exposed = ['message', ...Object.keys(facts.keys ?? {})];
   for (const { plugin, key } of messageKeys) {
@@ -300,7 +386,11 @@ function lintPipeline(
       ([, value]) => value === key,
     );
     const message = `"${framer}" has no key "${key}"${others}`;
-    findings.add([...entryPath(plugin), ...(option === undefined ? [] : [option[0]])], { stage: 'apply', message });
+    findings.add([...entryPath(plugin), ...(option === undefined ? [] : [option[0]])], {
+      rule: 'unknown-key',
+      stage: 'apply',
+      message,
+    });
   }
 
   function entryPath(plugin: string): Path {
@@ -335,7 +425,7 @@ function addFault(
   const place = [...entry, ...option.split('.')];
   const isOption = valueAt(written, place) !== undefined;
   const shown = [...secrets].reduce((text, [secret, reference]) => hide(text, secret, reference), message);
-  findings.add(isOption ? place : entry, { stage: 'apply', message: shown, atKey: !isOption });
+  findings.add(isOption ? place : entry, { rule: 'plugin-refuses', stage: 'apply', message: shown, atKey: !isOption });
 }
 
 /** Texts shorter than this are no secrets, and turn up in messages by chance. */

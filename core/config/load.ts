@@ -22,6 +22,8 @@ export interface Loaded {
   readonly tests: readonly Script[];
   /** In the order of their places. */
   readonly findings: readonly Finding[];
+  /** Where the config has what a path leads to, or the nearest thing around it. */
+  place(path: Path): Pick<Finding, 'file' | 'line' | 'column'>;
   /** The plugins that the config may use, built-in ones first. */
   readonly plugins: readonly PluginDefinition[];
   /** Where the third-party ones among them came from. */
@@ -56,12 +58,21 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
   const { value: written, locator, problems } = mergeSources(sources);
   const findings = new Findings(locator);
   const files = sources.map(({ file }) => file);
-  for (const { source, offset, message } of problems) findings.addAt(source, offset, { stage: 'syntax', message });
-  if (problems.length > 0) return { tests: [], findings: findings.inOrder(files), plugins: builtins, origins: [] };
+  for (const { source, offset, message } of problems)
+    findings.addAt(source, offset, { rule: 'syntax', stage: 'syntax', message });
+  const place = (path: Path) => {
+    const { source, keyOffset } = locator.find(path);
+    const { line, col: column } = source.lines.linePos(keyOffset);
+    return { file: source.file, line, column };
+  };
+  if (problems.length > 0) {
+    return { tests: [], findings: findings.inOrder(files), place, plugins: builtins, origins: [] };
+  }
 
   const env = { ...(options.env ?? process.env), ...(options.tests === 'run' ? testEnvOf(written) : {}) };
   const { value, secrets, problems: missing } = substitute(written, locator, env);
-  for (const { path, message } of missing) findings.add(path, { stage: 'syntax', message });
+  for (const { path, message } of missing)
+    findings.add(path, { rule: 'unresolved-reference', stage: 'syntax', message });
   const unfilled = new Set(missing.map(({ path }) => path.join('/')));
 
   const plugins = new Map(builtins.map((plugin) => [plugin.name, plugin]));
@@ -70,9 +81,9 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
 
   // A pipeline that names a plugin which could not be loaded is not at fault.
   const { config, mistakes } = validate(value, written, [...plugins.values()], { open: !allLoaded });
-  for (const { path, message, atKey } of mistakes) {
+  for (const { path, rule, message, atKey } of mistakes) {
     if (unfilled.has(path.join('/'))) continue; // nobody knows yet what will stand there
-    findings.add(path, { stage: stageOf(path, atKey), message, atKey });
+    findings.add(path, { rule, stage: stageOf(path, atKey), message, atKey });
   }
 
   const draft = { config, written, plugins, locator, findings };
@@ -91,6 +102,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
       },
     }),
     findings: findings.inOrder(files),
+    place,
     plugins: [...plugins.values()],
     origins,
   };
@@ -130,7 +142,7 @@ async function loadThirdParty(
       plugins.set(plugin.name, plugin);
       origins.push({ specifier, configFile });
     } catch (error) {
-      findings.add(path, { stage: 'plugins', message: (error as Error).message });
+      findings.add(path, { rule: 'plugin-not-loaded', stage: 'plugins', message: (error as Error).message });
     }
   }
   return origins;

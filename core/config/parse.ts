@@ -77,7 +77,7 @@ export function parseSource(file: string, text: string): Source {
   return { file, document, lines };
 }
 
-/** Merges files into one config: pools, listeners and `testEnv` by name, `plugins` and `tests` end to end. */
+/** Merges files into one config: pools, listeners and `testEnv` by name, `plugins`, `observers` and `tests` end to end. */
 export function mergeSources(sources: readonly Source[]): Parsed {
   const locator = new Locator(sources[0]!);
   const problems = sources.flatMap(syntaxProblems);
@@ -129,7 +129,7 @@ function plainOf(source: Source, problems: SyntaxProblem[]): object {
 }
 
 function isMergedList(section: string, value: unknown): value is unknown[] {
-  return (section === 'plugins' || section === 'tests') && Array.isArray(value);
+  return (section === 'plugins' || section === 'observers' || section === 'tests') && Array.isArray(value);
 }
 
 function isMergedMap(section: string, value: unknown): value is Record<string, unknown> {

@@ -270,7 +270,7 @@ class TestReader {
   #complain(path: Path, message: (written: string) => string, atKey = false): void {
     const { findings, written } = this.#draft;
     const shown = atKey ? path.at(-1) : valueAt(written, path);
-    findings.add(path, { stage: 'lint', message: message(String(shown)), atKey });
+    findings.add(path, { rule: 'bad-test', stage: 'lint', message: message(String(shown)), atKey });
   }
 
   #place(path: Path, atKey = false): Place {

@@ -5,6 +5,7 @@ export default definePlugin({
   summary:
     'Gives all work of one key to one backend; a backend that joins or leaves moves its own share of the keys only.',
   pointsman: '^1',
+  alwaysChooses: true,
   options: Type.Object(
     {
       key: Type.String({

@@ -24,6 +24,7 @@ export default definePlugin({
   name: 'least-loaded',
   summary: 'Gives new work to the backend that has least to do for its weight; those that tie take turns.',
   pointsman: '^1',
+  alwaysChooses: true,
   options: Type.Object(
     {
       metric: Type.Enum(['in-flight', 'connections', 'latency'], {

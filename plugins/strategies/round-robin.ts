@@ -5,6 +5,7 @@ export default definePlugin({
   name: 'round-robin',
   summary: 'Gives new work to each backend in turn, in proportion to the weights and evenly mixed.',
   pointsman: '^1',
+  alwaysChooses: true,
   options: Type.Object({}, { additionalProperties: false }),
 
   apply(hooks) {

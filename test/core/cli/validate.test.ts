@@ -1,10 +1,15 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { plugins } from '../../../core/cli/plugins.ts';
+import { sarifReport } from '../../../core/cli/report/sarif.ts';
 import { schema } from '../../../core/cli/schema.ts';
 import { validate } from '../../../core/cli/validate.ts';
+import { rules } from '../../../core/config/rules.ts';
 import { collect } from './streams.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pointsman-'));
@@ -50,8 +55,106 @@ describe('validate', () => {
       column: 66,
       severity: 'error',
       stage: 'plugins',
+      rule: 'unknown-plugin',
       message: 'there is no plugin "ndsjon"; did you mean "ndjson"?',
     });
+  });
+
+  it('prints workflow commands for GitHub, whatever stands in names', async () => {
+    const odd = file('odd, 100%: a.yaml', good.replace('calls,', 'cals,'));
+    const output = collect();
+    expect(await validate([odd], { format: 'github' }, output)).toBe(1);
+    const shown = odd.replace('%', '%25').replace(':', '%3A').replace(',', '%2C');
+    expect(output.stdout.text).toBe(
+      `::error file=${shown},line=3,col=47,title=pointsman%3A unknown-name::there is no pool "cals"; did you mean "calls"?\n`,
+    );
+    const clean = collect();
+    expect(await validate([file('good.yaml', good)], { format: 'github' }, clean)).toBe(0);
+    expect(clean.stdout.text).toBe('');
+  });
+
+  it('prints SARIF: rules with their texts, and findings at their places', async () => {
+    const output = collect();
+    expect(await validate([broken], { format: 'sarif' }, output)).toBe(1);
+    const { version, runs } = JSON.parse(output.stdout.text);
+    expect(version).toBe('2.1.0');
+    const [{ tool, results, columnKind }] = runs;
+    expect(columnKind).toBe('utf16CodeUnits');
+    expect(tool.driver.rules.map(({ id }: { id: string }) => id)).toEqual(Object.keys(rules));
+    for (const { ruleId, ruleIndex } of results) expect(tool.driver.rules[ruleIndex].id).toBe(ruleId);
+    expect(results).toContainEqual({
+      ruleId: 'unknown-plugin',
+      ruleIndex: Object.keys(rules).indexOf('unknown-plugin'),
+      level: 'error',
+      message: { text: 'there is no plugin "ndsjon"; did you mean "ndjson"?' },
+      locations: [
+        {
+          physicalLocation: {
+            artifactLocation: { uri: String(pathToFileURL(broken)) },
+            region: { startLine: 3, startColumn: 66 },
+          },
+        },
+      ],
+      partialFingerprints: { 'finding/v1': expect.stringMatching(/^[0-9a-f]{32}$/) },
+    });
+  });
+
+  it('names files in SARIF from where it runs, and findings alike wherever they move', () => {
+    const finding = {
+      file: 'conf/ä b.yaml',
+      line: 3,
+      column: 1,
+      severity: 'warning',
+      stage: 'lint',
+      rule: 'unused-pool',
+      message: 'no listener feeds the pool "a"',
+    } as const;
+    const resultOf = (line: number, directory: string) => {
+      const [run] = JSON.parse(sarifReport([{ ...finding, line }], directory)).runs;
+      return { ...run.results[0], root: run.originalUriBaseIds['%SRCROOT%'].uri };
+    };
+    const [one, other] = [resultOf(3, '/here'), resultOf(30, '/there')];
+    expect(one.root).toBe('file:///here/');
+    expect(one.locations[0].physicalLocation.artifactLocation).toEqual({
+      uri: 'conf/%C3%A4%20b.yaml',
+      uriBaseId: '%SRCROOT%',
+    });
+    expect(one.partialFingerprints).toEqual(other.partialFingerprints);
+  });
+
+  it('writes further reports into files', async () => {
+    const [sarif, json] = [join(directory, 'out.sarif'), join(directory, 'out.json')];
+    const output = collect({ isTTY: true });
+    const reports = [
+      { format: 'sarif', file: sarif },
+      { format: 'json', file: json },
+    ] as const;
+    expect(await validate([broken], { format: 'text', output: reports }, output)).toBe(1);
+    expect(JSON.parse(readFileSync(sarif, 'utf8')).runs[0].results).toHaveLength(2);
+    expect(JSON.parse(readFileSync(json, 'utf8')).findings).toHaveLength(2);
+    const nowhere = [{ format: 'json', file: join(directory, 'no', 'where') }] as const;
+    await expect(validate([broken], { format: 'text', output: nowhere }, collect())).rejects.toThrow(
+      /^cannot write .*where: no such file$/,
+    );
+  });
+
+  it('tries the backends if asked to, and says where the config has those that cannot be reached', async () => {
+    const server = net.createServer((socket) => socket.destroy()).listen({ port: 0, host: '127.0.0.1' });
+    await once(server, 'listening');
+    const { port } = server.address() as net.AddressInfo;
+    const closed = net.createServer().listen({ port: 0, host: '127.0.0.1' });
+    await once(closed, 'listening');
+    const { port: nobody } = closed.address() as net.AddressInfo;
+    closed.close();
+    await once(closed, 'close');
+    const path = file('connect.yaml', good.replace('7001', String(port)).replace('7002', String(nobody)));
+    const output = collect();
+    expect(await validate([path], { format: 'text', connect: true }, output)).toBe(1);
+    const column = readFileSync(path, 'utf8').indexOf(' b:') + 2;
+    expect(output.stdout.text).toBe(
+      `${path}:1:${column}  backend "b" cannot be reached: connect ECONNREFUSED 127.0.0.1:${nobody}\n1 error\n`,
+    );
+    server.close();
   });
 
   it('lets warnings pass unless they are denied', async () => {
@@ -100,13 +203,14 @@ describe('plugins', () => {
     const output = collect();
     await plugins([], { format: 'json' }, output);
     const kinds = JSON.parse(output.stdout.text).map(({ name, kind }: Record<string, string>) => [name, kind]);
-    expect(Object.fromEntries(kinds)).toEqual({
+    expect(Object.fromEntries(kinds)).toMatchObject({
       ndjson: 'protocol',
       'length-prefixed': 'protocol',
       sip: 'protocol',
       'round-robin': 'strategy',
       'least-loaded': 'strategy',
       hashing: 'strategy',
+      'tcp-connect': 'check',
     });
   });
 });

@@ -49,6 +49,15 @@ const keyed = definePlugin({
   },
 });
 
+const decided = definePlugin({
+  name: 'decided',
+  summary: 'Always chooses the first one.',
+  pointsman: '^1',
+  alwaysChooses: true,
+  options: Type.Object({}),
+  apply: (hooks) => hooks.chooseBackend.tap('decided', (_message, pool) => pool.available[0]),
+});
+
 const watcher = definePlugin({
   name: 'watcher',
   summary: 'Watches.',
@@ -70,7 +79,7 @@ const asker = definePlugin({
   },
 });
 
-export const toys = [lines, numbers, rival, turns, keyed, watcher, asker];
+export const toys = [lines, numbers, rival, turns, keyed, decided, watcher, asker];
 
 export interface Checked extends Loaded {
   /** `file:line:column  message`, with `warning:` or the stage of the error in front of the message. */

@@ -135,7 +135,7 @@ describe('shape', () => {
     {
       when: 'a plugin is like none',
       listener: sound.listener.replace('turns', 'sip'),
-      finds: '8:30  plugins: there is no plugin "sip"; there are lines, numbers, rival, turns and keyed',
+      finds: '8:30  plugins: there is no plugin "sip"; there are lines, numbers, rival, turns, keyed and decided',
     },
     {
       when: 'a key has no id',
@@ -345,6 +345,34 @@ describe('apply', () => {
       listener: `${pipeline('[{ numbers: }, { turns: }]')}\nidentifiers: { mode: signed }`,
       more: 'keys: [{ id: k1, secret: "${env:KEY}" }]',
       finds: '9:26  apply: "numbers" carries identifiers as numbers, which cannot be signed',
+    },
+    {
+      when: 'a strategy stands behind one that leaves it nothing to choose',
+      listener: sound.listener.replace('{ turns:', '{ decided: }, { turns:'),
+      finds: '8:44  warning: "turns" is never asked: "decided" before it always chooses a backend',
+    },
+    {
+      when: 'of several backends one only gets new work',
+      pools: sound.pools.replace('"tcp://127.0.0.1:7002"', '{ address: "tcp://127.0.0.1:7002", state: drain }'),
+      finds: '3:5  warning: only "a" is ready with a weight above 0, so that strategies have nothing to choose',
+    },
+    {
+      when: 'limits leave no room for each other',
+      listener: `${sound.listener}\nlimits: { headerBytes: 100, messageBytes: 50, headerSeconds: 9, idleSeconds: 3, connections: 2, connectionsPerAddress: 3 }`,
+      finds: [
+        '9:28  warning: headerBytes is 100, but messageBytes is 50: a header is part of its message',
+        '9:66  warning: headerSeconds is 9, but idleSeconds is 3: a client that sends no byte is closed before',
+        '9:124  warning: connectionsPerAddress is 3, but connections is 2: there are never so many',
+      ],
+    },
+    {
+      when: 'a pipeline is wrong whose pool is wrong, too',
+      pools: sound.pools.replace('"tcp://127.0.0.1:7002"', '7002'),
+      listener: pipeline('[{ turns: }]'),
+      finds: [
+        '3:47  shape: b must be a string or a mapping, not 7002',
+        '8:5  apply: no plugin of this pipeline taps frame; add a protocol plugin',
+      ],
     },
     {
       when: 'links that all clients share are to tell whose they are',
