@@ -243,6 +243,8 @@ export class SimulatedBackend {
   readonly ledger: Ledger;
   readonly note: Note;
   verdict: 'accept' | 'refuse' | 'hang' = 'accept';
+  /** What becomes of the connections that checks open. */
+  checkVerdict: 'accept' | 'refuse' | 'hang' = 'accept';
   /** It answers at once. */
   isEager = false;
   serial = 0;

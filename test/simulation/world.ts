@@ -11,7 +11,8 @@ import type { Logger } from '../../core/plugin.ts';
 import type { Pool } from '../../core/pool.ts';
 import { formatAddress } from '../../core/runtime/address.ts';
 import { type VirtualPeer, VirtualRuntime } from '../../core/runtime/virtual.ts';
-import { defaultLimits, type ListenerSettings, type PoolSettings } from '../../core/settings.ts';
+import { type CheckTiming, defaultLimits, type ListenerSettings, type PoolSettings } from '../../core/settings.ts';
+import tcpConnect from '../../plugins/checks/tcp-connect.ts';
 import hashing from '../../plugins/strategies/hashing.ts';
 import leastLoaded from '../../plugins/strategies/least-loaded.ts';
 import roundRobin from '../../plugins/strategies/round-robin.ts';
@@ -20,6 +21,8 @@ import { type Dialect, dialects } from './dialects.ts';
 import { Ledger, Violation } from './ledger.ts';
 import { Chance, type Note, SimulatedBackend, SimulatedClient } from './peers.ts';
 
+/** Where checks connect: not where messages go, so that what is checked may fail while links are fine. */
+const checkPort = 9000;
 const strategies = [roundRobin, leastLoaded, hashing];
 /** Clients that a listener has at most, but for those who come in a crowd. */
 const fewClients = 6;
@@ -86,6 +89,8 @@ export class World {
         const backend = new SimulatedBackend(name, dialect, ledger, note);
         backend.isEager = chance.percent(30);
         this.runtime.servers.set(formatAddress(address), (peer) => backend.accept(peer));
+        const checked = { ...address, transport: 'tcp', port: checkPort } as const;
+        this.runtime.servers.set(formatAddress(checked), () => backend.checkVerdict);
         return backend;
       });
       const its = this.balancer.listeners.filter(({ settings }) => settings.pool === pool.name);
@@ -107,6 +112,7 @@ export class World {
         name: `b${at}`,
         number: at + 1,
         weight: 1 + chance.below(3),
+        priority: chance.percent(20) ? 1 : 0,
         address: { transport, host: `10.0.${index}.${at + 1}`, port: 7000, path: '' },
       })),
       links: dialect.links,
@@ -114,6 +120,30 @@ export class World {
       connectSeconds: 5,
       keepaliveSeconds: 0,
       queueBytes: chance.pick([300, 2000, 262_144]),
+      ...this.#healthSettings(),
+    };
+  }
+
+  /** Some pools look after the health of their backends, others only after their links. */
+  #healthSettings(): Partial<PoolSettings> {
+    const { chance } = this;
+    if (chance.percent(40)) return {};
+    const options = optionsOf(tcpConnect, { port: checkPort, rise: 1 + chance.below(2), fall: 1 + chance.below(3) });
+    return {
+      checks: chance.percent(70) ? [{ plugin: tcpConnect, options, timing: options as CheckTiming }] : [],
+      ...(chance.percent(60) && {
+        outliers: {
+          consecutiveFailures: chance.pick([2, 5]),
+          latencyFactor: chance.pick([undefined, 2]),
+          baseEjectionSeconds: 10,
+          maxEjectionSeconds: 30,
+          maxEjectedPercent: chance.pick([0, 50, 100]),
+        },
+      }),
+      slowStartSeconds: chance.pick([undefined, 10]),
+      minimumUp: chance.pick([1, 2]),
+      panicPercent: chance.pick([0, 50]),
+      drainedSeconds: 10,
     };
   }
 
@@ -159,9 +189,9 @@ export class World {
     };
   }
 
-  /** Counts how often each backend has become unusable. */
+  /** Counts how often each backend has become unusable: by what changes of itself, or of others if that ends a panic. */
   #watch(pool: Pool): void {
-    const { setUp, setState } = pool;
+    const { setUp, setState, setPassing, setEjected, setWeight } = pool;
     const counting = <Rest extends unknown[], Result>(change: (...args: Rest) => Result) => {
       return (...args: Rest): Result => {
         const before = pool.backends.map(({ isUsable }) => isUsable);
@@ -175,6 +205,9 @@ export class World {
     };
     pool.setUp = counting(setUp);
     pool.setState = counting(setState);
+    pool.setPassing = counting(setPassing);
+    pool.setEjected = counting(setEjected);
+    pool.setWeight = counting(setWeight);
   }
 
   #countOpened(exchanges: Exchanges | undefined, ledger: Ledger): void {
@@ -234,6 +267,7 @@ export class World {
       [1, () => this.#pretend()],
       [2, () => this.#health()],
       [4, () => this.#heal()],
+      [2, () => this.#flap()],
       [1, () => this.#operate()],
     ];
     return acts.flatMap(([times, act]) => Array.from({ length: times }, () => act));
@@ -335,6 +369,13 @@ export class World {
     backend.verdict = 'accept';
   }
 
+  /** The checks of a backend begin to fail, or to pass, whatever its links do. */
+  #flap(): void {
+    const backend = this.chance.pick(this.chance.pick(this.groups).backends);
+    backend.checkVerdict = this.chance.pick(['accept', 'accept', 'refuse', 'hang'] as const);
+    this.#note(`checks of ${backend.name} are to ${backend.checkVerdict}`);
+  }
+
   #operate(): void {
     const { chance } = this;
     const { pool } = chance.pick(this.groups);
@@ -365,6 +406,11 @@ export class World {
       if (counts && inFlight !== open) throw new Violation(`${open} exchanges are open, but ${inFlight} in flight`);
       for (const backend of group.pool.backends) {
         if (backend.inFlight < 0) throw new Violation(`${backend.name} has ${backend.inFlight} in flight`);
+      }
+      const { isPanicking } = group.pool;
+      for (const { name, up, state, isHealthy } of group.pool.available) {
+        const isFit = up && state === 'ready' && (isHealthy || isPanicking);
+        if (!isFit) throw new Violation(`${name} gets new work, and should not`);
       }
       for (const backend of group.backends) {
         for (const link of backend.links) this.#checkQueue(link.peer, 2 * group.pool.settings.queueBytes);
@@ -398,6 +444,7 @@ export class World {
       }
       for (const backend of backends) {
         backend.verdict = 'accept';
+        backend.checkVerdict = 'accept';
         backend.isEager = true;
         for (const link of backend.links) {
           link.peer.resume();
@@ -440,7 +487,8 @@ export class World {
   proveHealthy(): void {
     for (const group of this.groups) {
       for (const backend of group.pool.backends) {
-        if (!backend.up) throw new Violation(`${backend.name} is still down`);
+        if (!backend.isHealthy) throw new Violation(`${backend.name} is still down, fails its checks or is ejected`);
+        if (backend.weight !== 1) throw new Violation(`${backend.name} still has a weight of ${backend.weight}`);
         if (backend.inFlight !== 0) throw new Violation(`${backend.name} still has ${backend.inFlight} in flight`);
       }
       for (const listener of group.listeners) {
