@@ -1,5 +1,5 @@
-import { definePlugin, Type } from 'pointsman';
-import { Turns } from './turns.ts';
+import { type Backend, definePlugin, Type } from 'pointsman';
+import { Rotation } from './turns.ts';
 
 export default definePlugin({
   name: 'round-robin',
@@ -9,11 +9,15 @@ export default definePlugin({
   options: Type.Object({}, { additionalProperties: false }),
 
   apply(hooks) {
-    const turns = new Turns();
+    const rotation = new Rotation();
+    let available: readonly Backend[] = [];
 
     hooks.chooseBackend.tap('round-robin', (_message, pool) => {
-      for (const backend of pool.available) turns.offer(backend);
-      return turns.take();
+      if (pool.available !== available) {
+        available = pool.available;
+        rotation.enter(available);
+      }
+      return rotation.next();
     });
   },
 });

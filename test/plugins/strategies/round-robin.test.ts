@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Backend } from '../../../core/pool.ts';
 import roundRobin from '../../../plugins/strategies/round-robin.ts';
+import { Turns } from '../../../plugins/strategies/turns.ts';
 import { embed } from '../../support/embedded.ts';
 import { lines } from '../../support/lines.ts';
 import { poolOf, strategyOn } from '../../support/pool.ts';
@@ -34,6 +35,34 @@ describe('round-robin', () => {
         expect(counts).toEqual(weights.map((weight) => 2 * weight));
       }),
     );
+  });
+
+  it('takes the very turns that looking at every backend would give, whatever comes and goes', () => {
+    const change = fc.record({ backend: fc.nat(9), weight: fc.nat(4), turns: fc.nat(30) });
+    const weights = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 10 });
+    fc.assert(
+      fc.property(weights, fc.array(change, { maxLength: 8 }), (weights, changes) => {
+        const pool = poolOf(...weights.map((weight, index) => [`b${index}`, weight] as const));
+        const choose = strategyOn(pool, roundRobin, {});
+        const turns = new Turns();
+        for (const { backend, weight, turns: count } of [{ backend: 0, weight: 1, turns: 30 }, ...changes]) {
+          pool.setWeight(pool.backends[backend % weights.length]!, weight);
+          for (let turn = 0; turn < count; turn++) {
+            for (const each of pool.available) turns.offer(each);
+            expect(choose()?.name).toBe(turns.take()?.name);
+          }
+        }
+      }),
+    );
+  });
+
+  it('goes on as before when it has taken a million turns', () => {
+    const pool = poolOf(['a', 2], 'b');
+    const choose = strategyOn(pool, roundRobin, {});
+    const counts = [0, 0];
+    for (let turn = 0; turn < 3_000_000; turn++) counts[choose()!.index]!++;
+    expect(counts).toEqual([2_000_000, 1_000_000]);
+    expect(names(6, choose)).toBe('a b a a b a');
   });
 
   it('passes over a backend that is down or of weight 0, and the others keep their turns', () => {
