@@ -152,7 +152,11 @@ export interface BackendStats {
   readonly messages: number;
   readonly inFlight: number;
   readonly links: number;
+  /** Messages that wait for it. */
+  readonly queued: number;
   readonly latencyMs: number;
+  /** How many answers took no longer than so many milliseconds, and longer than the class before: four classes for each doubling. */
+  readonly latencyCounts: Readonly<Record<string, number>>;
   /** How long ago it last got a message, in seconds; undefined: it never has. */
   readonly idleSeconds: number | undefined;
 }

@@ -6,12 +6,14 @@ import type { ListenerStats } from './accounting.ts';
 import { PipelineEnd } from './channel.ts';
 import { Clients, type Identity } from './clients.ts';
 import type { Services } from './compose.ts';
+import { type ConnectionPage, type ConnectionQuery, connectionAt, connectionsOf } from './connections.ts';
 import { PointsmanError } from './errors.ts';
 import { Health } from './health.ts';
 import type { BackendNews } from './links.ts';
 import { Listener } from './listener.ts';
-import type { BackendChange, Observable } from './observers.ts';
+import type { BackendChange, BackendFacts, Observable } from './observers.ts';
 import { Pool } from './pool.ts';
+import { formatAddress } from './runtime/address.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { Settings } from './settings.ts';
 import { type Handover, Siblings } from './siblings.ts';
@@ -40,6 +42,7 @@ export class Balancer implements Observable {
   /** The clients of other processes. */
   readonly siblings: Siblings | undefined;
   readonly #clients: Clients;
+  readonly #runtime: Runtime;
   readonly #observers: readonly PipelineEnd[];
   readonly #health: readonly Health[];
 
@@ -48,6 +51,7 @@ export class Balancer implements Observable {
     const { runtime, log, identity, onBackendNews, handOver } = options;
     const clients = new Clients(runtime, identity);
     this.#clients = clients;
+    this.#runtime = runtime;
     this.siblings = handOver && new Siblings(runtime, handOver);
     const observers = (settings.observers ?? []).map((use, index) => {
       return { use, end: new PipelineEnd((value) => this.onReport(index, value)) };
@@ -119,6 +123,24 @@ export class Balancer implements Observable {
     if (pool === undefined || backend === undefined) throw unknownBackend(poolName, name);
     if (state !== undefined) pool.setState(backend, state);
     if (weight !== undefined) pool.setWeight(backend, weight);
+  }
+
+  backends(): BackendFacts[] {
+    return this.pools.flatMap((pool) =>
+      pool.backends.map(({ name, address, number, fullWeight, priority, state }) => {
+        return { pool: pool.name, name, address: formatAddress(address), number, weight: fullWeight, priority, state };
+      }),
+    );
+  }
+
+  async connections(query: ConnectionQuery): Promise<ConnectionPage> {
+    return connectionsOf(this.#clients, query, this.#runtime.now());
+  }
+
+  async closeConnection(id: string): Promise<boolean> {
+    const client = connectionAt(this.#clients, id);
+    client?.destroy();
+    return client !== undefined;
   }
 
   stats(): BalancerStats {

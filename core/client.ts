@@ -16,6 +16,9 @@ export class Client extends Peer {
   /** Its place among the client connections of the process, and which of those that had it. */
   slot = 0;
   generation = 0;
+  /** Tells the process from others, and from its earlier runs. */
+  instance = '';
+  readonly openedAtMs: number;
   /** Its token, made when first asked for. */
   token: Token | undefined;
   /** Its requests that wait for an answer. */
@@ -35,6 +38,7 @@ export class Client extends Peer {
     this.address = socket.remoteAddress;
     this.port = socket.remotePort;
     this.certificate = socket.certificate;
+    this.openedAtMs = this.lastActivityMs;
     this.#onClosed = onClosed;
     this.outbox.open(socket);
   }
@@ -47,6 +51,11 @@ export class Client extends Peer {
   /** Says at which port of its address it is answered, which is the one it sends from unless this says another. Datagrams only. */
   answerAt(port: number): void {
     if (this.socket?.answerPort !== undefined) this.socket.answerPort = port;
+  }
+
+  /** Names the connection in logs and to operators. */
+  get id(): string {
+    return `${this.instance}-${this.slot}-${this.generation}`;
   }
 
   /** Both ends of its connection; undefined where the transport does not tell. */

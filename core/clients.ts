@@ -10,9 +10,13 @@ export interface Identity {
   readonly processSecret?: Buffer;
 }
 
+/** How the ids of connections begin. */
+export const instanceName = (instance: Buffer): string => instance.toString('hex', 0, 4);
+
 export class Clients {
   readonly instance: Buffer;
   readonly processSecret: Buffer;
+  readonly #instanceName: string;
   readonly #slots: (Client | undefined)[] = [];
   readonly #generations: number[] = [];
   readonly #free: number[] = [];
@@ -20,6 +24,7 @@ export class Clients {
   constructor(clock: Pick<Clock, 'randomBytes'>, identity: Identity = {}) {
     this.instance = identity.instance ?? clock.randomBytes(8);
     this.processSecret = identity.processSecret ?? clock.randomBytes(32);
+    this.#instanceName = instanceName(this.instance);
   }
 
   /** Gives the client its slot and generation. */
@@ -27,6 +32,7 @@ export class Clients {
     const slot = this.#free.pop() ?? this.#slots.length;
     this.#slots[slot] = client;
     client.slot = slot;
+    client.instance = this.#instanceName;
     client.generation = this.#generations[slot] = ((this.#generations[slot] ?? 0) + 1) >>> 0;
   }
 
@@ -34,6 +40,11 @@ export class Clients {
     if (this.#slots[client.slot] !== client) return;
     this.#slots[client.slot] = undefined;
     this.#free.push(client.slot);
+  }
+
+  /** How many slots there are, taken or free. */
+  get slots(): number {
+    return this.#slots.length;
   }
 
   /** Whoever is in that slot now. */

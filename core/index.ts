@@ -5,13 +5,15 @@ export type { BalancerStats } from './balancer.ts';
 export type { Channel } from './channel.ts';
 export type { Attempt, Check, CheckScope } from './checks.ts';
 export type { Client } from './client.ts';
+export type { ConnectionFacts, ConnectionPage, ConnectionQuery } from './connections.ts';
+export type { Control } from './control.ts';
 export { type ErrorCode, errorCodes, PluginError, PointsmanError } from './errors.ts';
 export type { Exchange, ExchangeTable } from './exchanges.ts';
 export { KeyedHash } from './hash.ts';
 export type { Detected, Framed, HookName, HookSignatures, Hooks, Tappable } from './hooks.ts';
 export type { Link } from './link.ts';
 export type { Message, RouteReason, Side, Span } from './message.ts';
-export type { BackendChange, BalancerView, ObserverScope } from './observers.ts';
+export type { BackendChange, BackendFacts, BalancerView, ObserverScope } from './observers.ts';
 export { type CoreReason, Discard, discard, type Reason, Refusal, refusal } from './outcome.ts';
 export {
   apiVersion,

@@ -8,7 +8,7 @@ import { Links, logBackendNews } from './links.ts';
 import { networks } from './networks.ts';
 import { Turn } from './outbox.ts';
 import { lingerMs } from './peer.ts';
-import type { Pool } from './pool.ts';
+import { type Backend, latencyBucketMs, type Pool } from './pool.ts';
 import { type Address, formatAddress } from './runtime/address.ts';
 import type { ListeningSocket, Runtime, Socket, SocketHandler } from './runtime/runtime.ts';
 import type { ListenerSettings } from './settings.ts';
@@ -217,7 +217,11 @@ export class Listener {
     const { accounting, exchanges, affinity } = this.composed;
     let queued = 0;
     for (const client of this.#clients) queued += client.outbox.queuedMessages;
-    for (const link of this.#links.all()) queued += link.outbox.queuedMessages;
+    const queuedFor = this.#pool.backends.map(() => 0);
+    for (const link of this.#links.all()) {
+      queued += link.outbox.queuedMessages;
+      queuedFor[link.backend.index]! += link.outbox.queuedMessages;
+    }
     return {
       fromClients: accounting.client.stats(),
       fromBackends: accounting.backend.stats(),
@@ -247,6 +251,8 @@ export class Listener {
             messages: accounting.toBackend[backend.index]!,
             inFlight: backend.inFlight,
             links: backend.connections,
+            queued: queuedFor[backend.index]!,
+            latencyCounts: countsOf(backend),
             latencyMs: Math.round(backend.latencyMs * 1000) / 1000,
             idleSeconds:
               backend.lastMessageAtMs === 0
@@ -257,4 +263,12 @@ export class Listener {
       ),
     };
   }
+}
+
+function countsOf({ latencyCounts }: Backend): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const [bucket, count] of latencyCounts.entries()) {
+    if (count > 0) counts[latencyBucketMs(bucket).toPrecision(3)] = count;
+  }
+  return counts;
 }

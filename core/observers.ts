@@ -4,6 +4,8 @@
  */
 import type { BalancerStats } from './balancer.ts';
 import type { Channel } from './channel.ts';
+import type { ConnectionPage, ConnectionQuery } from './connections.ts';
+import { type Control, noControl } from './control.ts';
 import { PluginError } from './errors.ts';
 import type { Clock, Logger } from './plugin.ts';
 import type { BackendState, PluginUse } from './settings.ts';
@@ -17,6 +19,23 @@ export interface BalancerView {
    * @throws PointsmanError POINTSMAN_UNKNOWN_NAME if there is no such pool or backend
    */
   setBackend(pool: string, backend: string, change: BackendChange): void;
+  /** The backends of all pools as the config has them, and as they have been changed since. How they do, `stats()` says. */
+  backends(): readonly BackendFacts[];
+  /** The client connections that are open, page by page. */
+  connections(query: ConnectionQuery): Promise<ConnectionPage>;
+  /** Closes a client connection at once; false if there is none of that id. */
+  closeConnection(id: string): Promise<boolean>;
+}
+
+export interface BackendFacts {
+  readonly pool: string;
+  readonly name: string;
+  readonly address: string;
+  readonly number: number | undefined;
+  /** Its share of new work, from 0. */
+  readonly weight: number;
+  readonly priority: number;
+  readonly state: BackendState;
 }
 
 export interface BackendChange {
@@ -32,6 +51,8 @@ export interface ObserverScope {
   readonly clock: Clock;
   /** To all of its pipelines, and from them. */
   readonly channel: Channel;
+  /** What it runs in: the config, the log, and how to end it. */
+  readonly control: Control;
   /** Runs before the first listener opens. Open sockets, files and timers here. */
   onStart(start: () => void | Promise<void>): void;
   /** Runs after the last listener has closed. */
@@ -49,6 +70,8 @@ export interface Observable extends BalancerView {
 interface Services {
   readonly clock: Clock;
   readonly log: Logger & { child?(fields: object): Logger };
+  /** Undefined: there is nothing to control. */
+  readonly control?: Control | undefined;
 }
 
 export class Observers {
@@ -57,7 +80,7 @@ export class Observers {
   readonly #log: Logger;
 
   /** @throws PluginError if an observer's `observe` throws */
-  constructor(uses: readonly PluginUse[], balancer: Observable, { clock, log }: Services) {
+  constructor(uses: readonly PluginUse[], balancer: Observable, { clock, log, control = noControl }: Services) {
     this.#log = log;
     const hearers = uses.map(() => [] as ((value: unknown) => void)[]);
     balancer.onReport = (observer, value) => {
@@ -87,6 +110,7 @@ export class Observers {
           onMessage: (hear) =>
             void hearers[index]!.push((value) => guarded('channel', () => hear(value) as void | Promise<void>)),
         },
+        control,
         onStart: (start) => void this.#starts.push(guard('onStart', start)),
         onStop: (stop) => void this.#stops.push(guard('onStop', stop)),
       };

@@ -21,6 +21,9 @@ export abstract class Peer implements SocketHandler {
   longestMessageBytes = Number.POSITIVE_INFINITY;
   /** Where the messages it sends are counted. */
   readonly counters: Counters;
+  /** What has arrived: whole messages, and all bytes. */
+  receivedMessages = 0;
+  receivedBytes = 0;
   /** When bytes last arrived, in milliseconds of the runtime's clock. */
   lastActivityMs: number;
   /** When the message began whose header is still incomplete; 0 if there is none. */
@@ -60,6 +63,7 @@ export abstract class Peer implements SocketHandler {
 
   onBytes(bytes: Buffer, start: number, end: number): void {
     this.lastActivityMs = this.pipeline.now();
+    this.receivedBytes += end - start;
     if (this.closing) return;
     const held = this.heldBytes;
     if (held === 0) this.#consume(bytes, start, end);

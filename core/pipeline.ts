@@ -113,6 +113,7 @@ export class Pipeline {
       else {
         this.#message.open(bytes, at, at + length, scan.from, scan.source);
         peer.counters.received++;
+        peer.receivedMessages++;
         this.#dispatch(this.#message);
       }
       scan.resume = 0;

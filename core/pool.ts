@@ -6,6 +6,15 @@ import type { BackendSettings, BackendState, PoolSettings } from './settings.ts'
 /** After so long without a peak, 1/e of it is left in `latencyMs`. */
 const latencyDecayMs = 10_000;
 
+/** Times to answer are counted in so many classes, four for each doubling, the first up to 1/16 ms. */
+const latencyBuckets = 88;
+
+/** The longest time that counts in a class, in milliseconds. */
+export const latencyBucketMs = (bucket: number): number => 2 ** (bucket / 4 - 4);
+
+const latencyBucketOf = (milliseconds: number) =>
+  milliseconds <= 0.0625 ? 0 : Math.min(latencyBuckets - 1, Math.ceil(Math.log2(milliseconds) * 4) + 16);
+
 export class Backend {
   /** Its identity on the wire; unique in its pool. */
   readonly name: string;
@@ -49,6 +58,8 @@ export class Backend {
   /** Peak-sensitive moving average of the time to answer, in milliseconds; 0 until the first answer. */
   latencyMs = 0;
   #latencyAtMs = 0;
+  /** How many answers took how long: see `latencyBucketMs`. */
+  readonly latencyCounts = new Uint32Array(latencyBuckets);
 
   constructor(pool: Pool, settings: BackendSettings, index: number) {
     this.pool = pool;
@@ -79,6 +90,7 @@ export class Backend {
    * @param nowMs the clock of the measurement
    */
   observeLatency(milliseconds: number, nowMs: number): void {
+    this.latencyCounts[latencyBucketOf(milliseconds)]!++;
     if (nowMs === this.#latencyAtMs && milliseconds <= this.latencyMs) return; // one of many that arrived together
     const kept = Math.exp((this.#latencyAtMs - nowMs) / latencyDecayMs);
     this.#latencyAtMs = nowMs;

@@ -16,15 +16,26 @@ export interface LogOptions {
   readonly now?: () => number;
 }
 
-export async function createLog({
-  level,
-  stream,
-  worker,
-  now = () => performance.now(),
-}: LogOptions): Promise<pino.Logger> {
+export type Log = pino.Logger;
+
+/** The children of each log: pino gives them a level of their own, which is that of the parent when they were made. */
+const children = new WeakMap<Log, WeakRef<Log>[]>();
+
+/** Sets the level of a log and of all its children. */
+export function setLogLevel(log: Log, level: LogLevel): void {
+  log.level = level;
+  for (const child of children.get(log) ?? []) {
+    const alive = child.deref();
+    if (alive !== undefined) alive.level = level;
+  }
+}
+
+export async function createLog({ level, stream, worker, now = () => performance.now() }: LogOptions): Promise<Log> {
+  const family: WeakRef<Log>[] = [];
   const repeats = new Repeats(now);
   const options: pino.LoggerOptions = {
     level,
+    onChild: (child) => void family.push(new WeakRef(child)),
     base: worker === undefined ? null : { worker },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
@@ -42,14 +53,20 @@ export async function createLog({
       },
     },
   };
-  if (stream.isTTY !== true) return pino(options, stream as pino.DestinationStream);
+  const log = pino(options, await destinationFor(stream));
+  children.set(log, family);
+  return log;
+}
+
+async function destinationFor(stream: Stream): Promise<pino.DestinationStream> {
+  if (stream.isTTY !== true) return stream as pino.DestinationStream;
   const { prettyFactory } = await import('pino-pretty');
   const format = prettyFactory({
     colorize: wantsColours(stream),
     translateTime: 'SYS:HH:MM:ss.l',
     singleLine: true,
   });
-  return pino(options, { write: (line) => void stream.write(format(line)) });
+  return { write: (line) => void stream.write(format(line)) };
 }
 
 const { warn } = pino.levels.values as { warn: number };

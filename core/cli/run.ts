@@ -6,7 +6,8 @@ import { PointsmanError } from '../errors.ts';
 import { Observers } from '../observers.ts';
 import { nodeRuntime, vacate } from '../runtime/node.ts';
 import type { Primary } from '../workers/primary.ts';
-import { createLog } from './log.ts';
+import { RunControl } from './control.ts';
+import { createLog, setLogLevel } from './log.ts';
 import { exitCodes, type LogLevel, type Output, wantsColours } from './output.ts';
 import { countFindings, textReport } from './report/text.ts';
 
@@ -32,7 +33,8 @@ export async function run(
   { stdout, stderr }: Output,
   signals: Signals = process,
 ): Promise<number> {
-  const { settings, findings, origins } = await loadConfig(paths, { tests: 'skip' });
+  const loaded = await loadConfig(paths, { tests: 'skip' });
+  const { settings, findings, origins } = loaded;
   stderr.write(textReport(findings, wantsColours(stderr)));
   if (settings === undefined) {
     stderr.write(`${countFindings(findings)}; nothing was started\n`);
@@ -49,14 +51,28 @@ export async function run(
     const { logLevel } = options;
     balancer = new Primary(settings, { workers, origins, logLevel, log, clock: runtime, vacate, fork });
   }
-  const observers = new Observers(settings.observers ?? [], balancer, { clock: runtime, log });
   const stop = listenForStop(signals);
+  const running = { ...loaded, settings };
+  const control = new RunControl({
+    running: () => running,
+    balancer,
+    logLevel: options.logLevel,
+    onLogLevel(level) {
+      setLogLevel(log, level);
+      if ('setLogLevel' in balancer) balancer.setLogLevel(level);
+    },
+    stop: () => stop.ask('an observer'),
+  });
+  const observers = new Observers(settings.observers ?? [], balancer, { clock: runtime, log, control });
   try {
     await observers.start();
     await balancer.start();
+    control.phase = 'running';
     log.info({ listeners: settings.listeners.length, pools: settings.pools.length, workers }, 'started');
     const failed = 'failed' in balancer ? balancer.failed : stop.asked;
-    log.info({ signal: await Promise.race([stop.asked, failed]), deadlineSeconds: stopSeconds }, 'stopping');
+    const signal = await Promise.race([stop.asked, failed]);
+    control.phase = 'stopping';
+    log.info({ signal, deadlineSeconds: stopSeconds }, 'stopping');
     await balancer.stop({ deadlineSeconds: stopSeconds });
     await observers.stop();
   } catch (error) {
@@ -77,10 +93,10 @@ const echoMs = 500;
 export function listenForStop(
   signals: Signals,
   now: () => number = () => performance.now(),
-): { readonly asked: Promise<Signal>; forget(): void } {
-  let ask: (signal: Signal) => void = () => {};
+): { readonly asked: Promise<string>; ask(who: string): void; forget(): void } {
+  let ask: (who: string) => void = () => {};
   let askedAt: number | undefined;
-  const asked = new Promise<Signal>((resolve) => {
+  const asked = new Promise<string>((resolve) => {
     ask = resolve;
   });
   const hear = (signal: Signal) => {
@@ -95,6 +111,7 @@ export function listenForStop(
   signals.on('SIGTERM', hear);
   return {
     asked,
+    ask: (who) => ask(who),
     forget() {
       signals.off('SIGINT', hear);
       signals.off('SIGTERM', hear);

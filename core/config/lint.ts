@@ -401,7 +401,15 @@ function lintPipeline(
 
 function lintObserver(draft: Draft, use: PluginUse, index: number, secrets: ReadonlyMap<string, string>): void {
   const { runtime, log } = dryServices([]);
-  const nothing: Observable = { stats: () => ({ listeners: {} }), setBackend() {}, order() {}, onReport() {} };
+  const nothing: Observable = {
+    stats: () => ({ listeners: {} }),
+    backends: () => [],
+    connections: async () => ({ connections: [] }),
+    closeConnection: async () => false,
+    setBackend() {},
+    order() {},
+    onReport() {},
+  };
   try {
     new Observers([use], nothing, { clock: runtime, log });
   } catch (error) {

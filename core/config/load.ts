@@ -26,6 +26,8 @@ export interface Loaded {
   place(path: Path): Pick<Finding, 'file' | 'line' | 'column'>;
   /** The plugins that the config may use, built-in ones first. */
   readonly plugins: readonly PluginDefinition[];
+  /** The config as it was written, with nothing filled in; empty if it could not be read. */
+  readonly written: unknown;
   /** Where the third-party ones among them came from. */
   readonly origins: readonly PluginOrigin[];
 }
@@ -66,7 +68,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
     return { file: source.file, line, column };
   };
   if (problems.length > 0) {
-    return { tests: [], findings: findings.inOrder(files), place, plugins: builtins, origins: [] };
+    return { tests: [], findings: findings.inOrder(files), place, plugins: builtins, written: {}, origins: [] };
   }
 
   const env = { ...(options.env ?? process.env), ...(options.tests === 'run' ? testEnvOf(written) : {}) };
@@ -104,6 +106,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
     findings: findings.inOrder(files),
     place,
     plugins: [...plugins.values()],
+    written,
     origins,
   };
 }

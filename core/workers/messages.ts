@@ -3,6 +3,7 @@ import type { BalancerStats } from '../balancer.ts';
 import type { LogLevel } from '../cli/output.ts';
 import type { Identity } from '../clients.ts';
 import type { PluginOrigin } from '../config/load.ts';
+import type { ConnectionPage, ConnectionQuery } from '../connections.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { BackendNews } from '../links.ts';
 import type { BackendChange } from '../observers.ts';
@@ -40,7 +41,12 @@ export type ToWorker =
   | { readonly type: 'handover'; readonly handover: Handover }
   /** No worker has that client. */
   | { readonly type: 'gone'; readonly place: ClientPlace }
+  | ({ readonly type: 'ask'; readonly id: number } & Question)
+  | { readonly type: 'log-level'; readonly level: LogLevel }
   | { readonly type: 'stop'; readonly deadlineSeconds: number };
+
+/** What the primary asks of a worker, and then waits for. */
+export type Question = { readonly connections: ConnectionQuery } | { readonly close: string };
 
 export type FromWorker =
   /** It runs, and waits for its assignment. */
@@ -56,6 +62,8 @@ export type FromWorker =
   | { readonly type: 'handover'; readonly handover: Handover }
   /** What was handed over did not reach its client. */
   | { readonly type: 'gone'; readonly place: ClientPlace }
+  /** To the question of that id: a page of connections, or whether one has been closed. */
+  | { readonly type: 'answer'; readonly id: number; readonly answer: ConnectionPage | boolean }
   /** What one of its pipelines says to an observer. */
   | { readonly type: 'report'; readonly observer: number; readonly value: unknown };
 

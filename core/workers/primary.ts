@@ -4,16 +4,18 @@
  */
 import { type BalancerStats, unknownBackend } from '../balancer.ts';
 import type { LogLevel } from '../cli/output.ts';
+import { instanceName } from '../clients.ts';
 import type { PluginOrigin } from '../config/load.ts';
+import type { ConnectionFacts, ConnectionPage, ConnectionQuery } from '../connections.ts';
 import { PointsmanError } from '../errors.ts';
 import { type BackendNews, logBackendNews } from '../links.ts';
-import type { BackendChange, Observable } from '../observers.ts';
+import type { BackendChange, BackendFacts, Observable } from '../observers.ts';
 import type { Clock, Logger } from '../plugin.ts';
-import type { Address } from '../runtime/address.ts';
+import { type Address, formatAddress } from '../runtime/address.ts';
 import type { Settings } from '../settings.ts';
 import type { Handover } from '../siblings.ts';
 import { BackendStates } from './backend-states.ts';
-import { type FromWorker, type NamedChange, packSettings, type ToWorker } from './messages.ts';
+import { type FromWorker, type NamedChange, packSettings, type Question, type ToWorker } from './messages.ts';
 import { remainsOf, totalOf } from './totals.ts';
 
 /** The first wait before a worker that has ended is replaced; each further one is twice as long, up to the last. */
@@ -25,6 +27,8 @@ const steadyMs = 10_000;
 const mostFailedStarts = 5;
 /** How long workers may take beyond the deadline to stop. */
 const graceMs = 5000;
+/** How long a worker may take to answer a question; one that is stuck must not hold up whoever asks. */
+const answerMs = 5000;
 
 /** A process that runs a worker. */
 export interface WorkerProcess {
@@ -71,6 +75,9 @@ interface Post {
   cancelWait: (() => void) | undefined;
 }
 
+/** How the ids of connections of that worker begin. */
+const nameOf = (instance: string) => instanceName(Buffer.from(instance, 'hex'));
+
 export class Primary implements Observable {
   /** Rejects with a PointsmanError when there are no workers any more, and new ones do not start. */
   readonly failed: Promise<never>;
@@ -90,6 +97,11 @@ export class Primary implements Observable {
   /** What a new worker must be told: the last change of each backend, and the last order of each observer. */
   readonly #changes = new Map<string, NamedChange>();
   readonly #orders = new Map<number, unknown>();
+  /** Undefined: as it was when it started. */
+  #logLevel: LogLevel | undefined;
+  /** Who waits for answers of workers, by the question's id. */
+  readonly #waiting = new Map<number, (answer: ConnectionPage | boolean | undefined) => void>();
+  #lastQuestion = 0;
   #failedStarts = 0;
   #stopping = false;
   #onStarted: (() => void) | undefined;
@@ -177,6 +189,59 @@ export class Primary implements Observable {
     this.#tellAll({ type: 'change', pool, backend, change });
   }
 
+  backends(): BackendFacts[] {
+    return this.#settings.pools.flatMap(({ name: pool, backends }) =>
+      backends.map(({ name, address, number, weight, priority = 0, state = 'ready' }) => {
+        const { change } = this.#changes.get(`${pool} ${name}`) ?? {};
+        const now = { weight: change?.weight ?? weight, state: change?.state ?? state };
+        return { pool, name, address: formatAddress(address), number, priority, ...now };
+      }),
+    );
+  }
+
+  /** Worker by worker: where a page begins is told by the number of the worker, and the place there. */
+  async connections(query: ConnectionQuery): Promise<ConnectionPage> {
+    const [, number = '1', place] = /^(\d+)\.(\d+)$/.exec(query.from ?? '') ?? [];
+    const connections: ConnectionFacts[] = [];
+    let from = place;
+    for (const post of this.#posts.slice(Number(number) - 1)) {
+      const limit = query.limit - connections.length;
+      if (limit === 0) return { connections, next: `${post.number}.0` };
+      const answer = await this.#ask(post, { connections: { ...query, limit, from } });
+      from = undefined;
+      if (typeof answer !== 'object') continue;
+      connections.push(...answer.connections);
+      if (answer.next !== undefined) return { connections, next: `${post.number}.${answer.next}` };
+    }
+    return { connections };
+  }
+
+  async closeConnection(id: string): Promise<boolean> {
+    const post = this.#posts.find(({ instance }) => instance !== '' && id.startsWith(nameOf(instance)));
+    return post !== undefined && (await this.#ask(post, { close: id })) === true;
+  }
+
+  setLogLevel(level: LogLevel): void {
+    this.#logLevel = level;
+    this.#tellAll({ type: 'log-level', level });
+  }
+
+  /** Answers undefined if the worker has not started, ends meanwhile, or takes too long. */
+  async #ask(post: Post, question: Question): Promise<ConnectionPage | boolean | undefined> {
+    const { process, state } = post;
+    if (process === undefined || state !== 'started') return undefined;
+    const id = ++this.#lastQuestion;
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(answerMs, () => this.#waiting.get(id)?.(undefined));
+      this.#waiting.set(id, (answer) => {
+        cancel();
+        this.#waiting.delete(id);
+        resolve(answer);
+      });
+      process.send({ type: 'ask', id, ...question });
+    });
+  }
+
   #tellAll(message: ToWorker): void {
     for (const { process } of this.#posts) process?.send(message);
   }
@@ -224,6 +289,9 @@ export class Primary implements Observable {
         // Whoever asks for that client is told: which of them it was does not matter.
         this.#tellAll({ type: 'gone', place: message.place });
         break;
+      case 'answer':
+        this.#waiting.get(message.id)?.(message.answer);
+        break;
       case 'report':
         this.onReport(message.observer, message.value);
         break;
@@ -245,7 +313,8 @@ export class Primary implements Observable {
   }
 
   #assignment(post: Post) {
-    const { logLevel, origins, clock } = this.#options;
+    const { origins, clock } = this.#options;
+    const logLevel = this.#logLevel ?? this.#options.logLevel;
     const instance = clock.randomBytes(8);
     post.instance = instance.toString('hex');
     return {

@@ -83,7 +83,17 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
         Object.entries(last.backends).map(([backend, stats]) => [
           backend,
           // For nobody any more: what others say of it counts.
-          { ...stats, up: false, upIn: 0, passing: false, ejected: true, inFlight: 0, links: 0, latencyMs: 0 },
+          {
+            ...stats,
+            up: false,
+            upIn: 0,
+            passing: false,
+            ejected: true,
+            inFlight: 0,
+            links: 0,
+            queued: 0,
+            latencyMs: 0,
+          },
         ]),
       ),
     };

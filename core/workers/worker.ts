@@ -3,12 +3,13 @@
  * primary breaks, so that none is left behind.
  */
 import { Balancer } from '../balancer.ts';
-import { createLog } from '../cli/log.ts';
+import { createLog, type Log, setLogLevel } from '../cli/log.ts';
 import { builtinPlugins } from '../config/builtins.ts';
 import { loadPlugin } from '../config/plugins.ts';
+import type { ConnectionPage } from '../connections.ts';
 import { PointsmanError } from '../errors.ts';
 import { nodeRuntime } from '../runtime/node.ts';
-import { type Assignment, type FromWorker, type ToWorker, unpackSettings } from './messages.ts';
+import { type Assignment, type FromWorker, type Question, type ToWorker, unpackSettings } from './messages.ts';
 
 /** How often the primary is told what was counted. */
 const reportMs = 1000;
@@ -18,13 +19,16 @@ function tell(message: FromWorker, then = () => {}): void {
   if (process.connected) process.send!(message, undefined, undefined, then);
 }
 
+let log: Log | undefined;
+
 async function start(assignment: Assignment): Promise<Balancer> {
   const { worker, settings: packed, origins, identity, logLevel, changes, orders } = assignment;
   const plugins = [...builtinPlugins];
   for (const { specifier, configFile } of origins) plugins.push(await loadPlugin(specifier, configFile));
+  log = await createLog({ level: logLevel, stream: process.stdout, worker });
   const balancer = new Balancer(unpackSettings(packed, plugins), {
     runtime: nodeRuntime({ isWorker: true }),
-    log: await createLog({ level: logLevel, stream: process.stdout, worker }),
+    log,
     identity,
     onBackendNews: (news) => tell({ type: 'news', news }),
     handOver: (handover, then) => tell({ type: 'handover', handover }, then),
@@ -63,12 +67,23 @@ async function hear(message: ToWorker): Promise<void> {
     case 'gone':
       balancer?.siblings?.gone(message.place);
       break;
+    case 'ask':
+      tell({ type: 'answer', id: message.id, answer: await answerTo(message) });
+      break;
+    case 'log-level':
+      if (log !== undefined) setLogLevel(log, message.level);
+      break;
     case 'stop':
       await balancer!.stop(message);
       // What a plugin has left open does not keep the process.
       tell({ type: 'stats', stats: balancer!.stats(), final: true }, () => process.exit());
       break;
   }
+}
+
+async function answerTo(question: Question): Promise<ConnectionPage | boolean> {
+  if ('close' in question) return (await balancer?.closeConnection(question.close)) ?? false;
+  return (await balancer?.connections(question.connections)) ?? { connections: [] };
 }
 
 /** Each report waits until the one before has left. */

@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { createLog } from '../../../core/cli/log.ts';
+import { createLog, setLogLevel } from '../../../core/cli/log.ts';
 import { collect } from './streams.ts';
 
 async function logAt(now = { ms: 0 }) {
@@ -28,6 +28,17 @@ describe('the log', () => {
       { level: 'info', listener: 'edge', address: 'tcp://127.0.0.1:5060', msg: 'listening' },
       { level: 'warn', msg: 'plain' },
     ]);
+  });
+
+  it('takes another level, and so do its children', async () => {
+    const { log, take } = await logAt();
+    const child = log.child({ listener: 'edge' });
+    setLogLevel(log, 'debug');
+    child.debug({}, 'now this');
+    child.child({ plugin: 'acme' }).debug({}, 'and this');
+    setLogLevel(log, 'error');
+    child.info({}, 'not this');
+    expect(take().map(({ msg }) => msg)).toEqual(['now this', 'and this']);
   });
 
   it('says which worker speaks, where there are several', async () => {

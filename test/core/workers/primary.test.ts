@@ -384,3 +384,68 @@ describe('news of a backend', () => {
     expect(logged).toMatchObject([{ text: 'backend is up' }, { worker: 1 }]);
   });
 });
+
+describe('what workers are asked', () => {
+  const connectionOf = (worker: PlayedWorker, slot: number) => {
+    const id = `${worker.assignment.identity.instance.toString('hex', 0, 4)}-${slot}-1`;
+    return { id, listener: 'edge', address: '', port: 0, openSeconds: 0, idleSeconds: 0, messages: 0, bytes: 0 };
+  };
+  const asked = (worker: PlayedWorker) => worker.heard.findLast((message) => message.type === 'ask')!;
+  const answer = (worker: PlayedWorker, answer: unknown) =>
+    worker.say({ type: 'answer', id: (asked(worker) as { id: number }).id, answer: answer as boolean });
+
+  it('lists the connections of one after the other', async () => {
+    const { primary, forked } = await playStarted();
+    const [one, other] = forked as [PlayedWorker, PlayedWorker];
+    const first = primary.connections({ limit: 2 });
+    answer(one, { connections: [connectionOf(one, 0)] });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(asked(other)).toMatchObject({ connections: { limit: 1 } });
+    answer(other, { connections: [connectionOf(other, 0)], next: '1' });
+    expect(await first).toMatchObject({ connections: [{ id: connectionOf(one, 0).id }, {}], next: '2.1' });
+    const second = primary.connections({ limit: 2, from: '2.1' });
+    expect(asked(other)).toMatchObject({ connections: { limit: 2, from: '1' } });
+    answer(other, { connections: [] });
+    expect(await second).toEqual({ connections: [] });
+  });
+
+  it('closes a connection where it is, and waits for no worker for ever', async () => {
+    const { primary, forked, clock } = await playStarted();
+    const other = forked[1]!;
+    const closed = primary.closeConnection(connectionOf(other, 3).id);
+    expect(asked(other)).toMatchObject({ close: connectionOf(other, 3).id });
+    answer(other, true);
+    expect(await closed).toBe(true);
+    expect(await primary.closeConnection('00000000-1-1')).toBe(false);
+    const stuck = primary.closeConnection(connectionOf(other, 4).id);
+    clock.advance(5000);
+    expect(await stuck).toBe(false);
+  });
+
+  it('and told: the level of the log, also those that come later', async () => {
+    const { primary, forked, clock } = await playStarted();
+    primary.setLogLevel('debug');
+    expect(forked.map(({ heard }) => heard.at(-1))).toEqual(Array(2).fill({ type: 'log-level', level: 'debug' }));
+    forked[0]!.exit();
+    clock.advance(200);
+    forked[2]!.say({ type: 'ready' });
+    expect(forked[2]!.assignment.logLevel).toBe('debug');
+  });
+
+  it('knows the backends as they have been changed', async () => {
+    const { primary } = await playStarted();
+    primary.setBackend('pool', 'a', { weight: 3 });
+    primary.setBackend('pool', 'a', { state: 'drain' });
+    expect(primary.backends()).toEqual([
+      {
+        pool: 'pool',
+        name: 'a',
+        address: 'tcp://127.0.0.1:0',
+        number: undefined,
+        priority: 0,
+        weight: 3,
+        state: 'drain',
+      },
+    ]);
+  });
+});

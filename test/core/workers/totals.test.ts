@@ -46,7 +46,9 @@ const backend = {
   messages: 0,
   inFlight: 0,
   links: 1,
+  queued: 0,
   latencyMs: 0,
+  latencyCounts: {},
 };
 
 describe('the total of several workers', () => {
