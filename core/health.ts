@@ -51,10 +51,13 @@ export class Health implements PoolWatcher {
   start(): void {
     const pool = this.#pool;
     pool.watcher = this;
-    const isChecked = (pool.settings.checks ?? []).length > 0;
+    const { checks = [], outliers } = pool.settings;
+    // Before a reload the pool may have had another config; what that has begun goes on, if it is of interest still.
     for (const backend of pool.backends) {
-      if (!isChecked) pool.setPassing(backend, true); // an earlier config may have checked it
-      if (backend.state === 'drain') this.onState(backend);
+      if (checks.length === 0) pool.setPassing(backend, true);
+      if (outliers === undefined && backend.ejected) pool.setEjected(backend, false);
+      if (backend.weightShare < 1) this.#startSlowly(backend, Math.round(backend.weightShare * slowStartSteps));
+      if (backend.drain?.isOver !== true) this.onState(backend);
     }
     this.#checks.start();
     pool.outliers = this.#outliers;
@@ -66,36 +69,43 @@ export class Health implements PoolWatcher {
     if (this.#pool.outliers === this.#outliers) this.#pool.outliers = undefined;
     this.#checks.stop();
     this.#outliers?.stop();
-    for (const [backend, cancel] of this.#starting) {
-      cancel();
-      this.#pool.setWeightShare(backend, 1);
-    }
-    for (const cancel of this.#draining.values()) cancel();
+    for (const cancel of [...this.#starting.values(), ...this.#draining.values()]) cancel();
     this.#starting.clear();
     this.#draining.clear();
   }
 
   onRecovery(backend: Backend): void {
-    const { slowStartSeconds = 0 } = this.#pool.settings;
-    if (slowStartSeconds > 0) this.#startSlowly(backend, (slowStartSeconds * 1000) / slowStartSteps, 1);
+    this.#startSlowly(backend, 1);
   }
 
-  #startSlowly(backend: Backend, stepMs: number, step: number): void {
+  #startSlowly(backend: Backend, step: number): void {
+    const { slowStartSeconds = 0 } = this.#pool.settings;
     this.#starting.get(backend)?.();
     this.#starting.delete(backend);
-    if (step < slowStartSteps) {
-      const cancel = this.#runtime.after(stepMs, () => this.#startSlowly(backend, stepMs, step + 1));
-      this.#starting.set(backend, cancel);
+    const isOver = step === slowStartSteps || slowStartSeconds === 0;
+    if (!isOver) {
+      const stepMs = (slowStartSeconds * 1000) / slowStartSteps;
+      this.#starting.set(
+        backend,
+        this.#runtime.after(stepMs, () => this.#startSlowly(backend, step + 1)),
+      );
     }
-    this.#pool.setWeightShare(backend, step / slowStartSteps);
+    const share = isOver ? 1 : step / slowStartSteps;
+    if (backend.weightShare !== share) this.#pool.setWeightShare(backend, share);
   }
 
   onState(backend: Backend): void {
     this.#draining.get(backend)?.();
     this.#draining.delete(backend);
-    if (backend.state !== 'drain') return;
-    this.#report(backend, 'drain');
-    this.#lookLater(backend, this.#runtime.now(), this.#drainedMs);
+    if (backend.state !== 'drain') {
+      backend.drain = undefined;
+      return;
+    }
+    if (backend.drain === undefined) {
+      backend.drain = { sinceMs: this.#runtime.now(), isOver: false };
+      this.#report(backend, 'drain');
+    }
+    this.#lookLater(backend, backend.drain, this.#drainedMs);
   }
 
   get #drainedMs(): number {
@@ -103,13 +113,16 @@ export class Health implements PoolWatcher {
   }
 
   /** A backend that drains has drained when nobody has sent it anything for a while, and nobody waits for its answer. */
-  #lookLater(backend: Backend, sinceMs: number, milliseconds: number): void {
+  #lookLater(backend: Backend, drain: NonNullable<Backend['drain']>, milliseconds: number): void {
     const cancel = this.#runtime.after(milliseconds, () => {
       this.#draining.delete(backend);
-      const idleMs = this.#runtime.now() - Math.max(sinceMs, backend.lastMessageAtMs);
+      const idleMs = this.#runtime.now() - Math.max(drain.sinceMs, backend.lastMessageAtMs);
       const left = this.#drainedMs - idleMs;
-      if (left > 0 || backend.inFlight > 0) this.#lookLater(backend, sinceMs, Math.max(left, drainingMs));
-      else this.#report(backend, 'drain', undefined, true);
+      if (left > 0 || backend.inFlight > 0) this.#lookLater(backend, drain, Math.max(left, drainingMs));
+      else {
+        drain.isOver = true;
+        this.#report(backend, 'drain', undefined, true);
+      }
     });
     this.#draining.set(backend, cancel);
   }

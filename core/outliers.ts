@@ -15,19 +15,18 @@ const fewestBackends = 3;
 /** What is answered faster than that is not slow, however fast the others are. */
 const fastMs = 1;
 
-/** What is known of one backend. */
-class Record {
+/** What is remembered of one backend, also across reloads. Times are in milliseconds of the runtime's clock. */
+export class OutlierRecord {
   /** Failures in a row. */
   failures = 0;
   brokenAtMs = Number.NEGATIVE_INFINITY;
   /** Ejections in a row: without a long time between them. */
   ejections = 0;
-  returnedAtMs = Number.NEGATIVE_INFINITY;
+  /** When the last one ends, or has ended. */
+  returnsAtMs = Number.NEGATIVE_INFINITY;
   /** Answers since latencies were last compared, and how long they took together. */
   answers = 0;
   answersMs = 0;
-  /** Cancels the timer that ends its ejection. */
-  cancelReturn: (() => void) | undefined;
 }
 
 export class Outliers {
@@ -35,8 +34,8 @@ export class Outliers {
   readonly #settings: OutlierSettings;
   readonly #runtime: Runtime;
   readonly #tell: (backend: Backend, error: string | undefined) => void;
-  /** By the backend's index. */
-  readonly #records: readonly Record[];
+  /** Backends that are ejected, with how to cancel the timer that ends it. */
+  readonly #ejected = new Map<Backend, () => void>();
   #cancelCompare: (() => void) | undefined;
 
   /** @param tell is told of a backend that has been ejected, and why, or is ejected no more */
@@ -50,31 +49,29 @@ export class Outliers {
     this.#settings = settings;
     this.#runtime = runtime;
     this.#tell = tell;
-    this.#records = pool.backends.map(() => new Record());
   }
 
   start(): void {
     if (this.#settings.latencyFactor !== undefined) this.#compareLater();
+    for (const backend of this.#pool.backends) if (backend.ejected) this.#returnLater(backend);
   }
 
-  /** Ends all ejections. */
+  /** Who is ejected stays so, for whoever starts next. */
   stop(): void {
     this.#cancelCompare?.();
-    for (const backend of this.#pool.backends) {
-      this.#of(backend).cancelReturn?.();
-      if (backend.ejected) this.#pool.setEjected(backend, false);
-    }
+    for (const cancel of this.#ejected.values()) cancel();
+    this.#ejected.clear();
   }
 
   /** The backend has answered, and well. */
   succeeded(backend: Backend): void {
-    this.#of(backend).failures = 0;
+    recordOf(backend).failures = 0;
   }
 
   /** Its answer says that it has failed, or has not come. */
   failed(backend: Backend, why: string): void {
     const { consecutiveFailures } = this.#settings;
-    const record = this.#of(backend);
+    const record = recordOf(backend);
     record.failures++;
     if (consecutiveFailures === 0 || record.failures < consecutiveFailures) return;
     this.#eject(backend, `${record.failures} failures in a row, the last: ${why}`);
@@ -82,7 +79,7 @@ export class Outliers {
 
   /** It could not be reached, or has broken a link. */
   broke(backend: Backend, why: string): void {
-    const record = this.#of(backend);
+    const record = recordOf(backend);
     const now = this.#runtime.now();
     if (now - record.brokenAtMs < togetherMs) return;
     record.brokenAtMs = now;
@@ -91,30 +88,34 @@ export class Outliers {
 
   /** How long it has taken to answer a request. */
   took(backend: Backend, milliseconds: number): void {
-    const record = this.#of(backend);
+    const record = recordOf(backend);
     record.answers++;
     record.answersMs += milliseconds;
-  }
-
-  #of(backend: Backend): Record {
-    return this.#records[backend.index]!;
   }
 
   #eject(backend: Backend, why: string): void {
     if (backend.ejected || !this.#mayEject(backend)) return;
     const { baseEjectionSeconds, maxEjectionSeconds } = this.#settings;
-    const record = this.#of(backend);
-    const goodMs = this.#runtime.now() - record.returnedAtMs;
-    record.ejections = goodMs >= maxEjectionSeconds * 1000 ? 1 : record.ejections + 1;
+    const record = recordOf(backend);
+    const now = this.#runtime.now();
+    const isLongAgo = now - record.returnsAtMs >= maxEjectionSeconds * 1000;
+    record.ejections = isLongAgo ? 1 : record.ejections + 1;
     const seconds = Math.min(maxEjectionSeconds, baseEjectionSeconds * record.ejections);
-    record.cancelReturn = this.#runtime.after(seconds * 1000, () => {
+    record.returnsAtMs = now + seconds * 1000;
+    this.#returnLater(backend);
+    this.#pool.setEjected(backend, true);
+    this.#tell(backend, `${why}; for ${seconds} s`);
+  }
+
+  #returnLater(backend: Backend): void {
+    const record = recordOf(backend);
+    const cancel = this.#runtime.after(Math.max(0, record.returnsAtMs - this.#runtime.now()), () => {
+      this.#ejected.delete(backend);
       record.failures = 0;
-      record.returnedAtMs = this.#runtime.now();
       this.#pool.setEjected(backend, false);
       this.#tell(backend, undefined);
     });
-    this.#pool.setEjected(backend, true);
-    this.#tell(backend, `${why}; for ${seconds} s`);
+    this.#ejected.set(backend, cancel);
   }
 
   /** Only a share of the pool may be ejected, though one backend always, and never the last one that is healthy. */
@@ -136,10 +137,11 @@ export class Outliers {
   /** Ejects who has been slower than the median of the backends by that factor. */
   #compare(factor: number): void {
     const means = this.#pool.backends.flatMap((backend) => {
-      const { answers, answersMs } = this.#of(backend);
+      const record = recordOf(backend);
+      const { answers, answersMs } = record;
+      record.answers = record.answersMs = 0;
       return answers < fewestAnswers ? [] : [{ backend, meanMs: answersMs / answers }];
     });
-    for (const record of this.#records) record.answers = record.answersMs = 0;
     if (means.length < fewestBackends) return;
     means.sort((one, other) => other.meanMs - one.meanMs); // the slowest first, as not all may be ejected
     const { meanMs: medianMs } = means[means.length >>> 1]!;
@@ -148,6 +150,11 @@ export class Outliers {
       this.#eject(backend, `answers took ${rounded(meanMs)} ms on average, with the others ${rounded(medianMs)} ms`);
     }
   }
+}
+
+function recordOf(backend: Backend): OutlierRecord {
+  backend.outlier ??= new OutlierRecord();
+  return backend.outlier;
 }
 
 const rounded = (milliseconds: number) => Math.round(milliseconds * 10) / 10;

@@ -1,5 +1,5 @@
 /** Pools: named sets of backends with their health, weights and loads. Strategies choose among `available`. */
-import type { Outliers } from './outliers.ts';
+import type { OutlierRecord, Outliers } from './outliers.ts';
 import { type Address, delimits } from './runtime/address.ts';
 import type { BackendSettings, BackendState, PoolSettings } from './settings.ts';
 
@@ -47,6 +47,10 @@ export class Backend {
   readonly checks: CheckCounts = { passed: 0, failed: 0, last: undefined };
   /** How often it has been ejected. */
   ejections = 0;
+  /** What outlier detection remembers of it. */
+  outlier: OutlierRecord | undefined;
+  /** Since when it drains, in milliseconds of the runtime's clock, and whether it has been said that it has drained. */
+  drain: { readonly sinceMs: number; isOver: boolean } | undefined;
   /** Requests outstanding there; where the protocol cannot correlate, sessions that have not settled. */
   inFlight = 0;
   /** Links open to it. */
@@ -132,6 +136,8 @@ export class Pool {
   watcher: PoolWatcher | undefined;
   /** Where failures of its backends are told, if that is of interest to anybody. */
   outliers: Outliers | undefined;
+  /** The backends that would be available if all read what they are sent. */
+  #due: readonly Backend[] = [];
   /** The backends that were healthy and ready when that was last looked at. */
   #fit: ReadonlySet<Backend> = new Set();
 
@@ -202,7 +208,7 @@ export class Pool {
   /** Counts a shared link whose queue has become full, or has room again. */
   setFull(backend: Backend, full: boolean): void {
     backend.fullLinks += full ? 1 : -1;
-    if (backend.fullLinks === (full ? 1 : 0)) this.#refresh();
+    if (backend.fullLinks === (full ? 1 : 0)) this.#offer();
   }
 
   #refresh(): void {
@@ -211,9 +217,8 @@ export class Pool {
     const fit = ready.filter(({ isHealthy }) => isHealthy);
     const isPanicking = fit.length * 100 < ready.length * panicPercent;
     // What cannot be reached stays out in any case: its messages would only come back.
-    const due = this.#due(isPanicking ? ready.filter(({ up }) => up) : fit);
-    const reading = due.filter(({ fullLinks }) => fullLinks === 0);
-    this.available = reading.length > 0 ? reading : due;
+    this.#due = this.#dueOf(isPanicking ? ready.filter(({ up }) => up) : fit);
+    this.#offer();
 
     const before = this.#fit;
     this.#fit = new Set(fit);
@@ -224,8 +229,13 @@ export class Pool {
     for (const backend of fit) if (!before.has(backend)) this.watcher.onRecovery(backend);
   }
 
+  #offer(): void {
+    const reading = this.#due.filter(({ fullLinks }) => fullLinks === 0);
+    this.available = reading.length > 0 ? reading : this.#due;
+  }
+
   /** Those of the lowest priorities that make up enough. */
-  #due(backends: readonly Backend[]): readonly Backend[] {
+  #dueOf(backends: readonly Backend[]): readonly Backend[] {
     const { minimumUp = 1 } = this.settings;
     const priorities = [...new Set(backends.map(({ priority }) => priority))].sort((one, other) => one - other);
     for (const last of priorities.slice(0, -1)) {

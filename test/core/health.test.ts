@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Health } from '../../core/health.ts';
+import type { BackendNews } from '../../core/links.ts';
 import { Pool } from '../../core/pool.ts';
 import { VirtualRuntime } from '../../core/runtime/virtual.ts';
 import type { PoolSettings } from '../../core/settings.ts';
@@ -155,26 +156,28 @@ describe('panic', () => {
   });
 });
 
-describe('a backend that drains', () => {
-  /** The health of a pool of a and b, and what it tells. */
-  function watch(settings: Partial<PoolSettings>) {
-    const runtime = new VirtualRuntime();
-    const pool = new Pool({ ...poolSettings('a', 'b'), ...settings });
-    const told: string[] = [];
-    const quiet = () => {};
-    const health = new Health(pool, {
-      runtime,
-      log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
-      onBackendNews: ({ backend, aspect, up }) => void told.push(`${backend} ${aspect} ${up}`),
-    });
-    health.start();
-    const advance = (milliseconds: number) => {
-      runtime.advance(milliseconds);
-      return told.splice(0);
-    };
-    return { runtime, pool, a: pool.backends[0]!, health, advance };
-  }
+const nothing = () => {};
+const quiet = { debug: nothing, info: nothing, warn: nothing, error: nothing };
+const tellTo =
+  (told: string[]) =>
+  ({ backend, aspect, up }: BackendNews) =>
+    void told.push(`${backend} ${aspect} ${up}`);
 
+/** The health of a pool of a and b, and what it tells. */
+function watch(settings: Partial<PoolSettings>) {
+  const runtime = new VirtualRuntime();
+  const pool = new Pool({ ...poolSettings('a', 'b'), ...settings });
+  const told: string[] = [];
+  const health = new Health(pool, { runtime, log: quiet, onBackendNews: tellTo(told) });
+  health.start();
+  const advance = (milliseconds: number) => {
+    runtime.advance(milliseconds);
+    return told.splice(0);
+  };
+  return { runtime, pool, a: pool.backends[0]!, health, told, advance };
+}
+
+describe('a backend that drains', () => {
   it('is said to have drained, once, when it has had no message for a while', () => {
     const { runtime, pool, a, advance } = watch({ drainedSeconds: 10 });
     pool.setState(a, 'drain');
@@ -216,6 +219,55 @@ describe('a backend that drains', () => {
     pool.setUp(a, true);
     pool.setState(pool.backends[1]!, 'drain');
     health.stop();
-    expect([runtime.timers, a.weight, advance(100_000)]).toEqual([0, 1, ['b drain false']]);
+    expect([runtime.timers, advance(100_000)]).toEqual([0, ['b drain false']]);
+  });
+});
+
+describe('when another config takes over', () => {
+  /** Has the health of a pool looked after under other settings from now on, as a reload does. */
+  function reload({ pool, runtime, health, told }: ReturnType<typeof watch>, settings: Partial<PoolSettings>) {
+    health.stop();
+    Object.assign(pool.settings, settings);
+    const next = new Health(pool, { runtime, log: quiet, onBackendNews: tellTo(told) });
+    next.start();
+    return next;
+  }
+
+  it('a slow start goes on, or is over where there is none any more', () => {
+    const rig = watch({ slowStartSeconds: 10 });
+    rig.pool.setUp(rig.a, false);
+    rig.pool.setUp(rig.a, true);
+    rig.advance(3000);
+    expect(rig.a.weight).toBeCloseTo(0.4);
+    rig.health = reload(rig, { slowStartSeconds: 20 });
+    expect(rig.a.weight).toBeCloseTo(0.4);
+    rig.advance(2000);
+    expect(rig.a.weight).toBeCloseTo(0.5);
+    rig.health = reload(rig, { slowStartSeconds: undefined });
+    expect([rig.a.weight, rig.runtime.timers]).toEqual([1, 0]);
+  });
+
+  it('a backend that drains is not said again to do so, nor to have drained', () => {
+    const rig = watch({ drainedSeconds: 10 });
+    rig.pool.setState(rig.a, 'drain');
+    rig.advance(6000);
+    rig.health = reload(rig, {});
+    expect(rig.advance(10_000)).toEqual(['a drain true']);
+    reload(rig, {});
+    expect(rig.advance(100_000)).toEqual([]);
+  });
+
+  it('what earlier checks and outliers have found is forgotten where there are none any more', () => {
+    const outliers = { consecutiveFailures: 1, baseEjectionSeconds: 9, maxEjectionSeconds: 9, maxEjectedPercent: 50 };
+    const rig = watch({ outliers });
+    rig.pool.setPassing(rig.a, false);
+    rig.pool.outliers!.failed(rig.pool.backends[1]!, 'no answer');
+    rig.pool.setPassing(rig.a, true);
+    rig.pool.outliers!.failed(rig.pool.backends[1]!, 'no answer');
+    rig.pool.setPassing(rig.a, false);
+    expect(rig.pool.available).toEqual([]);
+    reload(rig, { outliers: undefined });
+    expect(rig.pool.available.map(({ name }) => name)).toEqual(['a', 'b']);
+    expect([rig.pool.outliers, rig.runtime.timers]).toEqual([undefined, 0]);
   });
 });

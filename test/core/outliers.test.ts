@@ -153,11 +153,21 @@ describe('latencies', () => {
   });
 });
 
-it('ends all ejections when the balancer stops', () => {
-  const { runtime, pool, outliers, fail } = watch({ latencyFactor: 2 });
+it('leaves no timer behind when it stops, and goes on where it was when it starts anew', () => {
+  const { runtime, pool, outliers, fail, advance, backend } = watch({ latencyFactor: 2 });
   fail('a', 3);
+  advance(4000);
   outliers.stop();
-  expect([runtime.timers, pool.available.length]).toEqual([0, 4]);
+  expect([runtime.timers, backend('a').ejected]).toEqual([0, true]);
+  const told: string[] = [];
+  const next = new Outliers(pool, settings, runtime, ({ name }, error) => void told.push(error ?? `${name} is back`));
+  next.start();
+  advance(5999);
+  expect(told).toEqual([]);
+  advance(1);
+  expect(told).toEqual(['a is back']);
+  for (let time = 0; time < 3; time++) next.failed(backend('a'), 'no answer');
+  expect(told.at(-1)).toContain('for 20 s');
 });
 
 describe('in a balancer', () => {
