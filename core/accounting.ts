@@ -132,6 +132,8 @@ export interface ListenerStats {
   readonly relayedBytes: number;
   /** Messages in queues, counted in the queues themselves: equals `held` of both directions together. */
   readonly queued: number;
+  /** Bytes in queues, and with sockets that have not written them yet. */
+  readonly queuedBytes: number;
   readonly backends: Readonly<Record<string, BackendStats>>;
 }
 

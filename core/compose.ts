@@ -144,6 +144,7 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
       const key = keys[0]?.secret ?? clients.processSecret;
       return createHmac('sha256', key).update(`pointsman 1 plugin ${plugin.name} ${label}`).digest().subarray(0, 8);
     },
+    timeHooks: (every, measured) => hooks.time(every, runtime.now, measured),
     messageKey(key) {
       messageKeys.push({ plugin: plugin.name, key });
       return (message) => keyOf(key, message);

@@ -126,6 +126,37 @@ export class PipelineHooks {
   }
 
   /**
+   * Measures how long taps take: one call of so many, of all hooks but `onConnect`, and of taps that are there already.
+   * @param every of so many calls one is measured
+   * @param now milliseconds
+   * @param measured is told of each call that was measured
+   */
+  time(
+    every: number,
+    now: () => number,
+    measured: (hook: HookName, plugin: string, milliseconds: number) => void,
+  ): void {
+    let calls = 0;
+    for (const name of hookNames) {
+      if (name === 'onConnect') continue;
+      (this[name] as SyncHook<unknown[], unknown>).intercept({
+        register(tap) {
+          const { fn: call, name: plugin } = tap as unknown as { fn: (...args: unknown[]) => unknown; name: string };
+          const fn = (...args: unknown[]): unknown => {
+            if (++calls < every) return call(...args);
+            calls = 0;
+            const began = now();
+            const answer = call(...args);
+            measured(name, plugin, now() - began);
+            return answer;
+          };
+          return { ...tap, fn };
+        },
+      });
+    }
+  }
+
+  /**
    * The hooks as the plugin of that name sees them.
    * @param onFault given for an observer: its taps decide nothing, and this hears what goes wrong in them
    */

@@ -4,6 +4,7 @@ import { Client } from './client.ts';
 import type { Clients } from './clients.ts';
 import { type Composed, composePipeline, type Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
+import type { Link } from './link.ts';
 import { Links, logBackendNews } from './links.ts';
 import { networks } from './networks.ts';
 import { Turn } from './outbox.ts';
@@ -216,10 +217,15 @@ export class Listener {
   stats(): ListenerStats {
     const { accounting, exchanges, affinity } = this.composed;
     let queued = 0;
-    for (const client of this.#clients) queued += client.outbox.queuedMessages;
+    let queuedBytes = 0;
+    const count = ({ outbox }: Client | Link) => {
+      queued += outbox.queuedMessages;
+      queuedBytes += outbox.waitingBytes;
+    };
+    for (const client of this.#clients) count(client);
     const queuedFor = this.#pool.backends.map(() => 0);
     for (const link of this.#links.all()) {
-      queued += link.outbox.queuedMessages;
+      count(link);
       queuedFor[link.backend.index]! += link.outbox.queuedMessages;
     }
     return {
@@ -237,6 +243,7 @@ export class Listener {
       redispatched: accounting.redispatched,
       relayedBytes: accounting.relayedBytes,
       queued,
+      queuedBytes,
       backends: Object.fromEntries(
         this.#pool.backends.map((backend) => [
           backend.name,

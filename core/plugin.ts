@@ -5,7 +5,7 @@ import type { Channel } from './channel.ts';
 import type { Check, CheckScope } from './checks.ts';
 import type { Client } from './client.ts';
 import type { Exchange, ExchangeTable } from './exchanges.ts';
-import type { Hooks } from './hooks.ts';
+import type { HookName, Hooks } from './hooks.ts';
 import type { Message, Side, Span } from './message.ts';
 import type { BalancerView, ObserverScope } from './observers.ts';
 import type { Refusal } from './outcome.ts';
@@ -103,6 +103,11 @@ export interface Scope {
   protocol(facts: ProtocolFacts): void;
   /** State of this plugin for each client connection: made when first asked for, dropped when the connection closes. */
   perClient<State>(create: (client: Client) => State): (client: Client) => State;
+  /**
+   * For observers: measures how long the taps of the pipeline take, one call of so many. To call in `apply`.
+   * @param measured is told of each call that was measured
+   */
+  timeHooks(every: number, measured: (hook: HookName, plugin: string, milliseconds: number) => void): void;
   /** To an observer's `observe`, from its `apply`. Silent in plugins that are no observers. */
   readonly channel: Channel;
   /** Runs before the listener opens. Open sockets and timers here. */

@@ -1,7 +1,8 @@
-/** The plugins that come with pointsman, in the order of listings: protocols, strategies, checks. */
+/** The plugins that come with pointsman, in the order of listings: protocols, strategies, checks, observers. */
 import message from './checks/message.ts';
 import tcpConnect from './checks/tcp-connect.ts';
 import tls from './checks/tls.ts';
+import metrics from './observers/metrics.ts';
 import lengthPrefixed from './protocols/length-prefixed.ts';
 import ndjson from './protocols/ndjson.ts';
 import sip from './protocols/sip/index.ts';
@@ -9,4 +10,15 @@ import hashing from './strategies/hashing.ts';
 import leastLoaded from './strategies/least-loaded.ts';
 import roundRobin from './strategies/round-robin.ts';
 
-export const builtinPlugins = [ndjson, lengthPrefixed, sip, roundRobin, leastLoaded, hashing, tcpConnect, tls, message];
+export const builtinPlugins = [
+  ndjson,
+  lengthPrefixed,
+  sip,
+  roundRobin,
+  leastLoaded,
+  hashing,
+  tcpConnect,
+  tls,
+  message,
+  metrics,
+];

@@ -30,9 +30,9 @@ export async function pageOf(plugin: PluginDefinition<any>, made: string): Promi
   const rows = rowsOf(allOptions(plugin) as unknown as Schema, '');
   return [
     `<!-- Made by ${made}: edit the plugin instead. -->\n\n# ${name}\n\n${summary}\n`,
-    plugin.check === undefined
-      ? `\nTaps ${[...taps].map((hook) => `\`${hook}\``).join(', ')}.\n`
-      : '\nStands in the `checks` of a pool.\n',
+    plugin.check !== undefined ? '\nStands in the `checks` of a pool.\n' : '',
+    plugin.observe !== undefined ? '\nStands in `observers`, beside `listeners`.\n' : '',
+    taps.size > 0 ? `\nTaps ${[...taps].map((hook) => `\`${hook}\``).join(', ')}.\n` : '',
     rows.length === 0
       ? '\nIt has no options.\n'
       : `\n## Options\n\n| option | values | default | |\n|---|---|---|---|\n${rows.join('')}`,

@@ -79,6 +79,7 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
       exchanges: { ...exchanges, open: 0, abandoned: exchanges.abandoned + exchanges.open },
       affinity: { ...affinity, entries: 0 },
       queued: 0,
+      queuedBytes: 0,
       backends: Object.fromEntries(
         Object.entries(last.backends).map(([backend, stats]) => [
           backend,

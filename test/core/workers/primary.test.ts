@@ -148,6 +148,7 @@ const received = (count: number): BalancerStats => ({
       redispatched: 0,
       relayedBytes: 0,
       queued: 0,
+      queuedBytes: 0,
       backends: {},
     },
   },

@@ -27,6 +27,7 @@ function statsOf(edge: Partial<ListenerStats>): BalancerStats {
         redispatched: 0,
         relayedBytes: 0,
         queued: 0,
+        queuedBytes: 0,
         backends: {},
         ...edge,
       },
@@ -58,6 +59,7 @@ describe('the total of several workers', () => {
       statsOf({
         fromClients: direction({ received: 4, refused: 3, held: 1, refusedFor: { overloaded: 1, 'no-backend': 2 } }),
         queued: 1,
+        queuedBytes: 0,
         connections: { open: 1, accepted: 2, turnedAway: 0 },
       }),
     ]).listeners.edge!;
@@ -122,6 +124,7 @@ describe('what remains of a worker that has ended without a word', () => {
         exchanges: { open: 2, expired: 0, abandoned: 1, refused: 0 },
         affinity: { entries: 8, evicted: 1 },
         queued: 3,
+        queuedBytes: 0,
         backends: { a: { ...backend, messages: 6, inFlight: 2, latencyMs: 5 } },
       }),
     ).listeners.edge!;

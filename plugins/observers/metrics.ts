@@ -1,0 +1,417 @@
+/**
+ * Metrics for Prometheus. Nearly all is read from what the core counts, when somebody asks; taps only measure what it does not:
+ * bytes, and how long answers and hooks take.
+ */
+import http from 'node:http';
+import { createRequire } from 'node:module';
+import { type BalancerStats, definePlugin, type Side, Type } from 'pointsman';
+import type { Counter, Gauge, Histogram, OpenMetricsContentType, Registry } from 'prom-client';
+import { listenHttp, listenOption } from './http.ts';
+
+/** Upper bounds of the buckets of response times, in seconds. */
+const responseBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** How often what was measured in pipelines is gathered. */
+const gatherMs = 1000;
+/** Plugins make up reasons of their own; beyond so many for one listener they are one. */
+const mostReasons = 64;
+
+/** What one pipeline has measured since it last said so. */
+interface Measured {
+  readonly listener: string;
+  readonly bytes: Readonly<Record<Side, number>>;
+  readonly responses: readonly (readonly [backend: string, durations: Durations])[];
+  readonly hooks: readonly (readonly [hook: string, plugin: string, seconds: number, calls: number])[];
+}
+
+interface Durations {
+  seconds: number;
+  /** By bucket; the last one has no bound. */
+  readonly counts: number[];
+}
+
+const noDurations = (): Durations => ({
+  seconds: 0,
+  counts: Array.from({ length: responseBounds.length + 1 }, () => 0),
+});
+
+export default definePlugin({
+  name: 'metrics',
+  summary: 'Answers GET /metrics for Prometheus, as text or OpenMetrics.',
+  pointsman: '^1',
+  options: Type.Object({
+    listen: listenOption(9464, 'GET /metrics is answered'),
+    hookSample: Type.Integer({
+      minimum: 0,
+      maximum: 1_000_000,
+      default: 0,
+      description: 'Of so many calls of hooks one is measured; 0: none.',
+    }),
+    process: Type.Boolean({
+      default: true,
+      description:
+        'Whether there are metrics of the process (CPU, memory, event loop); with several workers they are those of the primary.',
+    }),
+  }),
+
+  apply(hooks, { hookSample }, scope) {
+    let bytes: Record<Side, number> = { client: 0, backend: 0 };
+    const responses = new Map<string, Durations>();
+    const timed = new Map<string, [hook: string, plugin: string, seconds: number, calls: number]>();
+
+    hooks.forward.tap('metrics', (message) => {
+      bytes[message.from] += message.length;
+      const { exchange } = message;
+      if (message.from === 'client' || exchange === undefined) return;
+      const seconds = (message.atMs - exchange.openedAtMs) / 1000;
+      const { name } = exchange.backend;
+      let durations = responses.get(name);
+      if (durations === undefined) responses.set(name, (durations = noDurations()));
+      let bucket = 0;
+      while (bucket < responseBounds.length && seconds > responseBounds[bucket]!) bucket++;
+      durations.counts[bucket]!++;
+      durations.seconds += seconds;
+    });
+    if (hookSample > 0) {
+      scope.timeHooks(hookSample, (hook, plugin, milliseconds) => {
+        const key = `${hook} ${plugin}`;
+        const times = timed.get(key) ?? [hook, plugin, 0, 0];
+        timed.set(key, times);
+        times[2] += milliseconds / 1000;
+        times[3]++;
+      });
+    }
+
+    const report = () => {
+      const measured: Measured = {
+        listener: scope.listener.name,
+        bytes,
+        responses: [...responses],
+        hooks: [...timed.values()],
+      };
+      scope.channel.send(measured);
+      bytes = { client: 0, backend: 0 };
+      responses.clear();
+      timed.clear();
+    };
+    let cancel = () => {};
+    const reportLater = () => {
+      cancel = scope.clock.after(gatherMs, () => {
+        report();
+        reportLater();
+      });
+    };
+    scope.onStart(reportLater);
+    scope.onStop(() => {
+      cancel();
+      report();
+    });
+  },
+
+  observe(balancer, options, scope) {
+    const gathered = new Gathered();
+    scope.channel.onMessage((value) => gathered.add(value as Measured));
+    let stop = async () => {};
+    scope.onStart(async () => {
+      // Loaded only where it is used: it takes a while.
+      const client = await import('prom-client');
+      const registry = metricsOf(client, () => balancer.stats(), gathered);
+      if (options.process) client.collectDefaultMetrics({ register: registry });
+      let busy = Promise.resolve();
+      const server = http.createServer((request, response) => {
+        const path = request.url?.replace(/\?.*/s, '');
+        if (path !== '/metrics') return void response.writeHead(404).end('Metrics are at /metrics.\n');
+        if (request.method !== 'GET' && request.method !== 'HEAD') {
+          return void response.writeHead(405, { Allow: 'GET, HEAD' }).end();
+        }
+        const isOpen = /application\/openmetrics-text/.test(request.headers.accept ?? '');
+        // One after the other: the registry has one format at a time.
+        busy = busy.then(async () => {
+          try {
+            const type = isOpen ? client.Registry.OPENMETRICS_CONTENT_TYPE : client.Registry.PROMETHEUS_CONTENT_TYPE;
+            registry.setContentType(type as OpenMetricsContentType);
+            const text = await registry.metrics();
+            response.writeHead(200, { 'Content-Type': registry.contentType }).end(text);
+          } catch (error) {
+            scope.log.error({ err: error }, 'metrics could not be gathered');
+            response.writeHead(500).end();
+          }
+        });
+      });
+      stop = await listenHttp(server, options.listen);
+      scope.log.info({ listen: options.listen }, 'metrics are at /metrics');
+    });
+    scope.onStop(() => stop());
+  },
+});
+
+/** What all pipelines have measured. */
+class Gathered {
+  readonly bytes = new Map<string, Record<Side, number>>();
+  readonly responses = new Map<string, { listener: string; backend: string; durations: Durations }>();
+  readonly hooks = new Map<string, { hook: string; plugin: string; seconds: number; calls: number }>();
+
+  add({ listener, bytes, responses, hooks }: Measured): void {
+    const before = this.bytes.get(listener) ?? { client: 0, backend: 0 };
+    this.bytes.set(listener, { client: before.client + bytes.client, backend: before.backend + bytes.backend });
+    for (const [backend, { seconds, counts }] of responses) {
+      const key = `${listener} ${backend}`;
+      const known = this.responses.get(key) ?? { listener, backend, durations: noDurations() };
+      this.responses.set(key, known);
+      known.durations.seconds += seconds;
+      for (const [bucket, count] of counts.entries()) known.durations.counts[bucket]! += count;
+    }
+    for (const [hook, plugin, seconds, calls] of hooks) {
+      const key = `${hook} ${plugin}`;
+      const known = this.hooks.get(key) ?? { hook, plugin, seconds: 0, calls: 0 };
+      this.hooks.set(key, known);
+      known.seconds += seconds;
+      known.calls += calls;
+    }
+  }
+}
+
+type Client = typeof import('prom-client');
+type ListenerStats = BalancerStats['listeners'][string];
+
+/** All metrics; each asks for the statistics when it is read. */
+function metricsOf(client: Client, stats: () => BalancerStats, gathered: Gathered): Registry<OpenMetricsContentType> {
+  const registry = new client.Registry<OpenMetricsContentType>();
+  const registers = [registry as unknown as Registry];
+  const listeners = () => Object.entries(stats().listeners);
+
+  /** @param read gives the values anew: of counters the sums so far */
+  function counter<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    read: (metric: Counter<Label>) => void,
+  ): void {
+    new client.Counter<Label>({
+      name: `pointsman_${name}`,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset();
+        read(this);
+      },
+    });
+  }
+  function gauge<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    read: (metric: Gauge<Label>) => void,
+  ): void {
+    new client.Gauge<Label>({
+      name: `pointsman_${name}`,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset();
+        read(this);
+      },
+    });
+  }
+  /** Of each listener one number. */
+  const ofListeners = (
+    kind: typeof counter | typeof gauge,
+    name: string,
+    help: string,
+    of: (stats: ListenerStats) => number,
+  ) =>
+    kind(name, help, ['listener'], (metric) => {
+      for (const [listener, its] of listeners()) metric.inc({ listener }, of(its));
+    });
+  /** Of each listener one number for each direction. */
+  const ofDirections = (
+    kind: typeof counter | typeof gauge,
+    name: string,
+    help: string,
+    of: (stats: ListenerStats['fromClients']) => number,
+  ) =>
+    kind(name, help, ['listener', 'from'], (metric) => {
+      for (const [listener, { fromClients, fromBackends }] of listeners()) {
+        metric.inc({ listener, from: 'client' }, of(fromClients));
+        metric.inc({ listener, from: 'backend' }, of(fromBackends));
+      }
+    });
+  const ofReasons = (name: string, help: string, of: (stats: ListenerStats['fromClients']) => Record<string, number>) =>
+    counter(name, help, ['listener', 'from', 'reason'], (metric) => {
+      for (const [listener, { fromClients, fromBackends }] of listeners()) {
+        for (const [from, direction] of [['client', fromClients] as const, ['backend', fromBackends] as const]) {
+          const reasons = Object.entries(of(direction));
+          for (const [index, [reason, count]] of reasons.entries()) {
+            metric.inc({ listener, from, reason: index < mostReasons ? reason : 'other' }, count);
+          }
+        }
+      }
+    });
+  const ofBackends = (
+    kind: typeof counter | typeof gauge,
+    name: string,
+    help: string,
+    of: (stats: ListenerStats['backends'][string]) => number,
+  ) =>
+    kind(name, help, ['listener', 'backend'], (metric) => {
+      for (const [listener, { backends }] of listeners()) {
+        for (const [backend, its] of Object.entries(backends)) metric.inc({ listener, backend }, of(its));
+      }
+    });
+
+  gauge('build_info', 'Which version runs, on which Node.js: 1.', ['version', 'node'], (metric) => {
+    const { version } = createRequire(import.meta.url)('pointsman/package.json') as { version: string };
+    metric.set({ version, node: process.version }, 1);
+  });
+
+  ofListeners(gauge, 'connections', 'Client connections that are open.', ({ connections }) => connections.open);
+  ofListeners(
+    counter,
+    'connections_accepted_total',
+    'Clients that connected.',
+    ({ connections }) => connections.accepted,
+  );
+  ofListeners(
+    counter,
+    'connections_turned_away_total',
+    'Clients that were turned away.',
+    ({ connections }) => connections.turnedAway,
+  );
+
+  ofDirections(
+    counter,
+    'messages_received_total',
+    'Messages that came, whole: the sum of forwarded, refused, discarded and held.',
+    ({ received }) => received,
+  );
+  ofDirections(
+    counter,
+    'messages_forwarded_total',
+    'Messages handed to the socket of their destination.',
+    ({ forwarded }) => forwarded,
+  );
+  ofDirections(gauge, 'messages_held', 'Messages in queues.', ({ held }) => held);
+  ofReasons(
+    'messages_refused_total',
+    "Messages whose sender got the protocol's error reply.",
+    ({ refusedFor }) => refusedFor,
+  );
+  ofReasons('messages_discarded_total', 'Messages that were dropped.', ({ discardedFor }) => discardedFor);
+  counter(
+    'message_bytes_total',
+    'Bytes of the messages that were forwarded, as they came.',
+    ['listener', 'from'],
+    (metric) => {
+      for (const [listener, bytes] of gathered.bytes) {
+        metric.inc({ listener, from: 'client' }, bytes.client);
+        metric.inc({ listener, from: 'backend' }, bytes.backend);
+      }
+    },
+  );
+  counter('routes_total', 'Messages routed, by why they went where they went.', ['listener', 'reason'], (metric) => {
+    for (const [listener, { routes }] of listeners()) {
+      for (const [reason, count] of Object.entries(routes)) metric.inc({ listener, reason }, count);
+    }
+  });
+  ofListeners(
+    counter,
+    'messages_redispatched_total',
+    'Messages that went to another backend as the first could not be reached.',
+    ({ redispatched }) => redispatched,
+  );
+  ofListeners(
+    counter,
+    'relayed_bytes_total',
+    'Bytes from backends that dedicated links passed on unread.',
+    ({ relayedBytes }) => relayedBytes,
+  );
+  ofListeners(gauge, 'queue_bytes', 'Bytes in queues and in sockets.', ({ queuedBytes }) => queuedBytes);
+
+  ofListeners(gauge, 'exchanges', 'Requests that wait for their answer.', ({ exchanges }) => exchanges.open);
+  ofListeners(
+    counter,
+    'exchanges_expired_total',
+    'Requests whose answer did not come in time.',
+    ({ exchanges }) => exchanges.expired,
+  );
+  ofListeners(
+    counter,
+    'exchanges_abandoned_total',
+    'Requests whose link broke before they were answered.',
+    ({ exchanges }) => exchanges.abandoned,
+  );
+  ofListeners(
+    gauge,
+    'affinity_entries',
+    'Ids of related messages that are remembered.',
+    ({ affinity }) => affinity.entries,
+  );
+  ofListeners(
+    counter,
+    'affinity_evicted_total',
+    'Ids that were forgotten before their time.',
+    ({ affinity }) => affinity.evicted,
+  );
+
+  ofBackends(gauge, 'backend_up', 'Whether the backend can be connected to.', ({ up }) => Number(up));
+  ofBackends(gauge, 'backend_passing', 'Whether its checks pass; 1 if it has none.', ({ passing }) => Number(passing));
+  ofBackends(gauge, 'backend_ejected', 'Whether it gets no new work as it stands out.', ({ ejected }) =>
+    Number(ejected),
+  );
+  gauge('backend_state', 'What it is let do: 1 for its state.', ['listener', 'backend', 'state'], (metric) => {
+    for (const [listener, { backends }] of listeners()) {
+      for (const [backend, its] of Object.entries(backends)) {
+        for (const state of ['ready', 'drain', 'maint'])
+          metric.set({ listener, backend, state }, Number(its.state === state));
+      }
+    }
+  });
+  ofBackends(gauge, 'backend_weight', 'Its share of new work.', ({ weight }) => weight);
+  ofBackends(gauge, 'backend_links', 'Connections to it.', ({ links }) => links);
+  ofBackends(gauge, 'backend_in_flight', 'Requests that wait for its answer.', ({ inFlight }) => inFlight);
+  ofBackends(counter, 'backend_messages_total', 'Messages for it.', ({ messages }) => messages);
+  ofBackends(counter, 'backend_ejections_total', 'How often it was ejected.', ({ ejections }) => ejections);
+  counter('backend_checks_total', 'Its checks, by how they went.', ['listener', 'backend', 'outcome'], (metric) => {
+    for (const [listener, { backends }] of listeners()) {
+      for (const [backend, { checks }] of Object.entries(backends)) {
+        metric.inc({ listener, backend, outcome: 'passed' }, checks.passed);
+        metric.inc({ listener, backend, outcome: 'failed' }, checks.failed);
+      }
+    }
+  });
+
+  registry.registerMetric(responsesOf(client, gathered));
+  counter('hook_seconds_total', 'Time in hooks, of the calls that were measured.', ['hook', 'plugin'], (metric) => {
+    for (const { hook, plugin, seconds } of gathered.hooks.values()) metric.inc({ hook, plugin }, seconds);
+  });
+  counter('hook_calls_total', 'Calls of hooks that were measured.', ['hook', 'plugin'], (metric) => {
+    for (const { hook, plugin, calls } of gathered.hooks.values()) metric.inc({ hook, plugin }, calls);
+  });
+  return registry;
+}
+
+/** A histogram that was filled elsewhere: prom-client's own takes one observation at a time. */
+function responsesOf(client: Client, gathered: Gathered): Histogram<'listener' | 'backend'> {
+  const name = 'pointsman_response_seconds';
+  const help = 'Time from a request to its answer, where the protocol tells which answers which.';
+  const histogram = new client.Histogram({ name, help, labelNames: ['listener', 'backend'], registers: [] });
+  const read = async () => {
+    const values = [...gathered.responses.values()].flatMap(({ listener, backend, durations }) => {
+      let sum = 0;
+      const labels = { listener, backend };
+      const buckets = durations.counts.map((count, index) => {
+        sum += count;
+        const le = responseBounds[index] ?? '+Inf';
+        return { labels: { ...labels, le }, value: sum, metricName: `${name}_bucket` };
+      });
+      return [
+        ...buckets,
+        { labels, value: durations.seconds, metricName: `${name}_sum` },
+        { labels, value: sum, metricName: `${name}_count` },
+      ];
+    });
+    return { name, help, type: 'histogram', values, aggregator: 'sum' } as never;
+  };
+  return Object.assign(histogram, { get: read, getForPromString: read });
+}

@@ -1,0 +1,177 @@
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import { join } from 'node:path';
+import { type PluginDefinition, refusal } from 'pointsman';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { parse } from 'yaml';
+import { Observers } from '../../../core/observers.ts';
+import { Rig } from '../../../core/rehearsal/rig.ts';
+import { defaultLimits, type Settings } from '../../../core/settings.ts';
+import metrics from '../../../plugins/observers/metrics.ts';
+import { optionsOf } from '../../support/embedded.ts';
+import { guest, lines, turns } from '../../support/lines.ts';
+import { temporaryFolder } from '../../support/peers.ts';
+
+const address = { transport: 'tcp', host: '192.0.2.1', port: 5060, path: '' } as const;
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** A balancer of lines that is measured, and what `GET /metrics` says of it. */
+async function measured(options: object = {}, visitor: PluginDefinition = guest(() => {})) {
+  const path = join(temporaryFolder(), 'metrics.sock');
+  const use = {
+    plugin: metrics as PluginDefinition,
+    options: optionsOf(metrics as PluginDefinition, { listen: `unix:${path}`, ...options }),
+  };
+  const settings: Settings = {
+    keys: [],
+    pools: [
+      {
+        name: 'pool',
+        backends: [
+          { name: 'a', address: { ...address, port: 1 }, weight: 1 },
+          { name: 'b', address: { ...address, port: 2 }, weight: 1, state: 'drain' },
+        ],
+        links: 'shared',
+        linksPerBackend: 1,
+        connectSeconds: 5,
+        keepaliveSeconds: 0,
+        queueBytes: 4096,
+      },
+    ],
+    listeners: [
+      {
+        name: 'edge',
+        listen: address,
+        pool: 'pool',
+        identifiers: {},
+        limits: defaultLimits,
+        pipeline: [
+          { plugin: lines as never, options: { shared: true, relays: false } },
+          { plugin: turns as never, options: {} },
+          { plugin: visitor, options: {} },
+        ],
+      },
+    ],
+    observers: [use],
+  };
+  const rig = await Rig.start(settings, { log: silent });
+  const observers = new Observers([use], rig.balancer, { clock: rig.runtime, log: silent });
+  await observers.start();
+  onTestFinished(() => observers.stop());
+  const ask = (accept = '', method = 'GET', url = '/metrics') =>
+    new Promise<{ status: number; type: string; text: string }>((resolve, reject) => {
+      const request = http.request({ socketPath: path, path: url, method, headers: { accept } }, (response) => {
+        let text = '';
+        response.on('data', (bytes) => {
+          text += bytes;
+        });
+        response.on('end', () => {
+          resolve({ status: response.statusCode!, type: response.headers['content-type'] ?? '', text });
+        });
+      });
+      request.on('error', reject).end();
+    });
+  return { rig, ask };
+}
+
+describe('GET /metrics', () => {
+  it('tells what was counted, so that the accounting identity can be checked', async () => {
+    const { rig, ask } = await measured();
+    const alice = rig.client();
+    alice.send('one\ntwo\n?\nbye\n');
+    const { text, type, status } = await ask();
+    expect([status, type]).toEqual([200, 'text/plain; version=0.0.4; charset=utf-8']);
+    for (const line of [
+      'pointsman_messages_received_total{listener="edge",from="client"} 4',
+      'pointsman_messages_forwarded_total{listener="edge",from="client"} 2',
+      'pointsman_messages_refused_total{listener="edge",from="client",reason="question"} 1',
+      'pointsman_messages_discarded_total{listener="edge",from="client",reason="bye"} 1',
+      'pointsman_messages_held{listener="edge",from="client"} 0',
+      'pointsman_routes_total{listener="edge",reason="strategy"} 2',
+      'pointsman_connections{listener="edge"} 1',
+      'pointsman_exchanges{listener="edge"} 2',
+      'pointsman_backend_in_flight{listener="edge",backend="a"} 2',
+      'pointsman_backend_state{listener="edge",backend="b",state="drain"} 1',
+    ]) {
+      expect(text.split('\n')).toContain(line);
+    }
+  });
+
+  it('tells how long answers take, how many bytes came, and how long hooks take', async () => {
+    const { rig, ask } = await measured({ hookSample: 1 });
+    const alice = rig.client();
+    alice.send('one\n');
+    rig.advance(30);
+    rig.backend('a').link.send('#1 done\n');
+    rig.advance(1000);
+    const { text } = await ask();
+    for (const line of [
+      'pointsman_response_seconds_bucket{listener="edge",backend="a",le="0.025"} 0',
+      'pointsman_response_seconds_bucket{listener="edge",backend="a",le="0.05"} 1',
+      'pointsman_response_seconds_count{listener="edge",backend="a"} 1',
+      'pointsman_message_bytes_total{listener="edge",from="client"} 4',
+      'pointsman_message_bytes_total{listener="edge",from="backend"} 8',
+    ]) {
+      expect(text.split('\n')).toContain(line);
+    }
+    expect(text).toMatch(/pointsman_hook_calls_total\{hook="frame",plugin="lines"\} [1-9]/);
+    expect(text).toMatch(/pointsman_hook_calls_total\{hook="chooseBackend",plugin="turns"\} 1\n/);
+  });
+
+  it('speaks OpenMetrics if asked to, and knows one path and one method', async () => {
+    const { ask } = await measured();
+    const [open, plain] = await Promise.all([ask('application/openmetrics-text'), ask()]);
+    expect(open.type).toBe('application/openmetrics-text; version=1.0.0; charset=utf-8');
+    expect(open.text.endsWith('# EOF\n')).toBe(true);
+    expect(plain.text).not.toContain('# EOF');
+    expect((await ask('', 'GET', '/')).status).toBe(404);
+    expect((await ask('', 'POST')).status).toBe(405);
+  });
+
+  it('keeps the number of its labels within bounds, whatever reasons plugins make up', async () => {
+    let count = 0;
+    const { rig, ask } = await measured(
+      {},
+      guest((hooks) => hooks.detectId.tap({ name: 'guest', stage: -1 }, () => refusal(`reason-${count++}`))),
+    );
+    rig.client().send('x\n'.repeat(100));
+    const { text } = await ask();
+    expect(text).toContain('reason="reason-63"} 1\n');
+    expect(text).not.toContain('reason="reason-64"');
+    expect(text).toContain('reason="other"} 36\n');
+  });
+});
+
+const folder = 'test/examples/monitoring';
+const names = async () => {
+  const { rig, ask } = await measured({ hookSample: 1 });
+  rig.client().send('one\n');
+  rig.advance(1000);
+  const { text } = await ask();
+  return new Set(
+    [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].flatMap(([, name, type]) =>
+      type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name!],
+    ),
+  );
+};
+
+describe('the example', () => {
+  it('alerts.yaml has rules about metrics that exist', async () => {
+    const { groups } = parse(readFileSync(join(folder, 'alerts.yaml'), 'utf8'));
+    const known = await names();
+    const rules = groups.flatMap(({ rules }: { rules: Record<string, unknown>[] }) => rules);
+    expect(rules.length).toBeGreaterThan(5);
+    for (const { alert, expr, annotations } of rules) {
+      expect(annotations, alert).toHaveProperty('summary');
+      for (const [name] of String(expr).matchAll(/pointsman_\w+/g)) expect(known, alert).toContain(name);
+    }
+  });
+
+  it('dashboard.json has panels about metrics that exist', async () => {
+    const { panels } = JSON.parse(readFileSync(join(folder, 'dashboard.json'), 'utf8'));
+    const known = await names();
+    const targets = panels.flatMap(({ targets = [] }: { targets?: { expr: string }[] }) => targets);
+    expect(targets.length).toBeGreaterThan(8);
+    for (const { expr } of targets) for (const [name] of expr.matchAll(/pointsman_\w+/g)) expect(known).toContain(name);
+  });
+});
