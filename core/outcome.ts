@@ -17,11 +17,11 @@ export type CoreReason =
   | 'forged-identifier'
   /** The identifier names a backend that the pool does not have. */
   | 'unknown-backend'
-  /** The identifier names a backend that is down. */
+  /** The identifier names a backend that is down, fails its checks or is in maintenance. */
   | 'backend-down'
   /** The connection to the backend ended before the request was answered. */
   | 'backend-lost'
-  /** No backend of the pool is up. */
+  /** No backend of the pool may be given new work. */
   | 'no-backend'
   /** The client connection that the message names is closed. */
   | 'client-gone'

@@ -186,6 +186,16 @@ function lintHealth(draft: Draft, settings: PoolSettings, secrets: ReadonlyMap<s
       atKey: true,
     });
   }
+  if (outliers?.consecutiveFailures === 0 && outliers.latencyFactor === undefined) {
+    const message = 'neither consecutiveFailures nor latencyFactor ejects anybody, so that this has no effect';
+    findings.add([...path, 'outliers'], {
+      rule: 'outliers-without-effect',
+      stage: 'lint',
+      severity: 'warning',
+      message,
+      atKey: true,
+    });
+  }
   for (const [index, use] of checks.entries()) {
     const { plugin, timing } = use;
     const { intervalSeconds, timeoutSeconds, port } = timing;

@@ -32,6 +32,7 @@ export const rules = {
   'unreachable-tap': 'No plugin stands behind one that leaves it nothing to decide.',
   'nothing-to-choose': 'Of several backends more than one gets new work.',
   'no-new-work': 'Some backend gets new work.',
+  'outliers-without-effect': 'Outlier detection ejects backends for something.',
   'priority-without-effect': 'Backends have different priorities where a number of them is to be up.',
   'check-timing': 'A check is over before the next one begins.',
   'check-port': 'Checks of another port are of backends that have ports.',

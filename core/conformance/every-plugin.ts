@@ -2,7 +2,7 @@
 import { fail } from 'node:assert';
 import { dryServices } from '../compose.ts';
 import { faultOf } from '../config/plugins.ts';
-import { optionFaults, schemaFault } from '../config/validate.ts';
+import { optionFaults, schemaFault, withDefaults } from '../config/validate.ts';
 import { VirtualRuntime } from '../runtime/virtual.ts';
 import { show } from './bytes.ts';
 import { openedBy } from './opened.ts';
@@ -77,6 +77,17 @@ export const everyPluginCases: readonly Case[] = [
         if (runtime.timers > 0) fail('apply set a timer with clock.after: do that in scope.onStart');
         if (opened.length > 0) fail(`apply used ${[...new Set(opened)].join(', ')}: do that in scope.onStart`);
       }
+    },
+  },
+  {
+    name: 'plugin: check opens nothing',
+    applies: ({ plugin }) => plugin.check !== undefined,
+    run({ plugin, options }) {
+      const runtime = new VirtualRuntime();
+      const use = { plugin, options: withDefaults(plugin, options) };
+      const opened = openedBy(() => checkAlone(use, { ...dryServices([]), runtime }));
+      if (runtime.timers > 0) fail('check set a timer with clock.after: the core says when backends are asked');
+      if (opened.length > 0) fail(`check used ${[...new Set(opened)].join(', ')}: the core connects`);
     },
   },
   {

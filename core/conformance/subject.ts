@@ -75,9 +75,9 @@ export function applyAlone(use: PluginUse, services = dryServices([])) {
  * Makes a check of the plugin that opens nothing.
  * @throws PluginError if it cannot be made
  */
-export function checkAlone(use: PluginUse): void {
+export function checkAlone(use: PluginUse, services = dryServices([])): void {
   const pool = new Pool(settingsWith([]).pools[0]!);
-  new Checks(pool, [{ ...use, timing: use.options as CheckTiming }], dryServices([]), () => {});
+  new Checks(pool, [{ ...use, timing: use.options as CheckTiming }], services, () => {});
 }
 
 /** A rig for the samples of one set of options. */

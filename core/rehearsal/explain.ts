@@ -12,6 +12,7 @@ import {
   type IdentifierMode,
   type Limits,
   type ListenerSettings,
+  type OutlierSettings,
   type Settings,
 } from '../settings.ts';
 import { type HookAnswer, type MessageRecord, Recorder } from './recorder.ts';
@@ -28,6 +29,8 @@ export interface ListenerFacts {
   readonly relaysAnswers: boolean;
   readonly backends: readonly BackendFacts[];
   readonly checks: readonly CheckFacts[];
+  /** Undefined: no backend is ejected. */
+  readonly outliers: OutlierSettings | undefined;
   readonly identifiers: IdentifierFacts;
   readonly limits: readonly LimitFacts[];
   /** The affinity table is asked before a strategy is. */
@@ -120,6 +123,7 @@ export function describeListener(settings: Settings, name: string): ListenerFact
       priority,
     })),
     checks: (pool.checks ?? []).map(checkFacts),
+    outliers: pool.outliers,
     identifiers: {
       mode: isPlain ? 'plain' : mode,
       form: facts.identifiers,

@@ -7,12 +7,13 @@ import { loadConfig } from '../../core/config/load.ts';
 import { loadPlugin } from '../../core/config/plugins.ts';
 import { conformanceCases } from '../../core/conformance/suite.ts';
 import roundRobin from '../../plugins/strategies/round-robin.ts';
+import { checked } from '../support/checks.ts';
 import { embed } from '../support/embedded.ts';
 
 const readme = readFileSync('plugins/README.md', 'utf8');
 const blocks = (language: string) =>
   [...readme.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, 'gms'))].map(([, block]) => block!);
-const [begun, identifiers, refusals, test] = blocks('ts');
+const [begun, identifiers, refusals, test, greeting] = blocks('ts');
 const [wire, output] = blocks('text');
 
 const folder = mkdtempSync(join(tmpdir(), 'pointsman-'));
@@ -70,6 +71,19 @@ describe('the tutorial of plugins/README.md', () => {
         .replace('./protocol.ts', './netstring.ts')
         .replace('{ plugin,', '{ plugin: netstring,'),
     );
+  });
+
+  it('has a check that conforms, and checks', async () => {
+    const file = join(folder, 'greeting.ts');
+    writeFileSync(file, greeting!);
+    const plugin = await loadPlugin(file, 'any');
+    for (const { run } of conformanceCases({ plugin })) await run();
+    const { runner, backends, advance } = checked([[plugin, { fall: 1 }]]);
+    runner.start();
+    advance(100);
+    backends[0]!.link.send('220 mail.example.net\r\n');
+    backends[1]!.link.send('554 no\r\n');
+    expect(advance(0)).toEqual(['b fails: greeting: another greeting, but "554 no"']);
   });
 
   it('links to what is there', () => {

@@ -40,7 +40,7 @@ export function listenerText(facts: ListenerFacts, colours: boolean): string {
         ]),
       ),
     ),
-    ...indented(2, checkLines(facts)),
+    ...indented(2, [...checkLines(facts), ...outlierLines(facts)]),
     '',
     style('bold', 'pipeline'),
     ...indented(2, hookLines(facts)),
@@ -89,6 +89,17 @@ function checkLines({ checks }: ListenerFacts): string[] {
     const verdict = `${counted(fall, 'failure')} in a row: out, ${rise === 1 ? '1 success' : `${rise} successes`}: in`;
     return [`${label('check')}${name} ${when}; ${verdict}`, ...indented(2, optionLines(options))];
   });
+}
+
+function outlierLines({ outliers }: ListenerFacts): string[] {
+  if (outliers === undefined) return [];
+  const { consecutiveFailures, latencyFactor, baseEjectionSeconds, maxEjectionSeconds, maxEjectedPercent } = outliers;
+  const reasons = [
+    ...(consecutiveFailures === 0 ? [] : [`after ${counted(consecutiveFailures, 'failure')} in a row`]),
+    ...(latencyFactor === undefined ? [] : [`when ${latencyFactor} times as slow as the median`]),
+  ];
+  const howLong = `for ${baseEjectionSeconds} s, then longer, up to ${maxEjectionSeconds} s`;
+  return [`${label('outliers')}out ${listed(reasons, 'or')}, ${howLong}; at most ${maxEjectedPercent} % at once`];
 }
 
 function hookLines({ hooks, hasAffinity }: ListenerFacts): string[] {

@@ -40,7 +40,7 @@ const signed = file(
   'signed.yaml',
   `keys: [{ id: k2, secret: "\${file:secret-2}" }, { id: k1, secret: "\${file:secret-1}" }]
 pools:
-  workers: { backends: { one: tcp://127.0.0.1:1, two: { address: tcp://127.0.0.1:2, weight: 2, number: 7, priority: 1 } }, minimumUp: 2, checks: [{ message: { form: json-ping, rise: 1, port: 80 } }] }
+  workers: { backends: { one: tcp://127.0.0.1:1, two: { address: tcp://127.0.0.1:2, weight: 2, number: 7, priority: 1 } }, minimumUp: 2, outliers: { latencyFactor: 3 }, checks: [{ message: { form: json-ping, rise: 1, port: 80 } }] }
   others: { links: dedicated, backends: { one: tcp://127.0.0.1:1, three: tcp://127.0.0.1:3 } }
 listeners:
   edge:
@@ -69,6 +69,7 @@ pool workers
   two  tcp://127.0.0.1:2  weight 2, number 7, priority 1
   check          message every 2 s ± 10 % at port 80, within 1 s; 3 failures in a row: out, 1 success: in
     form: "json-ping"
+  outliers       out after 5 failures in a row or when 3 times as slow as the median, for 30 s, then longer, up to 300 s; at most 30 % at once
 
 pipeline
   onConnect      every client is accepted
@@ -93,6 +94,7 @@ plugins
     keys: []
     delimiter: "lf"
     notObject: "refuse"
+    failure: {"member":"error","codes":[-32603]}
     depth: 128
     error: {"error":{"reason":"{reason}"}}
   hashing: Gives all work of one key to one backend; a backend that joins or leaves moves its own share of the keys only.
@@ -144,6 +146,7 @@ limits
             timing: expect.objectContaining({ intervalSeconds: 2, rise: 1, port: 80 }),
           },
         ],
+        outliers: expect.objectContaining({ consecutiveFailures: 5, latencyFactor: 3 }),
         identifiers: {
           mode: 'signed',
           form: 'text',

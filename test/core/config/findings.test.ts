@@ -246,6 +246,11 @@ describe('health', () => {
         '3:78  warning: in listener "edge" nobody measures how long answers take, as "lines" does not correlate them with requests',
     },
     {
+      when: 'outliers are detected by nothing',
+      ...pool('outliers: { consecutiveFailures: 0 }'),
+      finds: '3:66  warning: neither consecutiveFailures nor latencyFactor ejects anybody, so that this has no effect',
+    },
+    {
       when: 'there are no backups to be added',
       ...pool('minimumUp: 2'),
       finds: '3:66  warning: all backends are of one priority, so that this has no effect',
