@@ -131,15 +131,17 @@ export async function untilBound(port: number, program: Running): Promise<void> 
 
 /** A balancer that runs. */
 export interface RunningBalancer {
-  /** The port of its only listener. */
+  /** The port of its first listener. */
   readonly port: number;
   readonly stats: () => ListenerStats;
+  /** The same of each listener, by its name. */
+  readonly allStats: () => Readonly<Record<string, ListenerStats>>;
   /** Its warnings and errors, one line each. */
   readonly complaints: readonly string[];
 }
 
 /**
- * Starts a balancer with one listener.
+ * Starts a balancer.
  * @param config a config, as in a file; `${env:KEY}` in it is a secret
  */
 export async function balance(config: string): Promise<RunningBalancer> {
@@ -158,5 +160,10 @@ export async function balance(config: string): Promise<RunningBalancer> {
   await balancer.start();
   onTestFinished(() => balancer.stop({ deadlineSeconds: 0 }));
   const listener = balancer.listeners[0]!;
-  return { port: listener.address!.port, stats: () => listener.stats(), complaints };
+  return {
+    port: listener.address!.port,
+    stats: () => listener.stats(),
+    allStats: () => balancer.stats().listeners,
+    complaints,
+  };
 }

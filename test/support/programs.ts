@@ -1,4 +1,5 @@
 /** Which programs are installed, and which ports are free: for tests and benchmarks with real peers. */
+import dgram from 'node:dgram';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import net from 'node:net';
@@ -16,8 +17,20 @@ export function isInstalled(program: string): boolean {
   });
 }
 
+/** Whether a port is free for datagrams, too. */
+async function takesDatagrams(port: number): Promise<boolean> {
+  const socket = dgram.createSocket('udp4');
+  socket.bind({ port, address: '127.0.0.1', exclusive: true });
+  const isFree = await Promise.race([
+    once(socket, 'listening').then(() => true),
+    new Promise<boolean>((resolve) => socket.once('error', () => resolve(false))),
+  ]);
+  socket.close();
+  return isFree;
+}
+
 /**
- * A port on loopback that nobody listens on. It is from below the range that the system assigns from, so that nobody who asks
+ * A port on loopback that nobody listens on, neither with TCP nor with UDP. It is from below the range that the system assigns from, so that nobody who asks
  * for any port gets this one meanwhile.
  */
 export async function freePort(): Promise<number> {
@@ -31,7 +44,7 @@ export async function freePort(): Promise<number> {
     if (!isFree) continue;
     server.close();
     await once(server, 'close');
-    return port;
+    if (await takesDatagrams(port)) return port;
   }
   throw new Error('100 ports tried, none is free');
 }

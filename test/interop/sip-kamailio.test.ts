@@ -1,0 +1,131 @@
+/**
+ * SIP with Kamailio (Debian) as the servers, over TCP and TLS; SIPp plays the callers, and whom each Kamailio passes calls on to.
+ * What Kamailio sends to clients comes over connections that it opens to the listener, as the routes it was given say.
+ */
+import { describe, expect, it, vi } from 'vitest';
+import { balances } from '../../core/accounting.ts';
+import { describeWith } from '../support/peers.ts';
+import {
+  calling,
+  calls,
+  callsAtOnce,
+  expectFlawless,
+  expectSuccess,
+  finish,
+  kamailioServers,
+  play,
+  sipp,
+  startEdge,
+  timeoutMs,
+} from '../support/sipp.ts';
+
+describeWith('kamailio', 'sip-tester kamailio kamailio-tls-modules', 'Kamailio', () => {
+  describe.each(['tcp', 'tls'] as const)('over %s', (transport) => {
+    const over = { from: transport, to: transport, servers: kamailioServers } as const;
+
+    it(
+      'completes calls, all requests of a call at the server of its INVITE',
+      async () => {
+        const played = await play({ ...over, caller: 'caller', callee: 'callee', times: calls });
+        expectSuccess(played, calls);
+        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 0 });
+      },
+      timeoutMs,
+    );
+
+    it(
+      'completes calls with reliable provisional answers and UPDATE, which the callee ends',
+      async () => {
+        const played = await play({ ...over, caller: 'caller-early', callee: 'callee-early', times: calls });
+        expectSuccess(played, calls);
+        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 0 });
+      },
+      timeoutMs,
+    );
+
+    it(
+      'cancels calls that ring',
+      async () => {
+        const played = await play({ ...over, caller: 'caller-cancels', callee: 'callee-cancelled', times: calls });
+        expectSuccess(played, calls);
+        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 2 * calls });
+      },
+      timeoutMs,
+    );
+
+    it(
+      'passes on that a call is busy, declined or to go elsewhere',
+      async () => {
+        const played = await play({ ...over, caller: 'caller-refused', callee: 'callee-refusing', times: calls });
+        expectSuccess(played, calls);
+        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: calls });
+      },
+      timeoutMs,
+    );
+
+    it(
+      'brings the INVITE with credentials to the server that has asked for them',
+      async () => {
+        const played = await play({ ...over, caller: 'caller-challenged', callee: 'callee-challenging', times: calls });
+        expectSuccess(played, calls);
+        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 2 * calls });
+      },
+      timeoutMs,
+    );
+
+    it.each([
+      ['one', calls],
+      ['each', callsAtOnce],
+    ] as const)(
+      'lets phones call registered phones: through the balancer to their registrar, and back along the Path (connections: %s, %i calls)',
+      async (connections, times) => {
+        const servers = await kamailioServers('answerer', transport);
+        const edge = await startEdge({
+          servers: servers.ports,
+          from: transport,
+          to: transport,
+          strategy: { hashing: { key: 'to-user' } },
+        });
+        const phoning = `${calling(edge.clientPort, times, transport, connections)} -cid_str %u-phone`;
+        const phones = await sipp('phone-called', `${phoning} -l ${times}`);
+        await vi.waitFor(() => expect(edge.stats().fromBackends.forwarded).toBe(times), { timeout: 20_000 });
+        const callers = await sipp('caller-of-phone', phoning);
+        const phoneReport = await phones.report();
+        const { client, servers: reports, complaints, stats } = await finish(callers, servers, edge);
+        expectFlawless(phoneReport, { SuccessfulCall: times });
+        expectFlawless(client, { SuccessfulCall: times });
+        for (const report of reports) expectFlawless(report, { IncomingCall: 0 });
+        expect(balances(stats)).toBe(true);
+        expect(stats.fromClients).toMatchObject({ refused: 0, discarded: 0, held: 0 });
+        expect(stats.fromBackends).toMatchObject({ refused: 0, discarded: 0, held: 0 });
+        expect(complaints).toEqual([]);
+      },
+      timeoutMs,
+    );
+
+    it(
+      'answers callers of phones whose connection is gone: 430',
+      async () => {
+        const servers = await kamailioServers('answerer', transport);
+        const edge = await startEdge({
+          servers: servers.ports,
+          from: transport,
+          to: transport,
+          strategy: { hashing: { key: 'to-user' } },
+        });
+        const times = callsAtOnce;
+        const options = calling(edge.clientPort, times, transport, 'each');
+        const phones = await sipp('phone-leaves', options);
+        expectFlawless(await phones.report(), { SuccessfulCall: times });
+        await vi.waitFor(() => expect(edge.stats().connections.open).toBe(0), { timeout: 10_000 });
+        const callers = await sipp('caller-unreached', options);
+        const { client, servers: reports, stats } = await finish(callers, servers, edge);
+        expectFlawless(client, { SuccessfulCall: times });
+        for (const report of reports) expectFlawless(report, { IncomingCall: 0 });
+        expect(balances(stats)).toBe(true);
+        expect(stats.fromClients.refusedFor).toEqual({ 'client-gone': times });
+      },
+      timeoutMs,
+    );
+  });
+});

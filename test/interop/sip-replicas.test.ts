@@ -1,0 +1,83 @@
+/** Balancers beside and behind each other, with SIPp as callers and servers, and Kamailio for what comes back. */
+import { expect, it } from 'vitest';
+import { describeWith } from '../support/peers.ts';
+import { freePort } from '../support/programs.ts';
+import {
+  calling,
+  calls,
+  callsAtOnce,
+  divide,
+  expectAllForwarded,
+  expectFlawless,
+  expectSuccess,
+  finish,
+  kamailioServers,
+  play,
+  sipp,
+  sippServers,
+  startEdge,
+  timeoutMs,
+} from '../support/sipp.ts';
+
+describeWith('sipp', 'sip-tester', 'SIPp', () => {
+  it.each([
+    ['caller', 'callee'],
+    ['caller-early', 'callee-early'],
+    ['caller-cancels', 'callee-cancelled'],
+  ])(
+    'passes calls on to other balancers, which pass them on to servers: %s, %s',
+    async (caller, callee) => {
+      const servers = await sippServers(callee, 'tcp');
+      const inner = { servers: servers.ports, from: 'tcp', to: 'tcp', key: 'k2' } as const;
+      const [one, other] = [await startEdge(inner), await startEdge(inner)];
+      const outer = { servers: [one.port, other.port], names: ['edge-1', 'edge-2'], from: 'tcp', to: 'tcp' } as const;
+      const edge = await startEdge(outer);
+      const callers = await sipp(caller, calling(edge.port, calls, 'tcp'));
+      const played = await finish(callers, servers, edge);
+      expectFlawless(played.client, { SuccessfulCall: calls });
+      for (const report of played.servers) expectFlawless(report, { SuccessfulCall: report.IncomingCall });
+      for (const stats of [played.stats, one.stats(), other.stats()]) expectAllForwarded(stats);
+      expect(one.stats().routes).toMatchObject({ strategy: calls / 2, rechosen: 0 });
+      expect(other.stats().routes).toMatchObject({ strategy: calls / 2, rechosen: 0 });
+    },
+    timeoutMs,
+  );
+});
+
+describeWith('kamailio', 'sip-tester kamailio kamailio-tls-modules', 'Kamailio', () => {
+  it(
+    'reaches the server of a call through another balancer with the same keys',
+    async () => {
+      const servers = await kamailioServers('callee', 'tcp');
+      const options = { servers: servers.ports, from: 'tcp', to: 'tcp' } as const;
+      const [first, second] = [await startEdge(options), await startEdge(options)];
+      const port = await divide(first.port, second.port, (text) => !text.includes('\r\nCSeq: 1 INVITE\r\n'));
+      const callers = await sipp('caller', calling(port, calls, 'tcp', 'each'));
+      const played = await finish(callers, servers, first);
+      expectSuccess(played, calls);
+      expect(played.stats.fromClients.received).toBe(calls);
+      expectAllForwarded(second.stats());
+      // ACK, INFO, INVITE, ACK, BYE; 100 and three 200.
+      expect(second.stats().routes).toMatchObject({ strategy: 0, affinity: 0, rechosen: 0, identifier: 9 * calls });
+      expect(second.complaints).toEqual([]);
+    },
+    timeoutMs,
+  );
+
+  it.each([
+    ['caller', 'callee', 0],
+    ['caller-early', 'callee-early', 0],
+    ['caller-cancels', 'callee-cancelled', 4],
+  ])(
+    'passes calls on that come back from a server, as another request in the same call: %s, %s',
+    async (caller, callee, furtherAffinity) => {
+      const port = await freePort();
+      const servers = (name: string) => kamailioServers(name, 'tcp', port);
+      const times = 2 * callsAtOnce; // three times as many transactions: Kamailio is the limit
+      const played = await play({ caller, callee, times, servers, port });
+      expectSuccess(played, times);
+      expect(played.stats.routes).toMatchObject({ strategy: times, affinity: (1 + furtherAffinity) * times });
+    },
+    timeoutMs,
+  );
+});

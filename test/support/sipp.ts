@@ -1,0 +1,396 @@
+/**
+ * SIP with peers that nobody here wrote, in both directions: SIPp (Debian: sip-tester) plays callers and servers, Kamailio stands
+ * as the server in front of a SIPp of its own, and a balancer is between the two. `play` starts them, and `expectSuccess` is what
+ * must hold when they are done.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import tls from 'node:tls';
+import { fileURLToPath } from 'node:url';
+import { expect, onTestFinished } from 'vitest';
+import { balances, type ListenerStats } from '../../core/accounting.ts';
+import { type Certificate, makeCertificate } from './certificates.ts';
+import {
+  balance,
+  listen,
+  type Running,
+  type RunningBalancer,
+  run,
+  temporaryFolder,
+  untilBound,
+  untilListening,
+} from './peers.ts';
+import { freePort } from './programs.ts';
+
+const host = '127.0.0.1';
+const serverNames = ['uas-1', 'uas-2', 'uas-3'];
+const deadlineSeconds = 60;
+/** For a test that plays a scenario. */
+export const timeoutMs = 90_000;
+
+/** How many calls a scenario has in all, and at once. */
+export const calls = 2000;
+export const callsAtOnce = 250;
+
+export type SipTransport = 'tcp' | 'tls' | 'udp';
+
+/** What a SIPp has counted when it ends: the columns of its statistics that hold a total. */
+export type Report = Readonly<Record<string, number>> & {
+  readonly exitCode: number;
+  readonly output: string;
+  /** The most calls it has had at once, at the ends of its seconds. */
+  readonly peak: number;
+};
+
+export interface Sipp {
+  readonly port: number;
+  readonly running: Running;
+  /** When it has ended. */
+  readonly report: () => Promise<Report>;
+}
+
+/** What SIPp did not expect fails the call, a stray BYE included, which it otherwise answers. */
+const options =
+  `-nostdin -watchdog_interval 0 -default_behaviors abortunexp -recv_timeout 30000 -timeout ${deadlineSeconds - 20} ` +
+  '-trace_stat -stf report.csv -fd 1 -trace_err -error_file errors.log';
+
+/** Starts SIPp with a scenario of test/interop/sipp. */
+export async function sipp(scenario: string, furtherOptions: string): Promise<Sipp> {
+  const folder = temporaryFolder();
+  const port = await freePort();
+  const file = fileURLToPath(new URL(`../interop/sipp/${scenario}.xml`, import.meta.url));
+  const words = `-i ${host} -p ${port} ${options} ${furtherOptions}`.split(' ');
+  const running = run('sipp', ['-sf', file, ...words], { folder, deadlineSeconds });
+  const report = async (): Promise<Report> => {
+    const exitCode = await running.exited;
+    if (!existsSync(join(folder, 'report.csv'))) throw new Error(`sipp did not run:\n${running.output()}`);
+    const [names, ...rows] = readFileSync(join(folder, 'report.csv'), 'latin1')
+      .trimEnd()
+      .split('\n')
+      .map((row) => row.split(';'));
+    const totals = names!.flatMap((name, column) =>
+      name.endsWith('(C)') ? [[name.slice(0, -'(C)'.length), Number(rows.at(-1)![column])] as const] : [],
+    );
+    const peak = Math.max(...rows.map((row) => Number(row[names!.indexOf('CurrentCall')])));
+    const errors = existsSync(join(folder, 'errors.log')) ? readFileSync(join(folder, 'errors.log'), 'latin1') : '';
+    const output = `${running.output().slice(-3000)}\n${errors.slice(0, 3000)}`;
+    return { ...Object.fromEntries(totals), exitCode, output, peak } as Report;
+  };
+  return { port, running, report };
+}
+
+/** The files of a certificate, which is its own authority. */
+interface CertificateFiles extends Certificate {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+}
+
+/** Whom the certificate is for. */
+export const certificateHost = 'localhost';
+let certificate: Promise<Certificate> | undefined;
+
+export async function certificateFiles(): Promise<CertificateFiles> {
+  const made = await (certificate ??= makeCertificate(certificateHost));
+  const folder = temporaryFolder();
+  const files = { certificateFile: join(folder, 'certificate.pem'), keyFile: join(folder, 'key.pem') };
+  writeFileSync(files.certificateFile, made.certificate);
+  writeFileSync(files.keyFile, made.key);
+  return { ...made, ...files };
+}
+
+/** Joins two connections; each ends with the other. */
+function joinSockets(one: net.Socket, other: net.Socket): void {
+  endTogether(one, other);
+  one.pipe(other);
+  other.pipe(one);
+}
+
+/** When one connection ends, all do. */
+function endTogether(...sockets: net.Socket[]): void {
+  for (const socket of sockets) {
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      for (const other of sockets) other.destroy();
+    });
+  }
+}
+
+/**
+ * Makes two connections of each: `takesOther` says which bytes go to the second port instead of the first. Where every call has a
+ * connection of its own, as it must have here, SIPp writes a message only when the one before has been answered, or is an ACK.
+ */
+export function divide(port: number, otherPort: number, takesOther: (text: string) => boolean): Promise<number> {
+  return listen(
+    net.createServer((caller) => {
+      const one = net.connect({ host, port });
+      const other = net.connect({ host, port: otherPort });
+      endTogether(caller, one, other);
+      caller.on('data', (bytes) => (takesOther(bytes.toString('latin1')) ? other : one).write(bytes));
+      one.pipe(caller);
+      other.pipe(caller);
+    }),
+  );
+}
+
+const emptyLine = '\r\n\r\n';
+
+/** Calls back for each message up to its empty line, which is its end, and for each CRLF between messages. */
+function onMessage(socket: net.Socket, onText: (message: string) => void, onLineEnd = () => {}): void {
+  let text = '';
+  socket.on('data', (bytes) => {
+    text += bytes.toString('latin1');
+    for (;;) {
+      for (; text.startsWith('\r\n'); text = text.slice(2)) onLineEnd();
+      const end = text.indexOf(emptyLine);
+      if (end < 0) return;
+      onText(text.slice(0, end));
+      text = text.slice(end + emptyLine.length);
+    }
+  });
+}
+
+/** Of CRLF keepalives (RFC 5626 section 3.5.1). */
+export interface Keepalives {
+  pings: number;
+  pongs: number;
+}
+
+/**
+ * Adds a ping behind every message that comes from whoever connects, or from `port`, as `from` says, and takes the pongs out, which
+ * SIPp takes for a part of the next message. No message may have a body.
+ */
+export function ping(port: number, from: 'caller' | 'server', counts: Keepalives): Promise<number> {
+  return listen(
+    net.createServer((caller) => {
+      const server = net.connect({ host, port });
+      endTogether(caller, server);
+      const [pinging, pinged] = from === 'caller' ? [caller, server] : [server, caller];
+      onMessage(pinging, (message) => {
+        pinged.write(`${message}${emptyLine}${emptyLine}`, 'latin1');
+        counts.pings++;
+      });
+      const onPong = () => void counts.pongs++;
+      onMessage(pinged, (message) => void pinging.write(message + emptyLine, 'latin1'), onPong);
+    }),
+  );
+}
+
+/** Debian's SIPp has no TLS. For one that connects, this adds it on the way to `port`; answers the port to connect to. */
+async function encrypting(port: number, { certificate: ca }: Certificate): Promise<number> {
+  const context = tls.createSecureContext({ ca });
+  return listen(
+    net.createServer((plain) =>
+      joinSockets(plain, tls.connect({ host, port, secureContext: context, servername: certificateHost })),
+    ),
+  );
+}
+
+/** The same for one that listens on `port`. */
+async function decrypting(port: number, { certificate: cert, key }: Certificate): Promise<number> {
+  return listen(tls.createServer({ cert, key }, (secure) => joinSockets(secure, net.connect({ port, host }))));
+}
+
+/** Three servers: where the balancer finds them, and how to end them once their calls are done. */
+export interface Servers {
+  readonly ports: readonly number[];
+  readonly end: () => Promise<Report[]>;
+}
+
+/** Three SIPp that play `callee`. */
+export async function sippServers(callee: string, transport: SipTransport): Promise<Servers> {
+  const mode = transport === 'udp' ? 'u1' : 't1';
+  const servers = await Promise.all(serverNames.map(() => sipp(callee, `-t ${mode} -bind_local`)));
+  const isThere = transport === 'udp' ? untilBound : untilListening;
+  await Promise.all(servers.map(({ port, running }) => isThere(port, running)));
+  const plain = servers.map(({ port }) => port);
+  const files = transport === 'tls' ? await certificateFiles() : undefined;
+  const ports = files === undefined ? plain : await Promise.all(plain.map((port) => decrypting(port, files)));
+  const end = () => {
+    for (const { running } of servers) running.signal('SIGUSR1'); // ends when its calls have
+    return Promise.all(servers.map(({ report }) => report()));
+  };
+  return { ports, end };
+}
+
+/**
+ * Three Kamailio, stateful proxies and registrars, each in front of a SIPp of its own that plays `callee`.
+ * @param spiral the port that requests go to before they come back and go to SIPp
+ */
+export async function kamailioServers(callee: string, transport: SipTransport, spiral?: number): Promise<Servers> {
+  const behind = await sippServers(callee, 'tcp');
+  return { ports: await Promise.all(behind.ports.map((port) => kamailio(port, transport, spiral))), end: behind.end };
+}
+
+/** Starts Kamailio in front of a server on `serverPort`; answers its own port. */
+async function kamailio(serverPort: number, transport: SipTransport, spiral: number | undefined): Promise<number> {
+  const folder = temporaryFolder();
+  const port = await freePort();
+  const config = fileURLToPath(new URL('../interop/kamailio/server.cfg', import.meta.url));
+  const definitions = [`SERVER="sip:${host}:${serverPort};transport=tcp"`];
+  if (spiral !== undefined) definitions.push(`SPIRAL="sip:${host}:${spiral};transport=tcp"`);
+  if (transport === 'tls') {
+    const files = await certificateFiles();
+    definitions.push('WITH_TLS', `CERTIFICATE="${files.certificateFile}"`, `KEY="${files.keyFile}"`);
+  }
+  const words = [
+    '-f',
+    config,
+    '-l',
+    `${transport}:${host}:${port}`,
+    '-DD',
+    '-E',
+    '-Y',
+    folder,
+    '-w',
+    folder,
+    '-m',
+    '64',
+  ];
+  const running = run('kamailio', [...words, ...definitions.flatMap((one) => ['-A', one])], {
+    folder,
+    deadlineSeconds,
+  });
+  const ended = running.exited.catch(() => {});
+  onTestFinished(async () => {
+    running.signal('SIGTERM'); // so that it ends its processes, too
+    await ended;
+  });
+  await untilListening(port, running);
+  return port;
+}
+
+/** A balancer in front of three servers, on a port of its own. */
+export interface Edge extends RunningBalancer {
+  /** Where plain clients connect: adds TLS where the listener speaks it. */
+  readonly clientPort: number;
+}
+
+/** How the pipeline chooses, as in a config. */
+type Strategy = Readonly<Record<string, object>>;
+
+export interface EdgeOptions {
+  readonly servers: readonly number[];
+  readonly to: SipTransport;
+  readonly from: SipTransport | 'ws' | 'wss';
+  readonly strategy?: Strategy;
+  /** A listener of their own for what servers send over connections that they open. */
+  readonly trunk?: SipTransport;
+  /** Names the key of its tokens, and is its secret. */
+  readonly key?: string;
+  /** Undefined: a free one. */
+  readonly port?: number;
+  readonly names?: readonly string[];
+}
+
+/** Starts a balancer for `sip`. */
+export async function startEdge(options: EdgeOptions): Promise<Edge> {
+  const { servers, to, from, strategy = { 'round-robin': {} }, trunk, key = 'k1', names = serverNames } = options;
+  const files = await certificateFiles();
+  const trunkAddress = trunk && `${trunk}://${host}:${await freePort()}`;
+  const listener = (address: string) => ({
+    listen: address,
+    pool: 'calls',
+    ...(/^(tls|wss):/.test(address) && { tls: { certificate: files.certificateFile, key: files.keyFile } }),
+    pipeline: [{ sip: { ...(trunkAddress && { advertiseToBackends: trunkAddress }) } }, strategy],
+  });
+  const pool = {
+    backends: Object.fromEntries(servers.map((port, i) => [names[i]!, `${to}://${host}:${port}`])),
+    ...(to === 'tls' && { tls: { ca: files.certificateFile, serverName: certificateHost } }),
+  };
+  const balancer = await balance(
+    JSON.stringify({
+      keys: [{ id: key, secret: `\${env:KEY} ${key}` }],
+      pools: { calls: pool },
+      listeners: {
+        edge: listener(`${from}://${host}:${options.port ?? (await freePort())}`),
+        ...(trunkAddress && { trunk: listener(trunkAddress) }),
+      },
+    }),
+  );
+  const clientPort = from === 'tls' ? await encrypting(balancer.port, files) : balancer.port;
+  return { ...balancer, clientPort };
+}
+
+export interface Play {
+  readonly caller: string;
+  readonly callee: string;
+  readonly times: number;
+  /** How callers reach the balancer, and it the servers. */
+  readonly from?: SipTransport;
+  readonly to?: SipTransport;
+  /** Of the callers: `one` for all calls, or one for `each`. */
+  readonly connections?: 'one' | 'each';
+  /** Who the servers are. */
+  readonly servers?: (callee: string, transport: SipTransport) => Promise<Servers>;
+  readonly strategy?: Strategy;
+  /** Of the balancer; undefined: a free one. */
+  readonly port?: number;
+  /** Where callers connect instead, to get to the given port in the end. */
+  readonly by?: (port: number) => Promise<number>;
+  /** More for the SIPp that calls. */
+  readonly options?: string;
+}
+
+/** Options of a SIPp that begins `times` calls, many at once. */
+export function calling(port: number, times: number, from: SipTransport, connections: 'one' | 'each' = 'one'): string {
+  const mode = `${from === 'udp' ? 'u' : 't'}${connections === 'one' ? '1' : 'n'}`;
+  return `${host}:${port} -t ${mode} -max_socket 4000 -m ${times} -r 5000 -l ${callsAtOnce} -timeout_error`;
+}
+
+/** What has become of a play. */
+export interface Played {
+  readonly client: Report;
+  readonly servers: readonly Report[];
+  readonly complaints: readonly string[];
+  readonly stats: ListenerStats;
+}
+
+/** Lets SIPp play the caller's scenario so many times, against three servers behind a balancer. */
+export async function play(wanted: Play): Promise<Played> {
+  const { caller, callee, times, from = 'tcp', to = 'tcp', connections, strategy, port, by, options } = wanted;
+  const servers = await (wanted.servers ?? sippServers)(callee, to);
+  const edge = await startEdge({
+    servers: servers.ports,
+    to,
+    from,
+    ...(strategy && { strategy }),
+    ...(port && { port }),
+  });
+  const firstPort = by === undefined ? edge.clientPort : await by(edge.clientPort);
+  const further = options === undefined ? '' : ` ${options}`;
+  const words = `${calling(firstPort, times, from, connections)} -key edge ${edge.port}${further}`;
+  return finish(await sipp(caller, words), servers, edge);
+}
+
+/** Waits until the callers and then the servers have ended. */
+export async function finish(client: Sipp, servers: Servers, edge: RunningBalancer): Promise<Played> {
+  const clientReport = await client.report();
+  const complaints = [...edge.complaints]; // when the servers end there will be more
+  return { client: clientReport, servers: await servers.end(), complaints, stats: edge.stats() };
+}
+
+/** What callers or servers report when all went well. */
+export function expectFlawless(report: Report, counts: object): void {
+  const flawless = { exitCode: 0, FailedCall: 0, OutOfCallMsgs: 0, DeadCallMsgs: 0, Warnings: 0 };
+  expect(report, report.output).toMatchObject({ ...flawless, ...counts });
+}
+
+/** Whatever has come has also left, to where it belongs. */
+export function expectAllForwarded(stats: ListenerStats): void {
+  expect(balances(stats)).toBe(true);
+  expect(stats.fromClients).toMatchObject({ refused: 0, discarded: 0, held: 0 });
+  expect(stats.fromBackends).toMatchObject({ refused: 0, discarded: 0, held: 0 });
+}
+
+/** Everybody succeeded, and each server had its third of the calls, with all that belongs to them. */
+export function expectSuccess({ client, servers, complaints, stats }: Played, times: number): void {
+  expectFlawless(client, { SuccessfulCall: times });
+  const thirds = [Math.floor(times / 3), Math.ceil(times / 3)];
+  for (const server of servers) {
+    expectFlawless(server, { SuccessfulCall: server.IncomingCall });
+    expect(thirds, server.output).toContain(server.IncomingCall);
+  }
+  expectAllForwarded(stats);
+  expect(complaints).toEqual([]);
+}
