@@ -88,7 +88,7 @@ export class Accounting {
 
   /** Counts a message for a backend. */
   sendTo(backend: Backend, atMs: number): void {
-    this.toBackend[backend.index]!++;
+    this.toBackend[backend.index] = (this.toBackend[backend.index] ?? 0) + 1;
     backend.lastMessageAtMs = atMs;
   }
 

@@ -6,7 +6,7 @@
 import { KeyedHash } from './hash.ts';
 import type { Message } from './message.ts';
 import type { RelatedIds } from './plugin.ts';
-import type { Backend, Pool } from './pool.ts';
+import type { Backend } from './pool.ts';
 
 /** What plugins see of the table. */
 export interface AffinityTable {
@@ -61,15 +61,16 @@ export class Affinity implements AffinityTable {
   /** Entries in use, expired ones that nothing has touched since included. */
   size = 0;
 
-  readonly #pool: Pool;
+  /** Backends by their index, those that the config has no more included. */
+  readonly #known: Backend[] = [];
   /** Whether unsettled entries count as the backend's requests in flight: where no exchanges do. */
   readonly #countsInFlight: boolean;
-  readonly #relate: (message: Message, ids: RelatedIds) => void;
+  #relate: (message: Message, ids: RelatedIds) => void;
   readonly #hash: KeyedHash;
   readonly #ids: CollectedIds;
 
   // The ring: one entry is a hash, a backend's index, an expiry and the next entry of its bucket.
-  readonly #limit: number;
+  #limit: number;
   #capacity = 0;
   #next = 0;
   #high = new Int32Array(0);
@@ -81,18 +82,22 @@ export class Affinity implements AffinityTable {
   #buckets = new Int32Array(0);
 
   constructor(options: {
-    pool: Pool;
     entries: number;
     countsInFlight: boolean;
     relate: (message: Message, ids: RelatedIds) => void;
     key: Uint8Array;
   }) {
-    this.#pool = options.pool;
     this.#limit = Math.max(1, options.entries);
     this.#countsInFlight = options.countsInFlight;
     this.#relate = options.relate;
     this.#hash = new KeyedHash(options.key);
     this.#ids = new CollectedIds(this.#hash);
+  }
+
+  /** Goes on under another pipeline of the same protocol and pool. It may become larger, but not smaller. */
+  follow(entries: number, relate: (message: Message, ids: RelatedIds) => void): void {
+    this.#limit = Math.max(this.#limit, entries);
+    this.#relate = relate;
   }
 
   /** The backend that a relative of `message` went to, whatever its health; undefined if none is remembered. */
@@ -101,7 +106,8 @@ export class Affinity implements AffinityTable {
     for (let i = 0; i < ids.count; i++) {
       const entry = this.#lookUp(ids.highs[i]!, ids.lows[i]!, message.atMs);
       if (entry === none) continue;
-      const backend = this.#pool.backends[this.#backend[entry]!]!;
+      const backend = this.#known[this.#backend[entry]!]!;
+      if (backend.removed) return undefined;
       // Its own relatives may know it by its more specific ids only.
       if (i > 0 && backend.isUsable) this.remember(message, backend);
       return backend;
@@ -120,6 +126,7 @@ export class Affinity implements AffinityTable {
       if (entry === none) entry = this.#insert(ids.highs[i]!, ids.lows[i]!, atMs);
       else this.#release(entry);
       this.#backend[entry] = backend.index;
+      this.#known[backend.index] ??= backend;
       if (this.#expiry[entry]! < expiry) this.#expiry[entry] = expiry;
       // One id stands for the whole message: the others must not count it again.
       if (this.#countsInFlight && i === 0) {
@@ -160,7 +167,7 @@ export class Affinity implements AffinityTable {
   #release(entry: number): void {
     if (this.#unsettled[entry] === 1) {
       this.#unsettled[entry] = 0;
-      const backend = this.#pool.backends[this.#backend[entry]!];
+      const backend = this.#known[this.#backend[entry]!];
       if (backend !== undefined) backend.inFlight--;
     }
   }

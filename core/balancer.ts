@@ -2,6 +2,7 @@
  * The balancer: pools and listeners as the settings say. The whole of it runs in one process on one event
  * loop; where there are several workers (workers/), each has one of its own.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { ListenerStats } from './accounting.ts';
 import { PipelineEnd } from './channel.ts';
 import { Clients, type Identity } from './clients.ts';
@@ -13,10 +14,15 @@ import type { BackendNews } from './links.ts';
 import { Listener } from './listener.ts';
 import type { BackendChange, BackendFacts, Observable } from './observers.ts';
 import { Pool } from './pool.ts';
+import { changesOf, type Parts, reload, unknownPool } from './reload.ts';
 import { formatAddress } from './runtime/address.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { Settings } from './settings.ts';
 import { type Handover, Siblings } from './siblings.ts';
+import { remainsOf, totalOf } from './workers/totals.ts';
+
+/** How often it is looked whether a listener that leaves has clients still. */
+const leavingMs = 1000;
 
 export interface BalancerOptions {
   readonly runtime: Runtime;
@@ -32,52 +38,77 @@ export interface BalancerOptions {
 
 export interface BalancerStats {
   readonly listeners: Readonly<Record<string, ListenerStats>>;
+  readonly reloads?: ReloadStats;
+}
+
+export interface ReloadStats {
+  readonly succeeded: number;
+  /** Refused: the settings before stayed. */
+  readonly failed: number;
+  /** When the last one that succeeded did, in milliseconds since 1970; undefined: none has. */
+  readonly lastAt: number | undefined;
+  /** How long that took. */
+  readonly lastMilliseconds: number | undefined;
 }
 
 export class Balancer implements Observable {
-  readonly listeners: readonly Listener[];
-  readonly pools: readonly Pool[];
   /** Set by whoever runs the observers; until then they hear nothing. */
   onReport: Observable['onReport'] = () => {};
   /** The clients of other processes. */
   readonly siblings: Siblings | undefined;
+  readonly #options: BalancerOptions;
   readonly #clients: Clients;
-  readonly #runtime: Runtime;
-  readonly #observers: readonly PipelineEnd[];
-  readonly #health: readonly Health[];
+  #observers: readonly PipelineEnd[] = [];
+  #services: Services;
+  #parts: Parts;
+  /** Listeners that the settings have no more, or have others for: they go on with the clients that they have. */
+  #leaving: readonly Listener[] = [];
+  /** What those that have left had counted. */
+  #remains: BalancerStats = { listeners: {} };
+  #reloads: ReloadStats = { succeeded: 0, failed: 0, lastAt: undefined, lastMilliseconds: undefined };
+  #reloading: Promise<unknown> = Promise.resolve();
+  /** Those of them that stop now. */
+  readonly #ending = new Set<Listener>();
+  #isStopping = false;
+  #cancelLook: (() => void) | undefined;
 
   /** @throws PluginError if a plugin cannot be applied */
   constructor(settings: Settings, options: BalancerOptions) {
-    const { runtime, log, identity, onBackendNews, handOver } = options;
-    const clients = new Clients(runtime, identity);
-    this.#clients = clients;
-    this.#runtime = runtime;
+    const { runtime, identity, handOver } = options;
+    this.#options = options;
+    this.#clients = new Clients(runtime, identity);
     this.siblings = handOver && new Siblings(runtime, handOver);
-    const observers = (settings.observers ?? []).map((use, index) => {
-      return { use, end: new PipelineEnd((value) => this.onReport(index, value)) };
+    this.#services = this.#servicesFor(settings);
+    this.#observers = this.#services.observers!.map(({ end }) => end);
+    const pools = settings.pools.map((pool) => new Pool(pool));
+    const health = new Map(pools.map((pool) => [pool, new Health(pool, this.#services)]));
+    const listeners = settings.listeners.map((listener) => {
+      const pool = pools.find(({ name }) => name === listener.pool);
+      if (pool === undefined) throw unknownPool(listener);
+      return new Listener(listener, pool, this.#services);
     });
-    this.#observers = observers.map(({ end }) => end);
-    const services: Services = {
-      runtime,
-      log,
-      keys: settings.keys,
-      clients,
-      siblings: this.siblings,
-      observers,
-      onBackendNews,
-    };
-    this.pools = settings.pools.map((pool) => new Pool(pool));
-    this.#health = this.pools.map((pool) => new Health(pool, services));
-    this.listeners = settings.listeners.map((listener) => {
-      const pool = this.pools.find(({ name }) => name === listener.pool);
-      if (pool === undefined) {
-        throw new PointsmanError(
-          'POINTSMAN_CONFIG',
-          `listener ${listener.name} feeds the pool ${listener.pool}, which is not there`,
-        );
-      }
-      return new Listener(listener, pool, services);
-    });
+    this.#parts = { settings, listeners, pools, health };
+  }
+
+  get listeners(): readonly Listener[] {
+    return this.#parts.listeners;
+  }
+
+  get pools(): readonly Pool[] {
+    return this.#parts.pools;
+  }
+
+  /** Observers that stay keep their lines, with what they last said. */
+  #servicesFor(settings: Settings, before?: Settings): Services {
+    const { runtime, log, onBackendNews } = this.#options;
+    const uses = settings.observers ?? [];
+    const stay = before !== undefined && isDeepStrictEqual(before.observers ?? [], uses);
+    const observers = uses.map((use, index) => ({
+      use,
+      end: (stay ? this.#observers[index] : undefined) ?? new PipelineEnd((value) => this.onReport(index, value)),
+    }));
+    const { siblings } = this;
+    return { runtime, log, keys: settings.keys, clients: this.#clients, siblings, observers, onBackendNews };
   }
 
   /**
@@ -87,17 +118,77 @@ export class Balancer implements Observable {
   async start(): Promise<void> {
     try {
       for (const listener of this.listeners) await listener.start();
-      for (const health of this.#health) health.start();
+      for (const health of this.#parts.health.values()) health.start();
     } catch (error) {
       await this.stop({ deadlineSeconds: 0 });
       throw error;
     }
   }
 
+  /**
+   * Goes on with other settings (reload.ts): no connection is dropped and no message lost. One reload waits for the other.
+   * @throws PointsmanError (rejects with) if it cannot; then it goes on with those it has
+   */
+  reload(settings: Settings): Promise<void> {
+    const reloaded = this.#reloading.then(() => this.#reload(settings));
+    this.#reloading = reloaded.catch(() => {});
+    return reloaded;
+  }
+
+  async #reload(settings: Settings): Promise<void> {
+    const { runtime, log } = this.#options;
+    if (this.#isStopping) throw new PointsmanError('POINTSMAN_CONFIG', 'no reload: the balancer is stopping');
+    const before = this.#parts.settings;
+    const since = runtime.now();
+    try {
+      const services = this.#servicesFor(settings, before);
+      const { parts, leaving, stops } = await reload(this.#parts, settings, services);
+      this.#services = services;
+      this.#observers = services.observers!.map(({ end }) => end);
+      this.#parts = parts;
+      this.#leaving = [...this.#leaving, ...leaving];
+      // Those take their backends from a pool that may have changed.
+      for (const listener of this.#leaving) listener.followPool();
+      for (const stop of stops) {
+        await stop().catch((error: Error) => log.error({ err: error }, error.message));
+      }
+    } catch (error) {
+      this.#reloads = { ...this.#reloads, failed: this.#reloads.failed + 1 };
+      throw error;
+    }
+    const milliseconds = Math.round(runtime.now() - since);
+    const { succeeded } = this.#reloads;
+    this.#reloads = { ...this.#reloads, succeeded: succeeded + 1, lastAt: Date.now(), lastMilliseconds: milliseconds };
+    log.info({ milliseconds, ...changesOf(before, settings) }, 'reloaded');
+    this.#lookAfterLeaving();
+  }
+
+  /** Listeners without clients have left. */
+  #lookAfterLeaving(): void {
+    this.#cancelLook?.();
+    this.#cancelLook = undefined;
+    const ended = this.#leaving.filter((listener) => listener.hasEnded);
+    this.#leaving = this.#leaving.filter((listener) => !ended.includes(listener));
+    for (const listener of ended) void this.#end(listener);
+    if (this.#leaving.length === 0 || this.#isStopping) return;
+    this.#cancelLook = this.#options.runtime.after(leavingMs, () => this.#lookAfterLeaving());
+  }
+
+  async #end(listener: Listener): Promise<void> {
+    this.#ending.add(listener);
+    await listener.stop(listener.settings.limits.replySeconds);
+    this.#ending.delete(listener);
+    this.#remains = totalOf([this.#remains, remainsOf(statsOf(listener))]);
+  }
+
   /** Stops accepting, lets outstanding answers through until the deadline, closes everything. */
   async stop({ deadlineSeconds }: { deadlineSeconds: number }): Promise<void> {
-    for (const health of this.#health) health.stop();
-    await Promise.all(this.listeners.map((listener) => listener.stop(deadlineSeconds)));
+    this.#isStopping = true;
+    this.#cancelLook?.();
+    await this.#reloading;
+    for (const health of this.#parts.health.values()) health.stop();
+    const all = [...this.#leaving, ...this.listeners];
+    await Promise.all(all.map((listener) => listener.stop(deadlineSeconds)));
   }
 
   /** Another process has found a backend up or down: who thinks otherwise connects to find out. */
@@ -134,7 +225,7 @@ export class Balancer implements Observable {
   }
 
   async connections(query: ConnectionQuery): Promise<ConnectionPage> {
-    return connectionsOf(this.#clients, query, this.#runtime.now());
+    return connectionsOf(this.#clients, query, this.#options.runtime.now());
   }
 
   async closeConnection(id: string): Promise<boolean> {
@@ -144,11 +235,17 @@ export class Balancer implements Observable {
   }
 
   stats(): BalancerStats {
-    return {
-      listeners: Object.fromEntries(this.listeners.map((listener) => [listener.settings.name, listener.stats()])),
-    };
+    const leaving = [...this.#leaving, ...this.#ending].map(statsOf);
+    const own = Object.fromEntries(this.listeners.map((listener) => [listener.settings.name, listener.stats()]));
+    const isAlone = leaving.length === 0 && Object.keys(this.#remains.listeners).length === 0;
+    const { listeners } = isAlone ? { listeners: own } : totalOf([{ listeners: own }, ...leaving, this.#remains]);
+    return { listeners, reloads: this.#reloads };
   }
 }
+
+const statsOf = (listener: Listener): BalancerStats => ({
+  listeners: { [listener.settings.name]: listener.stats() },
+});
 
 export const unknownBackend = (pool: string, backend: string): PointsmanError =>
   new PointsmanError('POINTSMAN_UNKNOWN_NAME', `there is no backend "${backend}" in a pool "${pool}"`);

@@ -43,6 +43,12 @@ export class Client extends Peer {
     this.outbox.open(socket);
   }
 
+  override moveTo(pipeline: Pipeline, isFamiliar: boolean): void {
+    super.moveTo(pipeline, isFamiliar);
+    this.token = undefined; // the next one is signed with the key that is the first now
+    if (!isFamiliar) this.states.length = 0;
+  }
+
   /** Where it has connected. A message may name a client of another listener than the one it arrived at. */
   get listener(): ListenerFacts {
     return this.pipeline.listener;

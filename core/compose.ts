@@ -55,6 +55,13 @@ export interface Composed {
   /** Reject with a PluginError only. */
   readonly starts: readonly (() => Promise<void>)[];
   readonly stops: readonly (() => Promise<void>)[];
+  readonly identifiers: Identifiers;
+  /** The plugin that has declared the protocol. */
+  readonly protocol: PluginDefinition | undefined;
+  /** The plugins that keep something for each client, once for each place in `client.states`. */
+  readonly stateful: readonly PluginDefinition[];
+  /** It goes on with the tables and links of the pipeline before: connections may move. */
+  readonly succeeds: boolean;
 }
 
 const nobodyListens: Channel = { send() {}, onMessage() {} };
@@ -78,13 +85,19 @@ export function linkMode(pool: Pool, facts: ProtocolFacts): 'shared' | 'dedicate
 }
 
 /**
+ * @param before the pipeline of the same listener and pool that this one may succeed
  * @throws PluginError if a plugin's `apply` throws, or declares what it must not
  */
-export function composePipeline(settings: ListenerSettings, pool: Pool, services: Services): Composed {
+export function composePipeline(
+  settings: ListenerSettings,
+  pool: Pool,
+  services: Services,
+  before?: Composed,
+): Composed {
   const { runtime, keys, clients } = services;
   const log = services.log.child?.({ listener: settings.name }) ?? services.log;
   const hooks = new PipelineHooks();
-  const accounting = new Accounting(pool.backends.length);
+  const accounting = before?.accounting ?? new Accounting(pool.backends.length);
   const { siblings } = services;
   const identifiers = new Identifiers({
     keys,
@@ -97,7 +110,8 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
   const stops: (() => Promise<void>)[] = [];
   const messageKeys: { plugin: string; key: string }[] = [];
   let declared: ProtocolFacts | undefined;
-  let states = 0;
+  let protocol: PluginDefinition | undefined;
+  const stateful: PluginDefinition[] = [];
 
   // The tables depend on what the protocol declares, so plugins see them through these.
   const later = () => new Error('there are no messages yet: use it in a hook');
@@ -152,9 +166,10 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
     protocol(facts) {
       if (declared !== undefined) throw new Error('a pipeline has one protocol, and another plugin has declared it');
       declared = facts;
+      protocol = plugin;
     },
     perClient<State>(create: (client: Client) => State) {
-      const index = states++;
+      const index = stateful.push(plugin) - 1;
       // The places in `client.states` are those of its own pipeline.
       const ofOthers = new WeakMap<Client, State>();
       return (client: Client) => {
@@ -202,12 +217,17 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
   const facts: ProtocolFacts = declared ?? { identifiers: 'text' };
   identifiers.configure(facts);
   const { limits } = settings;
-  if (facts.correlationBits !== undefined) {
+  const succeeds =
+    before !== undefined && canSucceed(before, { facts, protocol, stateful, links: linkMode(pool, facts) });
+  if (succeeds) {
+    ({ exchanges } = before);
+  } else if (facts.correlationBits !== undefined) {
     exchanges = new Exchanges(limits.inFlight, facts.correlationBits, limits.replySeconds, runtime.now);
   }
-  if (facts.relatedIds !== undefined) {
+  if (succeeds && before.affinity !== undefined) {
+    ({ affinity } = before);
+  } else if (facts.relatedIds !== undefined) {
     affinity = new Affinity({
-      pool,
       entries: limits.affinityEntries,
       countsInFlight: exchanges === undefined || linkMode(pool, facts) === 'dedicated',
       relate: facts.relatedIds.bind(facts),
@@ -243,7 +263,32 @@ export function composePipeline(settings: ListenerSettings, pool: Pool, services
     messageKeys,
     starts,
     stops,
+    identifiers,
+    protocol,
+    stateful,
+    succeeds,
   };
+}
+
+type Succession = Pick<Composed, 'facts' | 'protocol' | 'stateful' | 'links'>;
+
+/** Whether connections can go on with another pipeline: it speaks the same protocol in the same way, and needs nothing it does not have. */
+function canSucceed(before: Succession, after: Succession): boolean {
+  return (
+    before.protocol?.name === after.protocol?.name &&
+    before.links === after.links &&
+    before.facts.correlationBits === after.facts.correlationBits &&
+    (before.facts.relatedIds === undefined) === (after.facts.relatedIds === undefined) &&
+    (areFamiliar(before, after) || !before.facts.staysWithClients)
+  );
+}
+
+/** The plugins that keep something for each client are the same ones, so they know what they have kept. */
+export function areFamiliar(before: Pick<Composed, 'stateful'>, after: Pick<Composed, 'stateful'>): boolean {
+  return (
+    before.stateful.length === after.stateful.length &&
+    before.stateful.every((plugin, index) => plugin === after.stateful[index])
+  );
 }
 
 /** A plugin's state for the client of another listener. */

@@ -83,9 +83,9 @@ export class Exchanges implements ExchangeTable {
    */
   #slots: (Exchange | undefined)[] = emptySlots(firstSlots);
   readonly #spares: Exchange[] = [];
-  readonly #limit: number;
+  #limit = 0;
   readonly #lastId: number;
-  readonly #expiryMs: number;
+  #expiryMs = 0;
   readonly #now: () => number;
   #next = 1;
   /** The links that have carried requests. */
@@ -102,9 +102,14 @@ export class Exchanges implements ExchangeTable {
    */
   constructor(limit: number, bits: number, expirySeconds: number, now: () => number) {
     this.#lastId = 2 ** Math.min(bits, 31) - 1;
+    this.#now = now;
+    this.setLimits(limit, expirySeconds);
+  }
+
+  /** Those that are open stay so. */
+  setLimits(limit: number, expirySeconds: number): void {
     this.#limit = Math.min(limit, this.#lastId);
     this.#expiryMs = expirySeconds * 1000;
-    this.#now = now;
   }
 
   open(message: Message, offset: number, length: number): Exchange | undefined {

@@ -132,7 +132,8 @@ export class Identifiers implements TokenBook {
   /** By place: the first signs. */
   readonly #backendKeys: readonly EnvelopeKey[];
   readonly #clientKeys: readonly EnvelopeKey[];
-  readonly #tokens: readonly Token[];
+  /** By the backend's index. Those of backends that the config has no more are kept: answers of theirs may be on their way. */
+  readonly #tokens: Token[] = [];
   /** Where a client's slot stands in the tokens that we make. */
   readonly #slotOffset: number;
   #form: TokenForm = 'text';
@@ -148,13 +149,16 @@ export class Identifiers implements TokenBook {
     this.mode = options.mode ?? (keys.length > 0 ? 'signed' : 'plain');
     this.#backendKeys = this.mode === 'plain' ? [] : keys.map((key) => new EnvelopeKey(key, `backend ${pool.name}`));
     // A client connection is named by a token nobody can make up even where backends go by their names.
-    const clientKeys = keys.length > 0 ? keys : [{ id: 'p', secret: clients.processSecret }];
+    // Where a reload has brought the first keys, tokens from before it still verify.
+    const ownKey = { id: 'p', secret: clients.processSecret };
+    const clientKeys = keys.some(({ id }) => id === ownKey.id) ? keys : [...keys, ownKey];
     this.#clientKeys = clientKeys.map((key) => new EnvelopeKey(key, 'client'));
-    this.#tokens = pool.backends.map((backend) => this.#makeBackendToken(backend, this.#backendKeys[0]));
+    this.#makeBackendTokens();
     this.#slotOffset = 2 + this.#clientKeys[0]!.id.length + slotInBody;
     const clientRaw = 2 + this.#clientKeys[0]!.id.length + clientBodyBytes + macBytes;
-    const raw = Math.max(0, ...this.#tokens.map((token) => token.raw.length));
-    this.longest = { raw, text: Math.max(base32Length(clientRaw), ...this.#tokens.map((token) => token.text.length)) };
+    const tokens = pool.backends.map((backend) => this.ofBackend(backend));
+    const raw = Math.max(0, ...tokens.map((token) => token.raw.length));
+    this.longest = { raw, text: Math.max(base32Length(clientRaw), ...tokens.map((token) => token.text.length)) };
   }
 
   /** Says how the protocol writes tokens. For the core, once the plugins have been applied. */
@@ -163,7 +167,14 @@ export class Identifiers implements TokenBook {
     this.#form = form;
     this.#foldCase = foldCase;
     this.#namesClients = namesClients;
-    this.#index = new TokenIndex(foldCase);
+    this.followPool();
+  }
+
+  /** Knows the backends that the pool has now. */
+  followPool(): void {
+    this.#makeBackendTokens();
+    const form = this.#form;
+    this.#index = new TokenIndex(this.#foldCase);
     for (const backend of this.#pool.backends) {
       if (this.mode === 'plain') this.#index.add(this.#tokens[backend.index]!.raw, backend);
       for (const key of this.#backendKeys) {
@@ -214,6 +225,12 @@ export class Identifiers implements TokenBook {
     for (let i = at; i < at + 8; i++) value = value * 32 + base32Value(foldCase(bytes[i]!, this.#foldCase));
     const bitsBehind = 40 - (firstBit % 5) - 32;
     return Math.floor(value / 2 ** bitsBehind) % 2 ** 32;
+  }
+
+  #makeBackendTokens(): void {
+    for (const backend of this.#pool.backends) {
+      this.#tokens[backend.index] ??= this.#makeBackendToken(backend, this.#backendKeys[0]);
+    }
   }
 
   #makeBackendToken(backend: Backend, key: EnvelopeKey | undefined): Token {

@@ -54,11 +54,13 @@ export class Links {
   readonly runtime: Runtime;
   readonly mode: 'shared' | 'dedicated';
   readonly #pool: Pool;
-  readonly #pipeline: Pipeline;
+  #pipeline: Pipeline;
   readonly #turn: Turn;
-  /** Shared links by the backend's index. */
+  /** Shared links by the backend's index; those of backends that the config has no more are among `#retired`. */
   readonly #shared: Link[][] = [];
   readonly #dedicated = new Set<Link>();
+  /** Links to backends that the config has no more, which wait for answers; and since when. */
+  readonly #retired = new Map<Link, number>();
   /** How to cancel the timers that are set. */
   readonly #waits = new Set<() => void>();
   /** Backends that are probed until they can be reached again, with how to stop that. */
@@ -81,21 +83,69 @@ export class Links {
     this.#turn = turn;
     this.#pool = pool;
     this.#pipeline = pipeline;
-    if (mode === 'shared') {
-      for (const backend of pool.backends) {
-        this.#shared.push(
-          Array.from(
-            { length: pool.settings.linksPerBackend },
-            () => new Link(this, pipeline, turn, backend, undefined),
-          ),
-        );
-      }
-    }
+    if (mode === 'shared') for (const backend of pool.backends) this.#share(backend);
+  }
+
+  #share(backend: Backend): Link[] {
+    const length = this.#pool.settings.linksPerBackend;
+    const links = Array.from({ length }, () => new Link(this, this.#pipeline, this.#turn, backend, undefined));
+    this.#shared[backend.index] = links;
+    return links;
   }
 
   /** Shared links are opened ahead of the first message, so that a backend that is down is known to be. */
   start(): void {
     for (const link of this.#shared.flat()) link.connect();
+  }
+
+  /**
+   * Goes on under another pipeline, or with what the pool has now: links to backends that stay are kept, new backends get theirs,
+   * and those that are gone are asked nothing more.
+   */
+  follow(pipeline: Pipeline, isFamiliar: boolean): void {
+    this.#pipeline = pipeline;
+    for (const link of this.all()) link.moveTo(pipeline, isFamiliar);
+    if (this.mode === 'shared') {
+      for (const backend of this.#pool.backends) {
+        if (this.#shared[backend.index] === undefined) for (const link of this.#share(backend)) link.connect();
+      }
+    }
+    for (const link of this.all()) if (link.backend.removed && !this.#retired.has(link)) this.#retire(link);
+    for (const [backend, cancel] of this.#probes) {
+      if (!backend.removed) continue;
+      this.#probes.delete(backend);
+      cancel();
+    }
+  }
+
+  /** What waits for it goes through the pipeline again; answers that are due still come. */
+  #retire(link: Link): void {
+    this.#retired.set(link, this.runtime.now());
+    const { backend } = link;
+    if (link.client === undefined) {
+      const others = this.#shared[backend.index]!.filter((other) => other !== link);
+      if (others.length > 0) this.#shared[backend.index] = others;
+      else delete this.#shared[backend.index];
+    }
+    const waiting = link.outbox.takeBack();
+    this.#pipeline.release(waiting);
+    this.#redispatch(link, waiting);
+    if (link.state !== 'open') {
+      if (link.state === 'idle' || link.state === 'closed') this.#retired.delete(link);
+      else link.destroy();
+    }
+  }
+
+  /**
+   * Closes links to backends that are gone as soon as nobody waits for an answer there. Where that is not known, they are given the
+   * time that an answer may take.
+   */
+  closeRetired(replySeconds: number, isKnown: boolean): void {
+    const now = this.runtime.now();
+    for (const [link, sinceMs] of this.#retired) {
+      const isDone = isKnown && link.carried.oldest === undefined && link.heldBytes === 0;
+      if ((isDone || now - sinceMs >= replySeconds * 1000) && link.outbox.waitingBytes === 0) link.destroy();
+    }
   }
 
   /**
@@ -109,8 +159,9 @@ export class Links {
 
   /** All links, for statistics. */
   *all(): Iterable<Link> {
-    for (const links of this.#shared) yield* links;
+    for (const links of this.#shared) if (links !== undefined) yield* links;
     yield* this.#dedicated;
+    for (const link of this.#retired.keys()) if (link.client === undefined) yield link;
   }
 
   /** The link that messages from `source` to `backend` take: always the same one, which keeps them in order. */
@@ -149,7 +200,11 @@ export class Links {
   onClosed(link: Link, reached: boolean, error: Error | undefined): void {
     const waiting = link.outbox.takeBack();
     this.#pipeline.abandon(link, waiting);
-    if (link.client === undefined) {
+    const isRetired = this.#retired.delete(link);
+    if (isRetired) {
+      this.#dedicated.delete(link);
+      link.client?.onLinkClosed(link);
+    } else if (link.client === undefined) {
       // A dedicated link may be as short as its client's visit; a shared one that breaks at once is as good as none.
       const steady = reached && this.runtime.now() - link.openedAtMs >= steadyMs;
       if (!steady) this.#unreachable(link.backend, error);
@@ -178,15 +233,16 @@ export class Links {
   }
 
   #reopen(link: Link, steady: boolean): void {
-    if (this.#stopped) return;
+    if (this.#stopped || link.backend.removed) return;
     if (steady) {
       link.failures = 0;
       link.connect();
-    } else this.#later(link.failures++, () => void (link.state === 'closed' && link.connect()));
+    } else
+      this.#later(link.failures++, () => void (link.state === 'closed' && !link.backend.removed && link.connect()));
   }
 
   #unreachable(backend: Backend, error: Error | undefined): void {
-    if (this.#stopped) return;
+    if (this.#stopped || backend.removed) return;
     this.#setUp(backend, false, error);
     if (this.mode === 'dedicated' && !this.#probes.has(backend)) this.#probe(backend, 0);
   }

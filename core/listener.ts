@@ -1,8 +1,14 @@
-/** A listener: an address where clients connect, a pipeline, and the links to the pool it feeds. */
+/**
+ * A listener: an address where clients connect, a pipeline, and the links to the pool it feeds. A reload gives it another pipeline,
+ * which its clients and links go on with from their next message; tables and counters stay. Where the new pipeline cannot take them
+ * over (another protocol, another pool), a new listener takes over the listening socket instead, and this one goes on with the
+ * clients that it has until they leave.
+ */
+import { isDeepStrictEqual } from 'node:util';
 import type { ListenerStats } from './accounting.ts';
 import { Client } from './client.ts';
 import type { Clients } from './clients.ts';
-import { type Composed, composePipeline, type Services } from './compose.ts';
+import { areFamiliar, type Composed, composePipeline, type Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
 import type { Link } from './link.ts';
 import { Links, logBackendNews } from './links.ts';
@@ -17,19 +23,27 @@ import type { ListenerSettings } from './settings.ts';
 /** How often deadlines are looked after. */
 const sweepMs = 1000;
 
+/** A listening socket, and who accepts there. */
+interface Door {
+  readonly socket: ListeningSocket;
+  accept: (socket: Socket) => SocketHandler;
+  /** What cannot be changed while it is open. */
+  readonly fixed: object;
+}
+
 export class Listener {
-  readonly settings: ListenerSettings;
-  readonly composed: Composed;
+  settings: ListenerSettings;
+  composed: Composed;
   readonly #runtime: Runtime;
   readonly #registry: Clients;
   readonly #pool: Pool;
   readonly #turn: Turn;
   readonly #links: Links;
-  readonly #isAllowed: (address: string) => boolean;
-  readonly #isDenied: (address: string) => boolean;
+  #isAllowed: (address: string) => boolean;
+  #isDenied: (address: string) => boolean;
   readonly #clients = new Set<Client>();
   readonly #perAddress = new Map<string, number>();
-  #socket: ListeningSocket | undefined;
+  #door: Door | undefined;
   #cancelSweep: (() => void) | undefined;
   #started = false;
   #stopping = false;
@@ -58,18 +72,98 @@ export class Listener {
     pipeline.links = this.#links;
   }
 
-  /** Where it listens; undefined before `start`. */
+  /** Where it listens; undefined before `start`, and when another has taken over. */
   get address(): Address | undefined {
-    return this.#socket?.address;
+    return this.#door?.socket.address;
   }
 
   /** @throws PointsmanError (rejects with) if the address cannot be opened */
   async start(): Promise<void> {
-    const { settings, composed } = this;
+    await this.open();
+    this.run();
+  }
+
+  /**
+   * Prepares other settings: a pipeline that takes over from the one there is.
+   * @returns undefined if that is not possible, and it takes another listener
+   * @throws PluginError if a plugin cannot be applied
+   */
+  prepare(settings: ListenerSettings, pool: Pool, services: Services): Composed | undefined {
+    if (pool !== this.#pool || !this.listensAt(settings.listen)) return undefined;
+    const composed = composePipeline(settings, pool, services, this.composed);
+    if (!composed.succeeds) return undefined;
+    this.#checkDoor(this.#door, settings, composed);
+    return composed;
+  }
+
+  /** Goes on with what has been prepared. */
+  succeed(settings: ListenerSettings, composed: Composed): void {
+    const isFamiliar = areFamiliar(this.composed, composed);
+    const { limits } = settings;
+    this.settings = settings;
+    this.composed = composed;
+    this.#isAllowed = networks(settings.allow ?? ['0.0.0.0/0', '::/0']);
+    this.#isDenied = networks(settings.deny ?? []);
+    const { pipeline, exchanges, affinity, facts } = composed;
+    pipeline.links = this.#links;
+    exchanges?.setLimits(limits.inFlight, limits.replySeconds);
+    if (facts.relatedIds !== undefined) affinity?.follow(limits.affinityEntries, facts.relatedIds.bind(facts));
+    for (const client of this.#clients) client.moveTo(pipeline, isFamiliar);
+    this.followPool(isFamiliar);
+    if (settings.tls !== undefined) this.#door?.socket.secure?.(settings.tls);
+  }
+
+  /** Knows the backends that the pool has now. */
+  followPool(isFamiliar = true): void {
+    this.composed.identifiers.followPool();
+    this.#links.follow(this.composed.pipeline, isFamiliar);
+  }
+
+  listensAt(address: Address): boolean {
+    return formatAddress(this.settings.listen) === formatAddress(address);
+  }
+
+  /** @throws PointsmanError if the door, which stays open, cannot be as the settings want it */
+  #checkDoor(door: Door | undefined, settings: ListenerSettings, composed: Composed): void {
+    if (door === undefined || isDeepStrictEqual(door.fixed, fixedOf(settings, composed))) return;
+    throw new PointsmanError(
+      'POINTSMAN_CONFIG',
+      `listener ${settings.name}: what it asks of connections on ${formatAddress(settings.listen)} before the first message cannot change without a restart`,
+    );
+  }
+
+  /** Another listener is to take over this one's listening socket. */
+  checkSuccessor({ settings, composed }: Listener): void {
+    this.#checkDoor(this.#door, settings, composed);
+  }
+
+  /** Accepts where another did, which goes on with the clients that it has. */
+  takeOver(other: Listener): void {
+    const door = other.#door!;
+    other.#door = undefined;
+    door.accept = (socket) => this.#accept(socket);
+    this.#door = door;
+    if (this.settings.tls !== undefined) door.socket.secure?.(this.settings.tls);
+    this.run();
+  }
+
+  /** Starts the plugins. */
+  async startPlugins(): Promise<void> {
     this.#started = true;
-    for (const start of composed.starts) await start();
+    for (const start of this.composed.starts) await start();
+  }
+
+  /**
+   * Starts the plugins and opens the address.
+   * @throws PointsmanError (rejects with) if the address cannot be opened
+   */
+  async open(): Promise<void> {
+    const { settings, composed } = this;
+    await this.startPlugins();
+    // Whoever connects before it runs waits for nothing: links are opened when they are needed.
+    const door: Pick<Door, 'accept'> = { accept: (socket) => this.#accept(socket) };
     try {
-      this.#socket = await this.#runtime.listen(
+      const socket = await this.#runtime.listen(
         {
           address: settings.listen,
           isProxy: settings.proxyProtocol && networks(settings.proxyProtocol.from),
@@ -80,8 +174,9 @@ export class Listener {
           onError: (error, peer) =>
             composed.log.warn({ error: error.message, peer }, 'a connection failed before it was accepted'),
         },
-        (socket) => this.#accept(socket),
+        (accepted) => door.accept(accepted),
       );
+      this.#door = Object.assign(door, { socket, fixed: fixedOf(settings, composed) });
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new PointsmanError(
@@ -90,9 +185,26 @@ export class Listener {
         { cause },
       );
     }
+  }
+
+  /** Opens links, and looks after deadlines. */
+  run(): void {
     this.#links.start();
     this.#sweepLater();
-    composed.log.info({ address: formatAddress(this.#socket.address), pool: this.#pool.name }, 'listening');
+    if (this.#door === undefined) return;
+    this.composed.log.info({ address: formatAddress(this.#door.socket.address), pool: this.#pool.name }, 'listening');
+  }
+
+  /** Accepts no more, and has no clients. */
+  get hasEnded(): boolean {
+    return this.#door === undefined && this.#clients.size === 0;
+  }
+
+  /** Stops accepting; clients go on. */
+  async close(): Promise<void> {
+    const door = this.#door;
+    this.#door = undefined;
+    await door?.socket.close();
   }
 
   /** Somebody else has found a backend up or down. */
@@ -179,6 +291,7 @@ export class Listener {
     }
     exchanges?.expire();
     affinity?.expire(now);
+    this.#links.closeRetired(replySeconds, exchanges !== undefined);
   }
 
   /**
@@ -188,12 +301,15 @@ export class Listener {
   async stop(deadlineSeconds: number): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
-    const closed = this.#socket?.close();
+    this.composed.pipeline.isStopping = true;
+    const closed = this.close();
     const deadline = this.#runtime.now() + deadlineSeconds * 1000;
     while (!this.#isIdle() && this.#runtime.now() < deadline) {
       await new Promise<void>((resolve) => void this.#runtime.after(20, resolve));
     }
     this.#cancelSweep?.();
+    const cut = this.#outstanding();
+    if (cut.requests + cut.queued > 0) this.composed.log.warn(cut, 'cut off at the deadline');
     for (const client of this.#clients) client.destroy();
     this.#links.stop();
     await closed;
@@ -205,6 +321,12 @@ export class Listener {
     for (const stop of this.composed.stops) {
       await stop().catch((error: Error) => this.composed.log.error({ err: error }, error.message));
     }
+  }
+
+  /** What is lost if it stops now. */
+  #outstanding() {
+    const { queued, exchanges, connections } = this.stats();
+    return { connections: connections.open, requests: exchanges.open, queued };
   }
 
   #isIdle(): boolean {
@@ -223,10 +345,10 @@ export class Listener {
       queuedBytes += outbox.waitingBytes;
     };
     for (const client of this.#clients) count(client);
-    const queuedFor = this.#pool.backends.map(() => 0);
+    const queuedFor: number[] = [];
     for (const link of this.#links.all()) {
       count(link);
-      queuedFor[link.backend.index]! += link.outbox.queuedMessages;
+      queuedFor[link.backend.index] = (queuedFor[link.backend.index] ?? 0) + link.outbox.queuedMessages;
     }
     return {
       fromClients: accounting.client.stats(),
@@ -255,10 +377,10 @@ export class Listener {
             weight: Math.round(backend.weight * 1000) / 1000,
             checks: { ...backend.checks },
             ejections: backend.ejections,
-            messages: accounting.toBackend[backend.index]!,
+            messages: accounting.toBackend[backend.index] ?? 0,
             inFlight: backend.inFlight,
             links: backend.connections,
-            queued: queuedFor[backend.index]!,
+            queued: queuedFor[backend.index] ?? 0,
             latencyCounts: countsOf(backend),
             latencyMs: Math.round(backend.latencyMs * 1000) / 1000,
             idleSeconds:
@@ -278,4 +400,19 @@ function countsOf({ latencyCounts }: Backend): Record<string, number> {
     if (count > 0) counts[latencyBucketMs(bucket).toPrecision(3)] = count;
   }
   return counts;
+}
+
+/** What the listening socket has been opened with, and keeps. */
+function fixedOf({ proxyProtocol, limits, listen, tls }: ListenerSettings, { facts }: Composed): object {
+  const { transport } = listen;
+  return {
+    proxyProtocol,
+    asksForCertificates: tls?.clientCertificate,
+    ...((transport === 'ws' || transport === 'wss') && {
+      webSocket: facts.webSocket,
+      text: facts.identifiers === 'text',
+      messageBytes: limits.messageBytes,
+    }),
+    ...(transport === 'udp' && { connections: limits.connections }),
+  };
 }

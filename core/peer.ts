@@ -13,7 +13,7 @@ export const lingerMs = 5000;
 const nothing = Buffer.alloc(0);
 
 export abstract class Peer implements SocketHandler {
-  readonly scan: Scan;
+  scan: Scan;
   readonly outbox: Outbox;
   /** Whether the transport says where messages end. */
   readonly delimits: boolean;
@@ -40,7 +40,7 @@ export abstract class Peer implements SocketHandler {
   stalled = false;
 
   protected socket: Socket | undefined;
-  protected readonly pipeline: Pipeline;
+  protected pipeline: Pipeline;
   // The beginning of a message whose end is still to come, or whole ones that arrived before a stall.
   #held: Buffer = nothing;
   #heldStart = 0;
@@ -54,6 +54,17 @@ export abstract class Peer implements SocketHandler {
     // A peer is a client or a link and nothing else; the base class cannot say so.
     this.scan = new Scan(side, this as never, pipeline.limits, delimits);
     this.lastActivityMs = pipeline.now();
+  }
+
+  /**
+   * Goes on with another pipeline from the next message on. What has arrived of that is looked at again from its beginning.
+   * @param isFamiliar its plugins are those of the one before, so that their memory is of use to them
+   */
+  moveTo(pipeline: Pipeline, isFamiliar: boolean): void {
+    const { from, note } = this.scan;
+    this.pipeline = pipeline;
+    this.scan = new Scan(from, this as never, pipeline.limits, this.delimits);
+    if (isFamiliar) this.scan.note = note;
   }
 
   /** Bytes of an unfinished message that are kept. */

@@ -33,6 +33,7 @@ const backendDown = new Refusal('backend-down');
 const noBackend = new Refusal('no-backend');
 const noDestination = new Refusal('no-destination');
 const clientGone = new Refusal('client-gone');
+const stopping = new Refusal('stopping');
 const overloaded = new Refusal('overloaded');
 const slowClient = new Discard('slow-client');
 
@@ -64,6 +65,8 @@ export class Pipeline {
   readonly atTurnEnd: (callback: () => void) => void;
   /** What backends send on dedicated links is passed on unparsed. */
   readonly relaysAnswers: boolean;
+  /** The balancer is stopping: sessions go on, new ones are refused. */
+  isStopping = false;
   /** Set once, before the first message: links need the pipeline, and the pipeline links. */
   links!: Links;
 
@@ -254,6 +257,7 @@ export class Pipeline {
       message.backend = related;
       return related;
     }
+    if (this.isStopping && reason === 'strategy') return stopping;
     const chosen = this.#hooks.chooseBackend.call(message, pool);
     if (chosen === undefined) return noBackend;
     message.reason = reason;

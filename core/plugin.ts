@@ -224,6 +224,12 @@ export interface ProtocolFacts {
    * Asked only for messages that carry no identifier.
    */
   relatedIds?(message: Message, ids: RelatedIds): void;
+  /**
+   * What it keeps for a client (`scope.perClient`) is needed as long as the connection lasts: where a reload brings other plugins,
+   * connections that are open finish with those they began with. Undefined: they move between two messages, and the new plugins
+   * begin without memory of them. (Plugins whose code has not changed keep what they know, and always move.)
+   */
+  readonly staysWithClients?: boolean;
   /** Message fields that `hashing` can use as its key, by name. Undefined answer: the message has none. */
   readonly keys?: Readonly<Record<string, (message: Message) => Span | undefined>>;
 }

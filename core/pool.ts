@@ -1,6 +1,6 @@
 /** Pools: named sets of backends with their health, weights and loads. Strategies choose among `available`. */
 import type { OutlierRecord, Outliers } from './outliers.ts';
-import { type Address, delimits } from './runtime/address.ts';
+import { type Address, delimits, formatAddress } from './runtime/address.ts';
 import type { BackendSettings, BackendState, PoolSettings } from './settings.ts';
 
 /** After so long without a peak, 1/e of it is left in `latencyMs`. */
@@ -26,17 +26,19 @@ export class Backend {
   /** How much of `fullWeight` is in `weight`. Set with `pool.setWeightShare`. */
   weightShare = 1;
   /** Lower numbers get new work first; higher ones are backups. */
-  readonly priority: number;
+  priority: number;
   /** What the operator lets it do. Set with `pool.setState`. */
   state: BackendState;
   /** Its identifier in fixed-width binary fields, from 1; undefined if the config gives none. */
   readonly number: number | undefined;
-  /** Its place in `pool.backends`: a dense index for arrays that a plugin keeps per backend. */
+  /** An index for arrays that a plugin keeps per backend: small, and never that of another backend of the pool, also after reloads. */
   readonly index: number;
   readonly pool: Pool;
   /** Whether the transport to it says where messages end. */
   readonly delimits: boolean;
 
+  /** The config has it no more: it may still answer, and gets nothing. */
+  removed = false;
   /** False from a failed connect until the next successful one. Set with `pool.setUp`. */
   up = true;
   /** What the checks of its pool say; true as long as they say nothing. Set with `pool.setPassing`. */
@@ -80,7 +82,7 @@ export class Backend {
 
   /** Whether messages that name it may go there. One that is ejected keeps the sessions it has. */
   get isUsable(): boolean {
-    return this.up && this.state !== 'maint' && (this.passing || this.pool.isPanicking);
+    return this.up && !this.removed && this.state !== 'maint' && (this.passing || this.pool.isPanicking);
   }
 
   /** Whether nothing is known against giving it new work. */
@@ -119,10 +121,20 @@ export interface PoolWatcher {
   onPanic(): void;
 }
 
+/** A change of a pool that has been prepared. */
+export interface PoolPlan {
+  /** Runs something that sees the backends there will be. */
+  preview<Value>(callback: () => Value): Value;
+  /** Makes the change. */
+  commit(): void;
+}
+
 export class Pool {
   readonly name: string;
-  readonly settings: PoolSettings;
-  readonly backends: readonly Backend[];
+  settings: PoolSettings;
+  backends: readonly Backend[];
+  /** How many backends there have been. */
+  #indexes = 0;
   readonly #byName = new Map<string, Backend>();
   readonly #byNumber = new Map<number, Backend>();
 
@@ -144,12 +156,55 @@ export class Pool {
   constructor(settings: PoolSettings) {
     this.name = settings.name;
     this.settings = settings;
-    this.backends = settings.backends.map((backend, index) => new Backend(this, backend, index));
-    for (const backend of this.backends) {
+    this.backends = settings.backends.map((backend) => new Backend(this, backend, this.#indexes++));
+    this.#use(settings, this.backends);
+    this.#refresh();
+  }
+
+  /**
+   * Prepares other settings. A backend whose name, address and number stay is the same one, with all that is known of it. What an
+   * operator has changed stays too, unless the config has changed it as well.
+   */
+  plan(settings: PoolSettings): PoolPlan {
+    const before = { settings: this.settings, backends: this.backends };
+    const backends = settings.backends.map((each) => {
+      const same = this.#byName.get(each.name);
+      const stays = same?.number === each.number && isSameAddress(same?.address, each.address);
+      return stays && same !== undefined ? same : new Backend(this, each, this.#indexes++);
+    });
+    return {
+      preview: (callback) => {
+        this.#use(settings, backends);
+        try {
+          return callback();
+        } finally {
+          this.#use(before.settings, before.backends);
+        }
+      },
+      commit: () => {
+        this.#use(settings, backends);
+        for (const backend of before.backends) backend.removed = !backends.includes(backend);
+        for (const [index, backend] of backends.entries()) {
+          const now = settings.backends[index]!;
+          const was = before.settings.backends.find(({ name }) => name === now.name) ?? now;
+          backend.priority = now.priority ?? 0;
+          if (now.weight !== was.weight) this.setWeight(backend, now.weight);
+          if (now.state !== was.state) this.setState(backend, now.state ?? 'ready');
+        }
+        this.#refresh();
+      },
+    };
+  }
+
+  #use(settings: PoolSettings, backends: readonly Backend[]): void {
+    this.settings = settings;
+    this.backends = backends;
+    this.#byName.clear();
+    this.#byNumber.clear();
+    for (const backend of backends) {
       this.#byName.set(backend.name, backend);
       if (backend.number !== undefined) this.#byNumber.set(backend.number, backend);
     }
-    this.#refresh();
   }
 
   byName(name: string): Backend | undefined {
@@ -244,4 +299,8 @@ export class Pool {
     }
     return backends;
   }
+}
+
+function isSameAddress(one: Address | undefined, other: Address): boolean {
+  return one !== undefined && formatAddress(one) === formatAddress(other);
 }

@@ -68,6 +68,7 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
       socket.attach(reader.handler, reading !== undefined);
     });
   }
+  const accepting = server;
   server.on('tlsClientError', (error: Error & { reason?: string }, { remoteAddress }) => {
     // OpenSSL's message names its source files; its reason is what can be understood.
     options.onError(new Error(error.reason ?? error.message.trim(), { cause: error }), remoteAddress);
@@ -94,6 +95,7 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
   const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
   return {
     address: { ...address, port },
+    ...(accepting instanceof tls.Server && { secure: (settings) => accepting.setSecureContext(serverTls(settings)) }),
     close: async () => void server.close(),
   };
 }

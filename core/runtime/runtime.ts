@@ -40,6 +40,8 @@ export interface ListenOptions {
 export interface ListeningSocket {
   /** Where it listens, with the port that was free if it asked for port 0. */
   readonly address: Address;
+  /** Handshakes use other certificates from now on. Undefined: there are none. */
+  secure?(tls: ListenerTlsSettings): void;
   /** Stops accepting. Connections go on. */
   close(): Promise<void>;
 }

@@ -18,7 +18,6 @@ class Bench {
 
   constructor({ entries = 1000, countsInFlight = false } = {}) {
     this.table = new Affinity({
-      pool: this.pool,
       entries,
       countsInFlight,
       relate: (message, ids) => this.#relate(message, ids),
@@ -82,7 +81,6 @@ describe('Affinity', () => {
   it('tells equal ids of different kinds apart', () => {
     const bench = new Bench();
     const table = new Affinity({
-      pool: bench.pool,
       entries: 10,
       countsInFlight: false,
       relate: (message, ids) => ids.add(1, message.length - 1, message.bytes[message.start]),

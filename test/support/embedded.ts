@@ -35,8 +35,8 @@ export interface RigOptions {
   pool?: Partial<PoolSettings>;
 }
 
-/** A rig that keeps log lines at warn and above. */
-export type Rig = PlainRig & { readonly logged: object[] };
+/** A rig that keeps log lines at warn and above, and tells its settings. */
+export type Rig = PlainRig & { readonly logged: object[]; readonly settings: Settings };
 export type { Wire };
 
 const ajv = new Ajv({ useDefaults: true, strict: true, allErrors: true });
@@ -94,5 +94,5 @@ export async function embed(options: RigOptions): Promise<Rig> {
     ],
   };
 
-  return Object.assign(await PlainRig.start(settings, { log }), { logged });
+  return Object.assign(await PlainRig.start(settings, { log }), { logged, settings });
 }

@@ -1,0 +1,156 @@
+/**
+ * A reload: from the settings that a balancer runs with to others. First everything is made that may fail: pipelines are composed,
+ * new addresses opened, plugins started; if one does, what was made is undone, and nothing has changed. Then all changes at once,
+ * between two events, so that no message sees half of it. What is left is closed when nobody needs it any more.
+ *
+ * A listener goes on if its name and address stay, a pool if its name stays, a backend if its name, address and number do.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Composed, Services } from './compose.ts';
+import { PointsmanError } from './errors.ts';
+import { Health } from './health.ts';
+import { Listener } from './listener.ts';
+import { Pool, type PoolPlan } from './pool.ts';
+import type { BackendSettings, ListenerSettings, PoolSettings, Settings } from './settings.ts';
+
+/** What a balancer is made of. */
+export interface Parts {
+  readonly settings: Settings;
+  readonly listeners: readonly Listener[];
+  readonly pools: readonly Pool[];
+  readonly health: ReadonlyMap<Pool, Health>;
+}
+
+export interface Reloaded {
+  readonly parts: Parts;
+  /** Listeners that accept no more, and go on with the clients that they have. */
+  readonly leaving: readonly Listener[];
+  /** Ends what the new settings have no use for. */
+  readonly stops: readonly (() => Promise<void>)[];
+}
+
+/**
+ * @param services for the new settings
+ * @throws PointsmanError (rejects with) if something cannot be as the settings want it; all is as it was then
+ */
+export async function reload(before: Parts, settings: Settings, services: Services): Promise<Reloaded> {
+  const plans: PoolPlan[] = [];
+  const pools = settings.pools.map((each) => {
+    const pool = before.pools.find(({ name }) => name === each.name);
+    if (pool === undefined) return new Pool(each);
+    plans.push(pool.plan(each));
+    return pool;
+  });
+
+  // A pool whose health is looked after as before is not disturbed.
+  const health = new Map<Pool, Health>();
+  const healthOf = (pool: Pool): Health => {
+    const kept = before.health.get(pool);
+    const was = before.settings.pools.find(({ name }) => name === pool.name);
+    return kept !== undefined && isDeepStrictEqual(was, pool.settings) ? kept : new Health(pool, services);
+  };
+  const successions: { listener: Listener; settings: ListenerSettings; composed: Composed; old: Composed }[] = [];
+  const takeovers: { listener: Listener; from: Listener }[] = [];
+  const opened: Listener[] = [];
+  const listeners: Listener[] = [];
+  const isSameFor = (listener: Listener, each: ListenerSettings, pool: Pool) =>
+    isDeepStrictEqual(listener.settings, each) &&
+    isDeepStrictEqual(before.settings.keys, settings.keys) &&
+    isDeepStrictEqual(before.settings.observers ?? [], settings.observers ?? []) &&
+    isDeepStrictEqual(lasting(before.settings.pools.find(({ name }) => name === each.pool)), lasting(pool.settings));
+  const compose = () => {
+    for (const pool of pools) health.set(pool, healthOf(pool));
+    for (const each of settings.listeners) {
+      const pool = pools.find(({ name }) => name === each.pool);
+      if (pool === undefined) throw unknownPool(each);
+      const listener = before.listeners.find(({ settings }) => settings.name === each.name);
+      if (listener !== undefined && isSameFor(listener, each, pool)) {
+        listeners.push(listener);
+        continue;
+      }
+      const composed = listener?.prepare(each, pool, services);
+      if (listener !== undefined && composed !== undefined) {
+        successions.push({ listener, settings: each, composed, old: listener.composed });
+        listeners.push(listener);
+        continue;
+      }
+      const other = new Listener(each, pool, services);
+      const from = before.listeners.find((other) => other.address !== undefined && other.listensAt(each.listen));
+      from?.checkSuccessor(other);
+      if (from === undefined) opened.push(other);
+      else takeovers.push({ listener: other, from });
+      listeners.push(other);
+    }
+  };
+  plans.reduce((inner, plan) => () => plan.preview(inner), compose)();
+
+  const stops: (() => Promise<void>)[] = [];
+  try {
+    for (const { composed } of successions) {
+      stops.push(...composed.stops);
+      for (const start of composed.starts) await start();
+    }
+    for (const { listener } of takeovers) {
+      stops.push(...listener.composed.stops);
+      await listener.startPlugins();
+    }
+    for (const listener of opened) {
+      stops.push(() => listener.stop(0));
+      await listener.open();
+    }
+  } catch (error) {
+    await Promise.allSettled(stops.map((stop) => stop()));
+    throw error;
+  }
+
+  // From here on nothing fails, and nothing is waited for.
+  for (const [pool, watch] of before.health) if (health.get(pool) !== watch) watch.stop();
+  for (const plan of plans) plan.commit();
+  for (const { listener, settings, composed } of successions) listener.succeed(settings, composed);
+  for (const { listener, from } of takeovers) listener.takeOver(from);
+  for (const listener of opened) listener.run();
+  for (const [pool, watch] of health) if (before.health.get(pool) !== watch) watch.start();
+  const leaving = before.listeners.filter((listener) => !listeners.includes(listener));
+  return {
+    parts: { settings, listeners, pools, health },
+    leaving,
+    stops: [...leaving.map((listener) => () => listener.close()), ...successions.flatMap(({ old }) => old.stops)],
+  };
+}
+
+export function unknownPool({ name, pool }: ListenerSettings): PointsmanError {
+  return new PointsmanError('POINTSMAN_CONFIG', `listener ${name} feeds the pool ${pool}, which is not there`);
+}
+
+/** What pipelines are composed with; the rest of a pool may change beneath them. */
+function lasting(pool: PoolSettings | undefined): object | undefined {
+  return pool && { ...pool, backends: pool.backends.map(({ name, address, number }) => ({ name, address, number })) };
+}
+
+/** What is different, by name: for the log. */
+export function changesOf(before: Settings, after: Settings): Record<string, readonly string[]> {
+  const backendsOf = ({ pools }: Settings) =>
+    pools.flatMap((pool) => pool.backends.map((backend) => ({ ...backend, name: `${pool.name}/${backend.name}` })));
+  const poolsOf = ({ pools }: Settings) => pools.map(({ backends: _, ...pool }) => pool);
+  const keysOf = ({ keys }: Settings) => keys.map(({ id, secret }) => ({ name: id, secret }));
+  const found: Record<string, readonly string[]> = {};
+  const compare = (what: string, old: readonly Named[], now: readonly Named[]) => {
+    const named = (list: readonly Named[], name: string) => list.find((each) => each.name === name);
+    const added = now.filter(({ name }) => named(old, name) === undefined);
+    const removed = old.filter(({ name }) => named(now, name) === undefined);
+    const changed = now.filter((each) => {
+      const was = named(old, each.name);
+      return was !== undefined && !isDeepStrictEqual(was, each);
+    });
+    for (const [how, list] of Object.entries({ added, removed, changed })) {
+      if (list.length > 0) found[`${what}${how[0]!.toUpperCase()}${how.slice(1)}`] = list.map(({ name }) => name);
+    }
+  };
+  compare('listeners', before.listeners, after.listeners);
+  compare('pools', poolsOf(before), poolsOf(after));
+  compare('backends', backendsOf(before), backendsOf(after));
+  compare('keys', keysOf(before), keysOf(after));
+  return found;
+}
+
+type Named = Pick<BackendSettings, 'name'>;

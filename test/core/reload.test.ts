@@ -1,0 +1,317 @@
+import type { PluginDefinition } from 'pointsman';
+import { expect, it } from 'vitest';
+import { VirtualBackend } from '../../core/rehearsal/rig.ts';
+import { formatAddress } from '../../core/runtime/address.ts';
+import type { BackendSettings, ListenerSettings, PoolSettings, Settings } from '../../core/settings.ts';
+import { embed, optionsOf, type Rig, type RigOptions } from '../support/embedded.ts';
+import { guest, lines, turns } from '../support/lines.ts';
+
+const edge = (options: Partial<RigOptions> = {}) =>
+  embed({ pipeline: [[lines], [turns]], links: 'shared', backends: ['a', 'b'], ...options });
+
+const use = (plugin: PluginDefinition) => ({ plugin, options: optionsOf(plugin) });
+
+async function reload(rig: Rig, settings: Settings): Promise<void> {
+  await rig.runtime.until(rig.balancer.reload(settings));
+  expect(rig.balancer.stats().reloads!.succeeded).toBeGreaterThan(0);
+  rig.stats();
+}
+
+const withPool = ({ settings }: Rig, pool: Partial<PoolSettings>): Settings => ({
+  ...settings,
+  pools: [{ ...settings.pools[0]!, ...pool }],
+});
+
+const withListener = ({ settings }: Rig, listener: Partial<ListenerSettings>): Settings => ({
+  ...settings,
+  listeners: [{ ...settings.listeners[0]!, ...listener }],
+});
+
+const backendsOf = ({ settings }: Rig) => settings.pools[0]!.backends;
+
+function backend(rig: Rig, name: string, host: string, number: number): [VirtualBackend, BackendSettings] {
+  const address = { transport: 'tcp', host, port: 7000, path: '' } as const;
+  return [new VirtualBackend(rig.runtime, name, formatAddress(address)), { name, address, weight: 1, number }];
+}
+
+it('gives work to a backend that has been added, and keeps links, clients and what they wait for', async () => {
+  const rig = await edge();
+  const alice = rig.client();
+  alice.send('1\n');
+  const [c, settings] = backend(rig, 'c', '10.0.0.3', 3);
+  await reload(rig, withPool(rig, { backends: [...backendsOf(rig), settings] }));
+  for (const text of ['2', '3', '4']) alice.send(`${text}\n`);
+  expect(c.text()).toContain('@c #');
+  rig.backend('a').link.send('#1 one\n');
+  expect(alice.text()).toBe('one\n');
+  expect(rig.backend('a').wires).toHaveLength(1);
+  expect(rig.stats().connections).toEqual({ open: 1, accepted: 1, turnedAway: 0 });
+});
+
+it('lets a backend that is gone answer what it has, sends it nothing more, and closes its link then', async () => {
+  const rig = await edge();
+  const alice = rig.client();
+  alice.send('1\n2\n');
+  const link = rig.backend('b').link;
+  await reload(rig, withPool(rig, { backends: backendsOf(rig).slice(0, 1) }));
+  alice.send('3\n@b 4\n');
+  rig.advance(2000);
+  expect(rig.backend('b').text()).toBe('@b #2 2\n');
+  expect(link.closed).toBe(false);
+  link.send('#2 two\n');
+  expect(alice.text()).toBe('error unknown-backend\ntwo\n');
+  rig.advance(2000);
+  expect(link.closed).toBe(true);
+  expect(rig.backend('a').text()).toBe('@a #1 1\n@a #3 3\n');
+});
+
+it('gives up on a backend that is gone when its answers are overdue', async () => {
+  const rig = await edge({ limits: { replySeconds: 10 } });
+  rig.client().send('1\n2\n');
+  const link = rig.backend('b').link;
+  await reload(rig, withPool(rig, { backends: backendsOf(rig).slice(0, 1) }));
+  rig.advance(12_000);
+  expect(link.closed).toBe(true);
+  expect(rig.stats().exchanges).toMatchObject({ open: 0, expired: 2 });
+});
+
+it('sends what waits for a backend that is gone to another, in its order', async () => {
+  const rig = await edge({ backends: ['a', 'b'] });
+  rig.backend('b').link.pause();
+  const alice = rig.client();
+  for (let each = 1; each <= 8; each++) alice.send(`${each}\n`);
+  expect(rig.stats().queued).toBeGreaterThan(0);
+  await reload(rig, withPool(rig, { backends: backendsOf(rig).slice(0, 1) }));
+  const texts = [
+    ...rig
+      .backend('a')
+      .text()
+      .matchAll(/ (\d)\n/g),
+  ].map(([, text]) => text);
+  expect(texts.filter((text) => '1357'.includes(text!))).toEqual(['1', '3', '5', '7']);
+  expect(texts.filter((text) => '468'.includes(text!))).toEqual(['4', '6', '8']);
+  expect(rig.stats()).toMatchObject({ redispatched: 3, queued: 0 });
+});
+
+it('reaches a backend at its new address, and hears the old one out', async () => {
+  const rig = await edge({ backends: ['a'] });
+  const alice = rig.client();
+  alice.send('1\n');
+  const old = rig.backend('a').link;
+  const [moved, settings] = backend(rig, 'a', '10.0.0.9', 1);
+  await reload(rig, withPool(rig, { backends: [settings] }));
+  alice.send('@a 2\n');
+  expect(moved.text()).toBe('@a #2 2\n');
+  old.send('#1 one\n');
+  moved.link.send('#2 two\n');
+  expect(alice.text()).toBe('one\ntwo\n');
+  rig.advance(2000);
+  expect(old.closed).toBe(true);
+});
+
+it('changes weights and states in place, but not what an operator has changed and the config has not', async () => {
+  const rig = await edge();
+  const [a, b] = backendsOf(rig) as [BackendSettings, BackendSettings];
+  rig.balancer.setBackend('pool', 'b', { state: 'drain' });
+  await reload(rig, withPool(rig, { backends: [{ ...a, weight: 5 }, b] }));
+  expect(rig.stats().backends).toMatchObject({ a: { weight: 5, state: 'ready' }, b: { weight: 1, state: 'drain' } });
+  expect(rig.backend('a').wires).toHaveLength(1);
+});
+
+/** Puts a mark before each line; what it keeps for a client is how many it has seen. */
+const marking = (mark: string, staysWithClients?: boolean) =>
+  guest((hooks, scope) => {
+    const count = scope.perClient(() => ({ messages: 0 }));
+    scope.protocol({ identifiers: 'text', correlates: false, ...(staysWithClients && { staysWithClients }) });
+    hooks.frame.tap('guest', (bytes, start, end) => {
+      const newline = bytes.indexOf(0x0a, start);
+      return newline < 0 || newline >= end ? 'more' : newline + 1 - start;
+    });
+    hooks.insertId.tap('guest', (message) => {
+      if (message.from === 'client') message.splice(0, 0, Buffer.from(`${mark}${++count(message.client!).messages} `));
+      return undefined;
+    });
+  });
+
+it('moves clients and their links to other plugin code between two messages', async () => {
+  const rig = await embed({ pipeline: [[marking('old')], [turns]], links: 'dedicated', backends: ['a'] });
+  const alice = rig.client();
+  alice.send('1\nhal');
+  await reload(rig, withListener(rig, { pipeline: [use(marking('new')), use(turns)] }));
+  alice.send('f\n');
+  expect(rig.backend('a').text()).toBe('old1 1\nnew1 half\n');
+  expect(rig.backend('a').wires).toHaveLength(1);
+  rig.backend('a').link.send('hello\n');
+  expect(alice.text()).toBe('hello\n');
+});
+
+it('leaves plugins whose code stays what they know of clients', async () => {
+  const plugin = marking('same', true);
+  const rig = await embed({ pipeline: [[plugin], [turns]], links: 'dedicated', backends: ['a'] });
+  const alice = rig.client();
+  alice.send('1\n');
+  await reload(rig, withListener(rig, { limits: { ...rig.settings.listeners[0]!.limits, idleSeconds: 7 } }));
+  alice.send('2\n');
+  expect(rig.backend('a').text()).toBe('same1 1\nsame2 2\n');
+});
+
+it('lets clients finish with the plugin code they began with where that says so', async () => {
+  const rig = await embed({ pipeline: [[marking('old', true)], [turns]], links: 'dedicated', backends: ['a'] });
+  const alice = rig.client();
+  await reload(rig, withListener(rig, { pipeline: [use(marking('new', true)), use(turns)] }));
+  alice.send('1\n');
+  rig.client().send('2\n');
+  expect(rig.backend('a').text()).toBe('old1 1\nnew1 2\n');
+  expect(rig.balancer.stats().listeners.edge!.connections).toMatchObject({ open: 2, accepted: 2 });
+});
+
+it('counts on when the last client of a listener that had to go has left', async () => {
+  const rig = await embed({ pipeline: [[marking('old', true)], [turns]], links: 'dedicated', backends: ['a'] });
+  const alice = rig.client();
+  alice.send('1\n');
+  await reload(rig, withListener(rig, { pipeline: [use(marking('new', true)), use(turns)] }));
+  alice.reset();
+  rig.advance(2000);
+  await rig.settle();
+  expect(rig.balancer.stats().listeners.edge).toMatchObject({
+    fromClients: { received: 1, forwarded: 1 },
+    connections: { open: 0, accepted: 1 },
+  });
+});
+
+it('reads tokens of the key before the new one', async () => {
+  const [k1, k2] = ['k1', 'k2'].map((id, index) => ({ id, secret: Buffer.alloc(32, index + 1) })) as never as [
+    never,
+    never,
+  ];
+  const rig = await edge({ keys: [k1] });
+  const alice = rig.client();
+  alice.send('1\n');
+  const [, token] = /^@(\S+)/.exec(rig.backend('a').text())!;
+  await reload(rig, { ...rig.settings, keys: [k2, k1] });
+  alice.send(`@${token} 2\n`);
+  const [, fresh] = /^@(\S+) #2 2\n$/.exec(rig.backend('a').text())!;
+  expect(fresh).not.toBe(token);
+  alice.send(`@${fresh} 3\n`);
+  expect(rig.backend('a').text()).toContain(' 3\n');
+});
+
+it('remembers where related messages went', async () => {
+  const rig = await edge();
+  const alice = rig.client();
+  alice.send('1\n!group 2\n');
+  const [c, settings] = backend(rig, 'c', '10.0.0.3', 3);
+  await reload(rig, withPool(rig, { backends: [...backendsOf(rig), settings] }));
+  rig.backend('b').take();
+  for (const text of ['3', '4', '5']) alice.send(`!group ${text}\n`);
+  expect(
+    rig
+      .backend('b')
+      .text()
+      .match(/!group/g),
+  ).toHaveLength(3);
+  expect(c.text()).toBe('');
+});
+
+it('starts new plugins before it stops old ones', async () => {
+  const order: string[] = [];
+  const spy = (name: string) =>
+    guest((_hooks, scope) => {
+      scope.onStart(() => void order.push(`start ${name}`));
+      scope.onStop(() => void order.push(`stop ${name}`));
+    });
+  const rig = await edge({ pipeline: [[lines], [turns], [spy('old')]] });
+  await reload(rig, withListener(rig, { pipeline: [use(lines as never), use(turns), use(spy('new'))] }));
+  await rig.stop();
+  expect(order).toEqual(['start old', 'start new', 'stop old', 'stop new']);
+});
+
+it.each<[string, (rig: Rig) => Settings, string]>([
+  [
+    'a plugin cannot be applied',
+    (rig) =>
+      withListener(rig, {
+        pipeline: [
+          use(
+            guest(() => {
+              throw new Error('odd');
+            }),
+          ),
+        ],
+      }),
+    '[guest] apply: odd',
+  ],
+  [
+    'a plugin cannot start',
+    (rig) =>
+      withListener(rig, {
+        pipeline: [
+          use(lines as never),
+          use(turns),
+          use(guest((_hooks, scope) => scope.onStart(() => Promise.reject(new Error('cannot'))))),
+        ],
+      }),
+    '[guest] onStart: cannot',
+  ],
+  [
+    'an address cannot be opened',
+    (rig) => {
+      const [listener] = rig.settings.listeners as [ListenerSettings];
+      const listen = { ...listener.listen, port: 6000 };
+      return {
+        ...rig.settings,
+        listeners: [listener, { ...listener, name: 'two', listen }, { ...listener, name: 'three', listen }],
+      };
+    },
+    'listener three cannot listen on tcp://192.0.2.1:6000: listen EADDRINUSE tcp://192.0.2.1:6000',
+  ],
+])('changes nothing if %s', async (_what, settingsFor, message) => {
+  const rig = await edge();
+  const alice = rig.client();
+  const settings = settingsFor(rig);
+  const removed = { ...settings, pools: [{ ...settings.pools[0]!, backends: backendsOf(rig).slice(0, 1) }] };
+  await expect(rig.balancer.reload(removed)).rejects.toThrow(message);
+  alice.send('1\n2\n');
+  expect([rig.backend('a').text(), rig.backend('b').text()]).toEqual(['@a #1 1\n', '@b #2 2\n']);
+  expect(rig.balancer.stats().reloads).toMatchObject({ succeeded: 0, failed: 1 });
+  expect(rig.balancer.listeners).toHaveLength(1);
+  expect(rig.runtime.dial({ transport: 'tcp', host: '192.0.2.1', port: 6000, path: '' }, '', 1)).toBe(undefined);
+});
+
+it('opens a listener that is new, and lets the clients of one that is gone finish', async () => {
+  const rig = await edge();
+  const alice = rig.client();
+  const [listener] = rig.settings.listeners as [ListenerSettings];
+  const listen = { ...listener.listen, port: 6000 };
+  await reload(rig, { ...rig.settings, listeners: [{ ...listener, name: 'other', listen }] });
+  expect(() => rig.client()).toThrow('nobody listens');
+  expect(rig.runtime.dial(listen, '198.51.100.2', 1)).toBeDefined();
+  alice.send('1\n');
+  rig.backend('a').links[0]!.send('#1 one\n');
+  expect(alice.text()).toBe('one\n');
+  expect(rig.balancer.stats().listeners.edge).toMatchObject({
+    fromClients: { forwarded: 1 },
+    connections: { open: 1 },
+  });
+});
+
+it('refuses new sessions while it stops, and lets those go on that there are', async () => {
+  const rig = await edge();
+  const alice = rig.client();
+  alice.send('1\n');
+  const stopped = rig.balancer.stop({ deadlineSeconds: 10 });
+  await rig.settle();
+  alice.send('2\n@a 3\n');
+  rig.backend('a').link.send('#1 one\n#2 three\n');
+  expect(alice.text()).toBe('error stopping\none\nthree\n');
+  expect(rig.stats().fromClients.refusedFor).toEqual({ stopping: 1 });
+  rig.advance(100);
+  await rig.runtime.until(stopped);
+  expect(alice.closed).toBe(true);
+});
+
+it('refuses a reload while it stops', async () => {
+  const rig = await edge();
+  await rig.stop();
+  await expect(rig.balancer.reload(rig.settings)).rejects.toThrow('no reload: the balancer is stopping');
+});
