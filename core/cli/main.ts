@@ -23,9 +23,14 @@ const program = new Command('pointsman')
 
 program
   .command('run')
-  .description('balance until SIGINT or SIGTERM')
+  .description('balance until SIGINT or SIGTERM; SIGHUP reloads the config')
   .addArgument(configArgument('<config...>'))
   .addOption(new Option('--log-level <level>', 'log this and what is graver').choices(logLevels).default('info'))
+  .addOption(
+    new Option('--stop-seconds <count>', 'how long answers that are due are waited for when it stops')
+      .argParser(positive)
+      .default(10),
+  )
   .action(async (paths, options) => {
     const { run } = await import('./run.ts');
     finish(await run(paths, options, output));

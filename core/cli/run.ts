@@ -1,29 +1,28 @@
-/** `pointsman run`: balances until it is told to stop. */
+/** `pointsman run`: balances until it is told to stop, and reloads its config when it is told to. */
 import { constants } from 'node:os';
 import { Balancer } from '../balancer.ts';
 import { loadConfig } from '../config/load.ts';
 import { PointsmanError } from '../errors.ts';
-import { Observers } from '../observers.ts';
 import { nodeRuntime, vacate } from '../runtime/node.ts';
 import type { Primary } from '../workers/primary.ts';
 import { RunControl } from './control.ts';
 import { createLog, setLogLevel } from './log.ts';
 import { exitCodes, type LogLevel, type Output, wantsColours } from './output.ts';
+import { Reloader } from './reload.ts';
 import { countFindings, textReport } from './report/text.ts';
-
-/** How long answers that are due are waited for when it stops. */
-const stopSeconds = 10;
 
 export interface RunOptions {
   readonly logLevel: LogLevel;
+  /** How long answers that are due are waited for when it stops. */
+  readonly stopSeconds: number;
 }
 
 type Signal = 'SIGINT' | 'SIGTERM';
 
 /** The part of `process` that hears signals. */
 export interface Signals {
-  on(signal: Signal, listener: (signal: Signal) => void): unknown;
-  off(signal: Signal, listener: (signal: Signal) => void): unknown;
+  on(signal: Signal | 'SIGHUP', listener: (signal: Signal) => void): unknown;
+  off(signal: Signal | 'SIGHUP', listener: (signal: Signal) => void): unknown;
   exit(code: number): void;
 }
 
@@ -52,9 +51,9 @@ export async function run(
     balancer = new Primary(settings, { workers, origins, logLevel, log, clock: runtime, vacate, fork });
   }
   const stop = listenForStop(signals);
-  const running = { ...loaded, settings };
+  const { stopSeconds } = options;
   const control = new RunControl({
-    running: () => running,
+    running: () => reloader.running,
     balancer,
     logLevel: options.logLevel,
     onLogLevel(level) {
@@ -62,25 +61,30 @@ export async function run(
       if ('setLogLevel' in balancer) balancer.setLogLevel(level);
     },
     stop: () => stop.ask('an observer'),
+    reload: () => reloader.reload(),
   });
-  const observers = new Observers(settings.observers ?? [], balancer, { clock: runtime, log, control });
+  const running = { ...loaded, settings };
+  const reloader = new Reloader({ paths, balancer, clock: runtime, log, control, running });
+  const reload = () => void reloader.reload();
   try {
-    await observers.start();
+    await reloader.start();
     await balancer.start();
     control.phase = 'running';
+    signals.on('SIGHUP', reload);
     log.info({ listeners: settings.listeners.length, pools: settings.pools.length, workers }, 'started');
     const failed = 'failed' in balancer ? balancer.failed : stop.asked;
     const signal = await Promise.race([stop.asked, failed]);
     control.phase = 'stopping';
     log.info({ signal, deadlineSeconds: stopSeconds }, 'stopping');
     await balancer.stop({ deadlineSeconds: stopSeconds });
-    await observers.stop();
+    await reloader.stop();
   } catch (error) {
     if (!(error instanceof PointsmanError)) throw error;
     stderr.write(`${error.message}\n`);
     return exitCodes.couldNotRun;
   } finally {
     stop.forget();
+    signals.off('SIGHUP', reload);
   }
   for (const [listener, stats] of Object.entries(balancer.stats().listeners)) log.info({ listener, stats }, 'stopped');
   return exitCodes.clean;

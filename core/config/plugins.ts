@@ -1,5 +1,6 @@
 /** Loads third-party plugins: packages and files, .js and .ts. */
-import { existsSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import nodeModule from 'node:module';
 import { dirname, extname, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -17,7 +18,7 @@ export async function loadPlugin(specifier: string, configFile: string): Promise
   const isFile = /^[./]/.test(specifier);
   const file = resolve(dirname(configFile), specifier);
   if (isFile && !existsSync(file)) throw new Error(`cannot load plugin "${specifier}": no such file`);
-  const url = isFile ? pathToFileURL(file) : `${packageScheme}${specifier}#${pathToFileURL(resolve(configFile))}`;
+  const url = isFile ? urlOf(file) : `${packageScheme}${specifier}#${pathToFileURL(resolve(configFile))}`;
   let plugin: unknown;
   try {
     ({ default: plugin } = (await import(String(url))) as { default?: unknown });
@@ -50,6 +51,19 @@ export function faultOf(plugin: unknown): string | undefined {
   }
   if (!semver.satisfies(apiVersion, pointsman)) return `is for plugin API ${pointsman}; this is ${apiVersion}`;
   return undefined;
+}
+
+/** What the files of plugins held when they were loaded first. */
+const firstHashes = new Map<string, string>();
+
+/** A file that has changed is another module, so that a reload brings its new code. What it imports itself stays as it was. */
+function urlOf(file: string): URL {
+  const url = pathToFileURL(file);
+  const hash = createHash('sha256').update(readFileSync(file)).digest('hex').slice(0, 16);
+  const first = firstHashes.get(file) ?? hash;
+  firstHashes.set(file, first);
+  if (hash !== first) url.search = hash;
+  return url;
 }
 
 const packageScheme = 'pointsman-plugin:';

@@ -36,6 +36,7 @@ export type ToWorker =
   | { readonly type: 'look'; readonly news: BackendNews }
   | ({ readonly type: 'change' } & NamedChange)
   | { readonly type: 'order'; readonly observer: number; readonly value: unknown }
+  | ({ readonly type: 'reload' } & Pick<Assignment, 'settings' | 'origins'>)
   /** Which workers there are, by their instances. */
   | { readonly type: 'siblings'; readonly instances: readonly string[] }
   | { readonly type: 'handover'; readonly handover: Handover }
@@ -55,6 +56,8 @@ export type FromWorker =
   | { readonly type: 'started' }
   /** It cannot start, and ends. */
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string }
+  /** It has other settings, or could not have them: then it goes on as before. */
+  | { readonly type: 'reloaded'; readonly fault?: { readonly code: ErrorCode; readonly message: string } | undefined }
   /** What it has counted so far. `final`: it has stopped, and ends. */
   | { readonly type: 'stats'; readonly stats: BalancerStats; readonly final: boolean }
   | { readonly type: 'news'; readonly news: BackendNews }

@@ -1,8 +1,9 @@
 /**
  * The primary: starts the workers, replaces those that end, gathers what they count and what they find out about backends,
- * and stops them. It handles no message; clients' connections reach the workers through node:cluster (fork.ts).
+ * hands them other settings, and stops them. It handles no message; clients' connections reach the workers through node:cluster (fork.ts).
  */
-import { type BalancerStats, unknownBackend } from '../balancer.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { type BalancerStats, type ReloadStats, unknownBackend } from '../balancer.ts';
 import type { LogLevel } from '../cli/output.ts';
 import { instanceName } from '../clients.ts';
 import type { PluginOrigin } from '../config/load.ts';
@@ -11,6 +12,7 @@ import { PointsmanError } from '../errors.ts';
 import { type BackendNews, logBackendNews } from '../links.ts';
 import type { BackendChange, BackendFacts, Observable } from '../observers.ts';
 import type { Clock, Logger } from '../plugin.ts';
+import { changesOf } from '../reload.ts';
 import { type Address, formatAddress } from '../runtime/address.ts';
 import type { Settings } from '../settings.ts';
 import type { Handover } from '../siblings.ts';
@@ -69,6 +71,10 @@ interface Post {
   /** How many have ended early since one that was good. */
   failures: number;
   stats: BalancerStats | undefined;
+  /** The settings that it has been given. */
+  settings: Settings | undefined;
+  /** Called with how its reload went, or that it has ended. */
+  onReloaded: ((fault: PointsmanError | undefined) => void) | undefined;
   /** Why it could not start, if it said so. */
   fault: string | undefined;
   /** Cancels the wait for the next one. */
@@ -88,7 +94,9 @@ export class Primary implements Observable {
   onReport: Observable['onReport'] = () => {};
 
   readonly #options: PrimaryOptions;
-  readonly #settings: Settings;
+  #settings: Settings;
+  #origins: readonly PluginOrigin[];
+  #reloads: ReloadStats = { succeeded: 0, failed: 0, lastAt: undefined, lastMilliseconds: undefined };
   readonly #processSecret: Buffer;
   readonly #posts: readonly Post[];
   readonly #backends: BackendStates;
@@ -112,6 +120,7 @@ export class Primary implements Observable {
   constructor(settings: Settings, options: PrimaryOptions) {
     this.#settings = settings;
     this.#options = options;
+    this.#origins = options.origins;
     this.#processSecret = options.clock.randomBytes(32);
     this.#backends = new BackendStates(options.clock.now);
     this.#posts = Array.from({ length: options.workers }, (_, index) => ({
@@ -122,6 +131,8 @@ export class Primary implements Observable {
       startedAtMs: 0,
       failures: 0,
       stats: undefined,
+      settings: undefined,
+      onReloaded: undefined,
       fault: undefined,
       cancelWait: undefined,
     }));
@@ -169,9 +180,72 @@ export class Primary implements Observable {
     cancelKill();
   }
 
+  /**
+   * Hands other settings to all workers: one goes first, and if it cannot have them none gets them. Should another fail after that
+   * one, which has shown that they are in order, it is ended, and the one that takes its place begins with them.
+   * @throws PointsmanError (rejects with) if the first cannot
+   */
+  async reload(settings: Settings, origins: readonly PluginOrigin[]): Promise<void> {
+    const { clock, log, vacate } = this.#options;
+    const before = this.#settings;
+    const since = clock.now();
+    const message = { type: 'reload', settings: packSettings(settings), origins } as const;
+    const [first, ...others] = this.#posts.filter(({ state }) => state === 'started');
+    try {
+      if (first === undefined) throw new PointsmanError('POINTSMAN_WORKER', 'no worker has started');
+      const known = before.listeners.map(({ listen }) => listen);
+      for (const { listen } of settings.listeners) {
+        if (!known.some((each) => isDeepStrictEqual(each, listen))) await vacate(listen);
+      }
+      await this.#reloadOne(first, message, settings);
+    } catch (error) {
+      this.#reloads = { ...this.#reloads, failed: this.#reloads.failed + 1 };
+      throw error;
+    }
+    this.#settings = settings;
+    this.#origins = origins;
+    this.#forgetChanges(before, settings);
+    await Promise.all(others.map((post) => this.#reloadOrEnd(post)));
+    const milliseconds = Math.round(clock.now() - since);
+    const { succeeded } = this.#reloads;
+    this.#reloads = { ...this.#reloads, succeeded: succeeded + 1, lastAt: Date.now(), lastMilliseconds: milliseconds };
+    log.info({ milliseconds, workers: this.#posts.length, ...changesOf(before, settings) }, 'reloaded');
+  }
+
+  #reloadOne(post: Post, message: ToWorker, settings: Settings): Promise<void> {
+    return new Promise((resolve, reject) => {
+      post.onReloaded = (fault) => {
+        post.onReloaded = undefined;
+        if (fault === undefined) post.settings = settings;
+        if (fault === undefined) resolve();
+        else reject(fault);
+      };
+      post.process?.send(message);
+    });
+  }
+
+  async #reloadOrEnd(post: Post): Promise<void> {
+    const settings = this.#settings;
+    const message = { type: 'reload', settings: packSettings(settings), origins: this.#origins } as const;
+    await this.#reloadOne(post, message, settings).catch((error: Error) => {
+      this.#options.log.error({ worker: post.number, error: error.message }, 'worker cannot reload: it is replaced');
+      post.process?.kill();
+    });
+  }
+
+  /** What an operator has changed holds until the config changes it too. */
+  #forgetChanges(before: Settings, after: Settings): void {
+    for (const [key, { pool, backend }] of this.#changes) {
+      const of = ({ pools }: Settings) =>
+        pools.find(({ name }) => name === pool)?.backends.find(({ name }) => name === backend);
+      if (!isDeepStrictEqual(of(before), of(after))) this.#changes.delete(key);
+    }
+  }
+
   /** The sums over all workers, as of their last reports, which come about once a second and at the end. */
   stats(): BalancerStats {
-    return totalOf([this.#remains, ...this.#posts.flatMap(({ stats }) => stats ?? [])]);
+    const { listeners } = totalOf([this.#remains, ...this.#posts.flatMap(({ stats }) => stats ?? [])]);
+    return { listeners, reloads: this.#reloads };
   }
 
   order(observer: number, value: unknown): void {
@@ -270,10 +344,15 @@ export class Primary implements Observable {
         log.info({ worker: post.number, pid: post.process?.pid }, 'worker started');
         this.#introduce();
         if (this.#posts.every(({ state }) => state === 'started')) this.#onStarted?.();
+        // The config has been reloaded since it was given its own.
+        if (post.settings !== this.#settings) void this.#reloadOrEnd(post);
         break;
       case 'failed':
         post.fault = message.message;
         this.#onStartFailed?.(new PointsmanError(message.code, message.message));
+        break;
+      case 'reloaded':
+        post.onReloaded?.(message.fault && new PointsmanError(message.fault.code, message.fault.message));
         break;
       case 'stats':
         post.stats = message.stats;
@@ -313,10 +392,12 @@ export class Primary implements Observable {
   }
 
   #assignment(post: Post) {
-    const { origins, clock } = this.#options;
+    const { clock } = this.#options;
     const logLevel = this.#logLevel ?? this.#options.logLevel;
+    const origins = this.#origins;
     const instance = clock.randomBytes(8);
     post.instance = instance.toString('hex');
+    post.settings = this.#settings;
     return {
       worker: post.number,
       settings: packSettings(this.#settings),
@@ -348,6 +429,7 @@ export class Primary implements Observable {
     const wasStarting = post.state === 'starting';
     const { number } = post;
     post.process = undefined;
+    post.onReloaded?.(new PointsmanError('POINTSMAN_WORKER', `worker ${number} ended: ${reason}`));
     if (post.state !== 'stopped') {
       // The final report of one that has stopped stands as it is.
       if (post.stats !== undefined) this.#remains = totalOf([this.#remains, remainsOf(post.stats)]);

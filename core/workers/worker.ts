@@ -9,6 +9,7 @@ import { loadPlugin } from '../config/plugins.ts';
 import type { ConnectionPage } from '../connections.ts';
 import { PointsmanError } from '../errors.ts';
 import { nodeRuntime } from '../runtime/node.ts';
+import type { Settings } from '../settings.ts';
 import { type Assignment, type FromWorker, type Question, type ToWorker, unpackSettings } from './messages.ts';
 
 /** How often the primary is told what was counted. */
@@ -21,12 +22,16 @@ function tell(message: FromWorker, then = () => {}): void {
 
 let log: Log | undefined;
 
-async function start(assignment: Assignment): Promise<Balancer> {
-  const { worker, settings: packed, origins, identity, logLevel, changes, orders } = assignment;
+async function settingsOf({ settings, origins }: Pick<Assignment, 'settings' | 'origins'>): Promise<Settings> {
   const plugins = [...builtinPlugins];
   for (const { specifier, configFile } of origins) plugins.push(await loadPlugin(specifier, configFile));
+  return unpackSettings(settings, plugins);
+}
+
+async function start(assignment: Assignment): Promise<Balancer> {
+  const { worker, identity, logLevel, changes, orders } = assignment;
   log = await createLog({ level: logLevel, stream: process.stdout, worker });
-  const balancer = new Balancer(unpackSettings(packed, plugins), {
+  const balancer = new Balancer(await settingsOf(assignment), {
     runtime: nodeRuntime({ isWorker: true }),
     log,
     identity,
@@ -57,6 +62,15 @@ async function hear(message: ToWorker): Promise<void> {
       break;
     case 'order':
       balancer?.order(message.observer, message.value);
+      break;
+    case 'reload':
+      try {
+        await balancer?.reload(await settingsOf(message));
+        tell({ type: 'reloaded' });
+      } catch (error) {
+        const code = error instanceof PointsmanError ? error.code : 'POINTSMAN_WORKER';
+        tell({ type: 'reloaded', fault: { code, message: (error as Error).message } });
+      }
       break;
     case 'siblings':
       balancer?.siblings?.set(message.instances);
@@ -95,7 +109,7 @@ function reportLater(balancer: Balancer): void {
 }
 
 // Signals are the primary's business: a terminal sends its own to all processes, and only the primary knows which one to make of it.
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
 // That nobody reads any more is no reason to end.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 

@@ -41,7 +41,7 @@ function start(file: string, signals: FakeProcess) {
     write(text);
     if (text.includes('"started"')) onUp();
   };
-  return { output, up, ended: run([file], { logLevel: 'info' }, output, signals) };
+  return { output, up, ended: run([file], { logLevel: 'info', stopSeconds: 10 }, output, signals) };
 }
 
 describe('run', () => {
@@ -83,7 +83,7 @@ describe('run', () => {
   it('starts nothing if the config has errors', async () => {
     const file = config('tcp://127.0.0.1:0', 'cals');
     const output = collect();
-    expect(await run([file], { logLevel: 'info' }, output, new FakeProcess())).toBe(1);
+    expect(await run([file], { logLevel: 'info', stopSeconds: 10 }, output, new FakeProcess())).toBe(1);
     expect(output.stderr.text).toBe(
       `${file}:2:57  there is no pool "cals"; did you mean "calls"?\n1 error; nothing was started\n`,
     );
@@ -95,7 +95,9 @@ describe('run', () => {
     await once(server, 'listening');
     const { port } = server.address() as { port: number };
     const output = collect();
-    expect(await run([config(`tcp://127.0.0.1:${port}`)], { logLevel: 'info' }, output, new FakeProcess())).toBe(2);
+    expect(
+      await run([config(`tcp://127.0.0.1:${port}`)], { logLevel: 'info', stopSeconds: 10 }, output, new FakeProcess()),
+    ).toBe(2);
     expect(output.stderr.text).toMatch(
       new RegExp(`^listener edge cannot listen on tcp://127.0.0.1:${port}: .*EADDRINUSE.*\n$`),
     );
