@@ -159,7 +159,8 @@ export class Balancer implements Observable {
     const milliseconds = Math.round(runtime.now() - since);
     const { succeeded } = this.#reloads;
     this.#reloads = { ...this.#reloads, succeeded: succeeded + 1, lastAt: Date.now(), lastMilliseconds: milliseconds };
-    log.info({ milliseconds, ...changesOf(before, settings) }, 'reloaded');
+    // Where there are other processes, that is said once for all of them.
+    log[this.siblings === undefined ? 'info' : 'debug']({ milliseconds, ...changesOf(before, settings) }, 'reloaded');
     this.#lookAfterLeaving();
   }
 

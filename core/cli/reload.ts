@@ -59,7 +59,7 @@ export class Reloader {
     const { log } = this.#options;
     const reloaded = this.#reloading.then(async () => {
       const faults = await this.#reload().catch((error: Error) => [error.message]);
-      for (const error of faults) log.error({ error }, 'reload refused: the config before stays');
+      for (const reason of faults) log.error({ reason }, 'reload refused: the config before stays');
       return faults;
     });
     this.#reloading = reloaded;

@@ -1,0 +1,200 @@
+/** SIGHUP to a real process under load: every request is answered, on the connection that it came on. */
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import tls from 'node:tls';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { balances, type ListenerStats } from '../../../core/accounting.ts';
+import { makeCertificate } from '../../support/certificates.ts';
+import { dial, listen, run, temporaryFolder } from '../../support/peers.ts';
+import { freePort } from '../../support/programs.ts';
+
+const host = '127.0.0.1';
+
+/** Answers every line of JSON-RPC with its own name; answers the port. */
+function openBackend(name: string, counts: Map<string, number>): Promise<number> {
+  return listen(
+    net.createServer({ noDelay: true }, (socket) => {
+      socket.on('error', () => {});
+      createInterface(socket)
+        .on('error', () => {})
+        .on('line', (line) => {
+          counts.set(name, (counts.get(name) ?? 0) + 1);
+          const { id } = JSON.parse(line) as { id: string };
+          socket.write(`${JSON.stringify({ jsonrpc: '2.0', result: name, id })}\n`);
+        });
+    }),
+  );
+}
+
+/** Asks one thing after the other until it is told to end; fails if an answer is not to its question, or the connection closes. */
+class Asker {
+  asked = 0;
+  answered = 0;
+  isClosed = false;
+  #ends = false;
+  readonly #socket: net.Socket;
+
+  constructor(socket: net.Socket) {
+    this.#socket = socket;
+    socket.on('close', () => {
+      this.isClosed = true;
+    });
+    createInterface(socket)
+      .on('error', () => {})
+      .on('line', (line) => {
+        const { id, result } = JSON.parse(line) as { id: string; result?: string };
+        if (id === `${this.asked}` && result !== undefined) this.answered++;
+        if (!this.#ends) this.#ask();
+      });
+    this.#ask();
+  }
+
+  #ask(): void {
+    this.#socket.write(`{"jsonrpc":"2.0","method":"m","id":"${++this.asked}"}\n`);
+  }
+
+  async end(): Promise<void> {
+    this.#ends = true;
+    await vi.waitFor(() => expect([this.answered, this.isClosed]).toEqual([this.asked, false]), { timeout: 10_000 });
+  }
+}
+
+const marker = (version: string) => `import { definePlugin, discard, Type } from 'pointsman';
+const answer = discard('version', Buffer.from('${version}\\n'));
+export default definePlugin({
+  name: 'marker', summary: 'Says its version.', pointsman: '^1', options: Type.Object({}),
+  apply(hooks) {
+    hooks.detectId.tap('marker', (message) => (message.view().includes('version') ? answer : undefined));
+  },
+});
+`;
+
+async function versionOf(port: number): Promise<string> {
+  const socket = await dial(port);
+  socket.write('{"jsonrpc":"2.0","method":"version","id":"v"}\n');
+  const [bytes] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  return bytes.toString();
+}
+
+async function certificateAt(port: number): Promise<string> {
+  const socket = tls.connect({ port, host, rejectUnauthorized: false });
+  onTestFinished(() => void socket.destroy());
+  await once(socket, 'secureConnect');
+  return socket.getPeerCertificate().subject.CN as string;
+}
+
+it.each([1, 2])('loses nothing on SIGHUP under load, with workers: %i', { timeout: 120_000 }, async (workers) => {
+  const folder = temporaryFolder();
+  const counts = new Map<string, number>();
+  const [a, b, c, moved] = await Promise.all(['a', 'b', 'c', 'moved'].map((name) => openBackend(name, counts)));
+  const [port, tlsPort] = [await freePort(), await freePort()];
+  const file = join(folder, 'config.yaml');
+  const configure = (backends: string, more = '') =>
+    writeFileSync(
+      file,
+      `workers: ${workers}
+plugins: [./marker.ts]
+pools: { calls: { links: shared, backends: { ${backends} } } }
+listeners:
+  edge: { listen: "tcp://${host}:${port}", pool: calls, pipeline: [{ marker: }, { ndjson: { correlation: id } }, { round-robin: }] }
+${more}`,
+    );
+  const backend = (name: string, at: number | undefined, weight = 1) =>
+    `${name}: { address: "tcp://${host}:${at}", weight: ${weight} }`;
+  const secure = `  secure: { listen: "tls://${host}:${tlsPort}", pool: calls, tls: { certificate: c.pem, key: k.pem }, pipeline: [{ ndjson: { correlation: id } }, { round-robin: }] }\n`;
+  const certify = async (name: string) => {
+    const { certificate, key } = await makeCertificate(name);
+    writeFileSync(join(folder, 'c.pem'), certificate);
+    writeFileSync(join(folder, 'k.pem'), key);
+  };
+  writeFileSync(join(folder, 'marker.ts'), marker('one'));
+  configure(`${backend('a', a)}, ${backend('b', b)}`);
+
+  const main = join(process.cwd(), 'core/cli/main.ts');
+  const program = run(process.execPath, ['--import', import.meta.resolve('tsx'), main, 'run', file], {
+    folder,
+    deadlineSeconds: 110,
+  });
+  const logged = (text: string) => program.output().split(`"msg":"${text}"`).length - 1;
+  const until = (text: string, count: number) =>
+    vi.waitFor(() => expect(logged(text), program.output()).toBe(count), { timeout: 30_000, interval: 20 });
+  const reloaded = async (text = 'reloaded') => {
+    const before = logged(text);
+    program.signal('SIGHUP');
+    await until(text, before + 1);
+  };
+  /** Every asker has got some answers more. */
+  const traffic = async () => {
+    const before = askers.map(({ answered }) => answered);
+    await vi.waitFor(() => expect(askers.every(({ answered }, index) => answered >= before[index]! + 20)).toBe(true), {
+      timeout: 20_000,
+      interval: 5,
+    });
+  };
+  await until('started', 1);
+  const askers = await Promise.all(Array.from({ length: 8 }, async () => new Asker(await dial(port))));
+  await traffic();
+
+  // Another backend.
+  configure(`${backend('a', a)}, ${backend('b', b)}, ${backend('c', c)}`);
+  await reloaded();
+  await traffic();
+  expect(counts.get('c')).toBeGreaterThan(0);
+
+  // Other weights.
+  configure(`${backend('a', a, 0)}, ${backend('b', b, 3)}, ${backend('c', c)}`);
+  await reloaded();
+  await traffic();
+  const idle = counts.get('a');
+  await traffic();
+  expect(counts.get('a')).toBe(idle);
+
+  // Another address, and a backend that is gone.
+  configure(`${backend('b', moved)}, ${backend('c', c)}`);
+  await reloaded();
+  await traffic();
+  expect(counts.get('moved')).toBeGreaterThan(0);
+  expect(counts.get('a')).toBe(idle);
+
+  // A config that is not in order.
+  configure('b: nonsense');
+  await reloaded('reload refused: the config before stays');
+  await traffic();
+
+  // Other plugin code.
+  configure(`${backend('b', moved)}, ${backend('c', c)}`);
+  expect(await versionOf(port)).toBe('one\n');
+  writeFileSync(join(folder, 'marker.ts'), marker('two'));
+  await reloaded();
+  expect(await versionOf(port)).toBe('two\n');
+  await traffic();
+
+  // Another listener, then another certificate.
+  await certify('first.example');
+  configure(`${backend('b', moved)}, ${backend('c', c)}`, secure);
+  await reloaded();
+  expect(await certificateAt(tlsPort)).toBe('first.example');
+  await certify('second.example');
+  await reloaded();
+  expect(await certificateAt(tlsPort)).toBe('second.example');
+  await traffic();
+
+  await Promise.all(askers.map((asker) => asker.end()));
+  program.signal('SIGTERM');
+  expect(await program.exited).toBe(0);
+  const lines = program
+    .output()
+    .split('\n')
+    .filter((line) => line.includes('"msg":"stopped"'));
+  const { stats } = lines.map((line) => JSON.parse(line)).find(({ listener }) => listener === 'edge') as {
+    stats: ListenerStats;
+  };
+  const asked = askers.reduce((sum, asker) => sum + asker.asked, 0);
+  expect(balances(stats)).toBe(true);
+  expect(stats.fromClients).toMatchObject({ received: asked + 2, forwarded: asked, refused: 0, discarded: 2 });
+  expect(stats.exchanges).toMatchObject({ open: 0, expired: 0, abandoned: 0 });
+});
