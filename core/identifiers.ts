@@ -132,7 +132,7 @@ export class Identifiers implements TokenBook {
   /** By place: the first signs. */
   readonly #backendKeys: readonly EnvelopeKey[];
   readonly #clientKeys: readonly EnvelopeKey[];
-  /** By the backend's index. Those of backends that the config has no more are kept: answers of theirs may be on their way. */
+  /** By the backend's index, made when first asked for: also answers of backends that the config has no more need theirs. */
   readonly #tokens: Token[] = [];
   /** Where a client's slot stands in the tokens that we make. */
   readonly #slotOffset: number;
@@ -153,7 +153,6 @@ export class Identifiers implements TokenBook {
     const ownKey = { id: 'p', secret: clients.processSecret };
     const clientKeys = keys.some(({ id }) => id === ownKey.id) ? keys : [...keys, ownKey];
     this.#clientKeys = clientKeys.map((key) => new EnvelopeKey(key, 'client'));
-    this.#makeBackendTokens();
     this.#slotOffset = 2 + this.#clientKeys[0]!.id.length + slotInBody;
     const clientRaw = 2 + this.#clientKeys[0]!.id.length + clientBodyBytes + macBytes;
     const tokens = pool.backends.map((backend) => this.ofBackend(backend));
@@ -172,11 +171,10 @@ export class Identifiers implements TokenBook {
 
   /** Knows the backends that the pool has now. */
   followPool(): void {
-    this.#makeBackendTokens();
     const form = this.#form;
     this.#index = new TokenIndex(this.#foldCase);
     for (const backend of this.#pool.backends) {
-      if (this.mode === 'plain') this.#index.add(this.#tokens[backend.index]!.raw, backend);
+      if (this.mode === 'plain') this.#index.add(this.ofBackend(backend).raw, backend);
       for (const key of this.#backendKeys) {
         const token = this.#makeBackendToken(backend, key);
         this.#index.add(form === 'text' ? token.text : token.raw, backend);
@@ -185,7 +183,7 @@ export class Identifiers implements TokenBook {
   }
 
   ofBackend(backend: Backend): Token {
-    return this.#tokens[backend.index]!;
+    return (this.#tokens[backend.index] ??= this.#makeBackendToken(backend, this.#backendKeys[0]));
   }
 
   ofClient(client: Client): Token {
@@ -225,12 +223,6 @@ export class Identifiers implements TokenBook {
     for (let i = at; i < at + 8; i++) value = value * 32 + base32Value(foldCase(bytes[i]!, this.#foldCase));
     const bitsBehind = 40 - (firstBit % 5) - 32;
     return Math.floor(value / 2 ** bitsBehind) % 2 ** 32;
-  }
-
-  #makeBackendTokens(): void {
-    for (const backend of this.#pool.backends) {
-      this.#tokens[backend.index] ??= this.#makeBackendToken(backend, this.#backendKeys[0]);
-    }
   }
 
   #makeBackendToken(backend: Backend, key: EnvelopeKey | undefined): Token {

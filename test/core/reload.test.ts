@@ -65,6 +65,22 @@ it('lets a backend that is gone answer what it has, sends it nothing more, and c
   expect(rig.backend('a').text()).toBe('@a #1 1\n@a #3 3\n');
 });
 
+it('lets plugins write the identifier of a backend that is gone into its answers', async () => {
+  const seen: (string | undefined)[] = [];
+  const spy = () =>
+    guest((hooks) => {
+      hooks.insertId.tap('guest', (message, token) => {
+        if (message.from === 'backend') seen.push(token?.text.toString());
+        return undefined;
+      });
+    });
+  const rig = await edge({ pipeline: [[spy()], [lines], [turns]] });
+  rig.client().send('1\n2\n');
+  await reload(rig, withPool(rig, { backends: backendsOf(rig).slice(0, 1) }));
+  rig.backend('b').link.send('#2 two\n');
+  expect(seen).toEqual(['b']);
+});
+
 it('gives up on a backend that is gone when its answers are overdue', async () => {
   const rig = await edge({ limits: { replySeconds: 10 } });
   rig.client().send('1\n2\n');

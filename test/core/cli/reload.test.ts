@@ -34,6 +34,8 @@ class Asker {
   asked = 0;
   answered = 0;
   isClosed = false;
+  /** What has come that is no answer. */
+  readonly odd: string[] = [];
   #ends = false;
   readonly #socket: net.Socket;
 
@@ -47,6 +49,7 @@ class Asker {
       .on('line', (line) => {
         const { id, result } = JSON.parse(line) as { id: string; result?: string };
         if (id === `${this.asked}` && result !== undefined) this.answered++;
+        else this.odd.push(line);
         if (!this.#ends) this.#ask();
       });
     this.#ask();
@@ -58,7 +61,8 @@ class Asker {
 
   async end(): Promise<void> {
     this.#ends = true;
-    await vi.waitFor(() => expect([this.answered, this.isClosed]).toEqual([this.asked, false]), { timeout: 10_000 });
+    await vi.waitFor(() => expect(this.answered + this.odd.length).toBe(this.asked), { timeout: 10_000 });
+    expect([this.odd, this.isClosed]).toEqual([[], false]);
   }
 }
 
