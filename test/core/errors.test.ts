@@ -1,0 +1,37 @@
+/** Error codes are a promise: the table in the source, the one in the docs and what is thrown are the same. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { errorCodes, PluginError, PointsmanError } from '../../core/errors.ts';
+
+const table = Object.entries(errorCodes).map(([code, { fault, summary }]) => ({ code, fault, summary }));
+
+it('are documented in one table, in the same words', () => {
+  const docs = readFileSync('plugins/README.md', 'utf8');
+  const rows = [...docs.matchAll(/^\| `(POINTSMAN_\w+)` \| (\w+) \| (.+?) \|$/gm)];
+  expect(rows.map(([, code, fault, summary]) => ({ code, fault, summary }))).toEqual(table);
+});
+
+it('are thrown, each of them, and no others', () => {
+  const sources = ['core', 'plugins'].flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => readFileSync(join(folder, file), 'utf8')),
+  );
+  // `super` is how PluginError says its own code.
+  const thrown = sources.flatMap((source) =>
+    [...source.matchAll(/\b(?:new PointsmanError\(|super\((?='POINTSMAN))\s*'(\w+)'/g)].map(([, code]) => code!),
+  );
+  expect([...new Set(thrown)].sort()).toEqual(table.map(({ code }) => code).sort());
+});
+
+it('tell whose fault it is', () => {
+  for (const { code, fault } of table) {
+    expect(new PointsmanError(code as keyof typeof errorCodes, 'x')).toMatchObject({ code, fault, message: 'x' });
+  }
+  expect(PluginError.threw('mllp', 'frame', new Error('x'))).toMatchObject({
+    code: 'POINTSMAN_PLUGIN',
+    fault: 'plugin',
+    message: '[mllp] frame: x',
+  });
+});
