@@ -157,7 +157,14 @@ function checkNetworks(draft: Draft, path: Path, list: readonly string[] = []): 
 /** A listener may leave its port to the system; whoever connects must know one. */
 function readBackendAddress(draft: Draft, path: Path, text: string): Address {
   const address = readAddress(draft, path, text);
-  if (isWebSocket(address)) {
+  if (address.fd !== undefined) {
+    complain(
+      draft,
+      'bad-address',
+      path,
+      (written) => `"${written}": that is for listeners; backends are reached by their address`,
+    );
+  } else if (isWebSocket(address)) {
     complain(draft, 'bad-address', path, (written) => `"${written}": backends are reached over tcp, tls, udp or unix`);
   } else if (address !== nowhere && address.transport !== 'unix' && address.port === 0) {
     complain(

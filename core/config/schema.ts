@@ -296,7 +296,7 @@ const listener = <Entry extends TSchema>(pipelineEntry: Entry) =>
   Type.Object(
     {
       listen: address(
-        'Where clients connect: tcp://host:port, tls://host:port, udp://host:port, ws://host:port/path, wss://host:port/path or unix:/path. Port 0 is any free one; a WebSocket without a path takes any.',
+        'Where clients connect: tcp://host:port, tls://host:port, udp://host:port, ws://host:port/path, wss://host:port/path, unix:/path, or fd://3 or fd://name for a TCP socket that it has been given. Port 0 is any free one; a WebSocket without a path takes any.',
       ),
       pool: Type.String({ description: 'The name of the pool it feeds.' }),
       advertise: Type.Optional(

@@ -1,4 +1,7 @@
-/** Addresses as configs write them: `tcp://host:port`, `tls://…`, `udp://…`, `ws://host:port/path`, `wss://…`, `unix:/path`. */
+/**
+ * Addresses as configs write them: `tcp://host:port`, `tls://…`, `udp://…`, `ws://host:port/path`, `wss://…`, `unix:/path`, and
+ * `fd://3` or `fd://name` for a listening TCP socket that the process has been given.
+ */
 
 type Transport = 'tcp' | 'tls' | 'udp' | 'ws' | 'wss' | 'unix';
 
@@ -10,10 +13,9 @@ export interface Address {
   readonly port: number;
   /** The path of a unix socket; of a WebSocket: that of its URL, empty for any; else empty. */
   readonly path: string;
+  /** The file descriptor of a socket that listens already, or its name (LISTEN_FDNAMES). Undefined: the address is opened. */
+  readonly fd?: string;
 }
-
-/** Schemes of the config format that this version does not speak yet. */
-const later = new Set(['fd']);
 
 /** Transports that are secured with a certificate. */
 export function isSecure({ transport }: Address): boolean {
@@ -51,10 +53,10 @@ export function parseAddress(text: string): Address {
     }
     return { transport: scheme, host: bracketed ?? bare ?? '', port: Number(port), path };
   }
-  if (scheme !== undefined && later.has(scheme)) {
-    throw new SyntaxError(
-      `"${text}": this version does not speak ${scheme}; it speaks tcp, tls, udp, ws, wss and unix`,
-    );
+  if (scheme === 'fd') {
+    const [, fd] = /^fd:\/\/([A-Za-z0-9._-]+)$/.exec(text) ?? [];
+    if (fd === undefined) throw new SyntaxError(`"${text}" is no file descriptor; write fd://3 or fd://name`);
+    return { transport: 'tcp', host: '', port: 0, path: '', fd };
   }
   throw new SyntaxError(`"${text}" is no address; write tcp://host:port, tls://host:port or unix:/path`);
 }
@@ -70,6 +72,7 @@ export function plainIp(address: string | undefined): string {
 
 /** Writes an address as configs do. */
 export function formatAddress(address: Address): string {
+  if (address.fd !== undefined) return `fd://${address.fd}`;
   if (address.transport === 'unix') return `unix:${address.path}`;
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
   return `${address.transport}://${host}:${address.port}${address.path}`;

@@ -7,6 +7,7 @@ import { getSystemErrorMap } from 'node:util';
 import { headroomBytes, readMemory } from '../memory.ts';
 import { type Address, isSecure, isWebSocket, plainIp } from './address.ts';
 import { connectDatagrams, listenDatagrams } from './datagram.ts';
+import { inheritedFd } from './inherited.ts';
 import type { ProxyFront } from './proxied.ts';
 import type {
   ClientCertificate,
@@ -85,7 +86,8 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
       server.off('error', onError);
       resolve();
     };
-    if (address.transport === 'unix') server.listen(address.path, onListening);
+    if (address.fd !== undefined) server.listen({ fd: inheritedFd(address.fd) }, onListening);
+    else if (address.transport === 'unix') server.listen(address.path, onListening);
     else server.listen({ port: address.port, host: address.host, backlog: 4096 }, onListening);
   });
   server.on('error', (error) => options.onError(error));

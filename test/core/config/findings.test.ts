@@ -436,10 +436,14 @@ describe('lint', () => {
       finds: '3:20  lint: "127.0.0.1:7001" is no address; write tcp://host:port, tls://host:port or unix:/path',
     },
     {
-      when: 'a scheme is not spoken yet',
+      when: 'a file descriptor is an address',
       listener: sound.listener.replace('tcp:', 'fd:'),
-      finds:
-        '6:13  lint: "fd://127.0.0.1:5060": this version does not speak fd; it speaks tcp, tls, udp, ws, wss and unix',
+      finds: '6:13  lint: "fd://127.0.0.1:5060" is no file descriptor; write fd://3 or fd://name',
+    },
+    {
+      when: 'a backend is a file descriptor',
+      pools: sound.pools.replace('tcp://127.0.0.1:7001', 'fd://3'),
+      finds: '3:20  lint: "fd://3": that is for listeners; backends are reached by their address',
     },
     {
       when: 'no backend is ready',

@@ -50,11 +50,14 @@ describe('parseAddress', () => {
     },
   );
 
-  it.each(['fd'])('says that this version does not speak %s yet', (scheme) => {
-    expect(() => parseAddress(`${scheme}://host:80`)).toThrow(
-      new SyntaxError(
-        `"${scheme}://host:80": this version does not speak ${scheme}; it speaks tcp, tls, udp, ws, wss and unix`,
-      ),
+  it.each(['fd://3', 'fd://edge.socket'])('reads %s, a socket that is there already', (text) => {
+    expect(parseAddress(text)).toMatchObject({ transport: 'tcp', fd: text.slice('fd://'.length) });
+    expect(formatAddress(parseAddress(text))).toBe(text);
+  });
+
+  it('says what a file descriptor looks like', () => {
+    expect(() => parseAddress('fd://host:80')).toThrow(
+      new SyntaxError('"fd://host:80" is no file descriptor; write fd://3 or fd://name'),
     );
   });
 
