@@ -220,9 +220,9 @@ describeWith('sipp', 'sip-tester', 'SIPp', () => {
   ] as const satisfies [string, SipTransport, SipTransport][])(
     'completes calls over %s, all requests of a call at the server of its INVITE',
     async (_name, from, to) => {
-      const played = await play({ caller: 'caller', callee: 'callee', times: 300, from, to, options: '-l 60 -r 300' });
-      expectSuccess(played, 300);
-      expect(played.stats.routes).toMatchObject({ strategy: 300, affinity: 0, identifier: 3000 });
+      const played = await play({ caller: 'caller', callee: 'callee', times: 240, from, to, options: '-l 60 -r 300' });
+      expectSuccess(played, 240);
+      expect(played.stats.routes).toMatchObject({ strategy: 240, affinity: 0, identifier: 2400 });
     },
     timeoutMs,
   );
