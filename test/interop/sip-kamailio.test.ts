@@ -10,6 +10,7 @@ import {
   calls,
   callsAtOnce,
   expectFlawless,
+  expectPhonesToCall,
   expectSuccess,
   finish,
   kamailioServers,
@@ -86,19 +87,7 @@ describeWith('kamailio', 'sip-tester kamailio kamailio-tls-modules', 'Kamailio',
           to: transport,
           strategy: { hashing: { key: 'to-user' } },
         });
-        const phoning = `${calling(edge.clientPort, times, transport, connections)} -cid_str %u-phone`;
-        const phones = await sipp('phone-called', `${phoning} -l ${times}`);
-        await vi.waitFor(() => expect(edge.stats().fromBackends.forwarded).toBe(times), { timeout: 20_000 });
-        const callers = await sipp('caller-of-phone', phoning);
-        const phoneReport = await phones.report();
-        const { client, servers: reports, complaints, stats } = await finish(callers, servers, edge);
-        expectFlawless(phoneReport, { SuccessfulCall: times });
-        expectFlawless(client, { SuccessfulCall: times });
-        for (const report of reports) expectFlawless(report, { IncomingCall: 0 });
-        expect(balances(stats)).toBe(true);
-        expect(stats.fromClients).toMatchObject({ refused: 0, discarded: 0, held: 0 });
-        expect(stats.fromBackends).toMatchObject({ refused: 0, discarded: 0, held: 0 });
-        expect(complaints).toEqual([]);
+        await expectPhonesToCall({ edge, servers, times, from: transport, connections });
       },
       timeoutMs,
     );

@@ -9,6 +9,7 @@ import {
   divide,
   expectAllForwarded,
   expectFlawless,
+  expectPhonesToCall,
   expectSuccess,
   finish,
   kamailioServers,
@@ -60,6 +61,20 @@ describeWith('kamailio', 'sip-tester kamailio kamailio-tls-modules', 'Kamailio',
       // ACK, INFO, INVITE, ACK, BYE; 100 and three 200.
       expect(second.stats().routes).toMatchObject({ strategy: 0, affinity: 0, rechosen: 0, identifier: 9 * calls });
       expect(second.complaints).toEqual([]);
+    },
+    timeoutMs,
+  );
+
+  it(
+    'lets phones behind two balancers register at servers, and those call them',
+    async () => {
+      const servers = await kamailioServers('answerer', 'tcp');
+      const common = { from: 'tcp', to: 'tcp', strategy: { hashing: { key: 'to-user' } } } as const;
+      const inner = { ...common, servers: servers.ports, key: 'k2' };
+      const [one, other] = [await startEdge(inner), await startEdge(inner)];
+      const edge = await startEdge({ ...common, servers: [one.port, other.port], names: ['edge-1', 'edge-2'] });
+      await expectPhonesToCall({ edge, servers, times: callsAtOnce, from: 'tcp', connections: 'each' });
+      for (const { stats } of [one, other]) expectAllForwarded(stats());
     },
     timeoutMs,
   );

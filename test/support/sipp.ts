@@ -8,7 +8,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { fileURLToPath } from 'node:url';
-import { expect, onTestFinished } from 'vitest';
+import { expect, onTestFinished, vi } from 'vitest';
 import { balances, type ListenerStats } from '../../core/accounting.ts';
 import { type Certificate, makeCertificate } from './certificates.ts';
 import {
@@ -394,6 +394,31 @@ export function expectSuccess({ client, servers, complaints, stats }: Played, ti
     expectFlawless(server, { SuccessfulCall: server.IncomingCall });
     expect(thirds, server.output).toContain(server.IncomingCall);
   }
+  expectAllForwarded(stats);
+  expect(complaints).toEqual([]);
+}
+
+export interface Phones {
+  /** Hashes the user in To, so that a registration and the calls to it come to one server. */
+  readonly edge: Edge;
+  /** Registrars. */
+  readonly servers: Servers;
+  readonly times: number;
+  readonly from: SipTransport;
+  readonly connections: 'one' | 'each';
+}
+
+/** Phones register, and others call them: to their registrar, and from there along the Path, which leads back. */
+export async function expectPhonesToCall({ edge, servers, times, from, connections }: Phones): Promise<void> {
+  const options = `${calling(edge.clientPort, times, from, connections)} -cid_str %u-phone`;
+  const phones = await sipp('phone-called', `${options} -l ${times}`);
+  await vi.waitFor(() => expect(edge.stats().fromBackends.forwarded).toBe(times), { timeout: 20_000 });
+  const callers = await sipp('caller-of-phone', options);
+  const phoneReport = await phones.report();
+  const { client, servers: reports, complaints, stats } = await finish(callers, servers, edge);
+  expectFlawless(phoneReport, { SuccessfulCall: times });
+  expectFlawless(client, { SuccessfulCall: times });
+  for (const report of reports) expectFlawless(report, { IncomingCall: 0 });
   expectAllForwarded(stats);
   expect(complaints).toEqual([]);
 }
