@@ -1,13 +1,17 @@
 /**
  * Accounting: every message that was received has exactly one outcome, so that at every instant, in each direction,
  * `received = forwarded + refused + discarded + held`.
+ *
+ * A request whose backend goes away has been forwarded, and stays so, whatever is done for its client then: it is `abandoned`
+ * besides. If it is sent to another backend, that replay is a message of the balancer's own. It is counted apart, as received
+ * when it is taken up, and has one outcome like all others. So nothing that has been counted is ever taken back.
  */
 import type { RouteReason, Side } from './message.ts';
 import type { Reason } from './outcome.ts';
 import type { Backend } from './pool.ts';
 import type { BackendState } from './settings.ts';
 
-/** The messages of one listener that come from one side. */
+/** The messages of one listener that come from one side, or its replays. */
 export class Counters {
   received = 0;
   /** Handed to the destination's socket. */
@@ -48,6 +52,7 @@ export class Counters {
 export class Accounting {
   readonly client = new Counters();
   readonly backend = new Counters();
+  readonly replays = new Counters();
   readonly routes: Record<RouteReason, number> = {
     identifier: 0,
     affinity: 0,
@@ -55,6 +60,7 @@ export class Accounting {
     rechosen: 0,
     correlation: 0,
     link: 0,
+    replayed: 0,
   };
   /** Clients that connected, and how many of them were turned away. */
   accepted = 0;
@@ -83,6 +89,7 @@ export class Accounting {
     else if (reason === 'strategy') routes.strategy++;
     else if (reason === 'affinity') routes.affinity++;
     else if (reason === 'link') routes.link++;
+    else if (reason === 'replayed') routes.replayed++;
     else routes.rechosen++;
   }
 
@@ -116,13 +123,15 @@ interface ExchangeStats {
   readonly expired: number;
   /** Lost with their link. */
   readonly abandoned: number;
-  /** Those of the abandoned whose client got an error reply at once. */
+  /** Those of the abandoned whose client got an error reply at once; others were taken up as replays. */
   readonly refused: number;
 }
 
 export interface ListenerStats {
   readonly fromClients: DirectionStats;
   readonly fromBackends: DirectionStats;
+  /** Requests of clients that were sent again, as the backend that had them went away. */
+  readonly replays: DirectionStats;
   /** Messages routed, by why they went where they went. */
   readonly routes: Readonly<Record<RouteReason, number>>;
   readonly connections: { readonly open: number; readonly accepted: number; readonly turnedAway: number };
@@ -130,7 +139,7 @@ export interface ListenerStats {
   readonly affinity: { readonly entries: number; readonly evicted: number };
   readonly redispatched: number;
   readonly relayedBytes: number;
-  /** Messages in queues, counted in the queues themselves: equals `held` of both directions together. */
+  /** Messages in queues, counted in the queues themselves: equals `held` of both directions and the replays together. */
   readonly queued: number;
   /** Bytes in queues, and with sockets that have not written them yet. */
   readonly queuedBytes: number;
@@ -170,6 +179,7 @@ export function balances(stats: ListenerStats): boolean {
   return (
     closes(stats.fromClients) &&
     closes(stats.fromBackends) &&
-    stats.queued === stats.fromClients.held + stats.fromBackends.held
+    closes(stats.replays) &&
+    stats.queued === stats.fromClients.held + stats.fromBackends.held + stats.replays.held
   );
 }

@@ -26,12 +26,21 @@ export class Exchange {
   original: Buffer = noBytes;
   /** What the protocol plugin leaves here in `insertId`, for its `refuseAbandoned`. */
   note: unknown = undefined;
+  /** The request as it came, kept so that it can be replayed. */
+  request: Buffer | undefined;
 
   // For the table: its neighbours on the link, in the order of opening.
   older: Exchange | undefined;
   newer: Exchange | undefined;
 
   #store = Buffer.allocUnsafeSlow(32);
+
+  /** Keeps the whole request, which counts on its pool's `keptBytes` until the exchange is closed. */
+  keepRequest(message: Message): void {
+    this.request = Buffer.allocUnsafeSlow(message.length);
+    copyBytes(message.bytes, message.start, message.end, this.request, 0);
+    this.backend.pool.keptBytes += message.length;
+  }
 
   /** Keeps a copy of `bytes[start, end)` in memory that the next user of this object takes over. */
   keep(bytes: Buffer, start: number, end: number): void {
@@ -169,6 +178,10 @@ export class Exchanges implements ExchangeTable {
     this.size--;
     client.outstanding--;
     exchange.backend.inFlight--;
+    if (exchange.request !== undefined) {
+      exchange.backend.pool.keptBytes -= exchange.request.length;
+      exchange.request = undefined;
+    }
 
     exchange.id = 0;
     exchange.link = undefined;

@@ -198,8 +198,7 @@ export class Links {
    * @param reached the link had been open, so the backend could be reached
    */
   onClosed(link: Link, reached: boolean, error: Error | undefined): void {
-    const waiting = link.outbox.takeBack();
-    this.#pipeline.abandon(link, waiting);
+    const waiting = this.#takeBack(link);
     const isRetired = this.#retired.delete(link);
     if (isRetired) {
       this.#dedicated.delete(link);
@@ -221,9 +220,14 @@ export class Links {
 
   /** The backend answers nothing more on this link; what waits leaves on its successor. */
   onEnding(link: Link): void {
+    this.#redispatch(link, this.#takeBack(link));
+  }
+
+  /** All that has to go another way: what the backend had and will not answer, if it may be replayed, then what has never left. */
+  #takeBack(link: Link): readonly TakenBack[] {
     const waiting = link.outbox.takeBack();
-    this.#pipeline.abandon(link, waiting);
-    this.#redispatch(link, waiting);
+    const replays = this.#pipeline.abandon(link, waiting);
+    return replays.length > 0 ? [...replays, ...waiting] : waiting;
   }
 
   #redispatch(link: Link, waiting: readonly TakenBack[]): void {

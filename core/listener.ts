@@ -353,6 +353,7 @@ export class Listener {
     return {
       fromClients: accounting.client.stats(),
       fromBackends: accounting.backend.stats(),
+      replays: accounting.replays.stats(),
       routes: { ...accounting.routes },
       connections: { open: this.#clients.size, accepted: accounting.accepted, turnedAway: accounting.turnedAway },
       exchanges: {

@@ -4,6 +4,7 @@
  * `bytes`) beyond the hook call that handed it over.
  */
 
+import type { Counters } from './accounting.ts';
 import type { Client } from './client.ts';
 import type { Exchange } from './exchanges.ts';
 import type { Link } from './link.ts';
@@ -23,7 +24,9 @@ export type RouteReason =
   /** It answers a request of that client. */
   | 'correlation'
   /** It came on a dedicated link, which has one client only. */
-  | 'link';
+  | 'link'
+  /** The backend that had it went away before it answered, so it goes to another one. */
+  | 'replayed';
 
 /** Part of a message: `length` bytes from `offset`, which counts from the message's first byte. */
 export interface Span {
@@ -47,6 +50,10 @@ export class Message {
   atMs = 0;
   /** The connection or link it arrived on. */
   source!: Client | Link;
+  /** Where it is counted. */
+  counters!: Counters;
+  /** The backend that had it before and went away: it is a replay. */
+  avoids: Backend | undefined;
   /** The client it comes from or goes to; undefined until a backend's message has named one. */
   client: Client | undefined;
   /** The backend it comes from or goes to; undefined until chosen, and for client-to-client messages. */
@@ -79,6 +86,8 @@ export class Message {
     this.end = end;
     this.from = from;
     this.source = source;
+    this.counters = source.counters;
+    this.avoids = undefined;
     this.atMs = source.lastActivityMs;
     this.client = undefined;
     this.backend = undefined;

@@ -10,6 +10,7 @@ import type { Link } from './link.ts';
 import { copyBytes, noSlab, type Slab, slabs } from './memory.ts';
 import type { Message } from './message.ts';
 import type { Reason } from './outcome.ts';
+import type { Backend } from './pool.ts';
 import type { Runtime, Socket } from './runtime/runtime.ts';
 
 /** Who waits for room in an outbox. */
@@ -143,7 +144,7 @@ export class Outbox {
   append(message: Message): void {
     const at = this.reserve(message.length + message.growth);
     message.copyTo(this.chunk, at);
-    this.#count(message.source.counters);
+    this.#count(message.counters);
     if (this.#delimits) this.#ends.push(this.queuedBytes);
     this.#schedule();
   }
@@ -285,6 +286,8 @@ export interface TakenBack {
   /** The exchange it opened, and its id then: the object may serve another request by now. */
   readonly exchange: Exchange | undefined;
   readonly exchangeId: number;
+  /** It is a replay: the backend that had it before. */
+  readonly avoids: Backend | undefined;
 }
 
 /** Entries kept for reuse. */
@@ -300,6 +303,7 @@ class Entry {
   source: Client | Link | undefined;
   exchange: Exchange | undefined;
   exchangeId = 0;
+  avoids: Backend | undefined;
 }
 
 /**
@@ -325,6 +329,7 @@ export class LinkOutbox extends Outbox {
     entry.end = this.queuedBytes;
     entry.edits = this.#editNumbers;
     entry.source = message.source;
+    entry.avoids = message.avoids;
     entry.exchange = message.exchange;
     if (message.exchange !== undefined) entry.exchangeId = message.exchange.id;
     const { editCount, editOffsets, editRemoves, editBytes } = message;
@@ -363,8 +368,8 @@ export class LinkOutbox extends Outbox {
         from = this.#edits[edit]! + this.#edits[edit + 1]!;
       }
       pieces.push(bytes.subarray(from, entry.end));
-      const { source, exchange, exchangeId } = entry;
-      taken.push({ bytes: Buffer.concat(pieces), source: source!, exchange, exchangeId });
+      const { source, exchange, exchangeId, avoids } = entry;
+      taken.push({ bytes: Buffer.concat(pieces), source: source!, exchange, exchangeId, avoids });
     }
     this.clear();
     return taken;

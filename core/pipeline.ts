@@ -37,6 +37,8 @@ const stopping = new Refusal('stopping');
 const overloaded = new Refusal('overloaded');
 const slowClient = new Discard('slow-client');
 
+const defaultReplayBytes = 16_777_216;
+
 /** Where a message goes, or why it goes nowhere. */
 type Route = Destination | Refusal | Discard;
 
@@ -76,6 +78,8 @@ export class Pipeline {
   readonly #onDropIsTapped: boolean;
   readonly accounting: Accounting;
   readonly #message = new Message();
+  /** Whether requests are kept so that they can be replayed. */
+  readonly #replays: boolean;
 
   constructor(options: PipelineOptions) {
     this.#options = options;
@@ -89,6 +93,8 @@ export class Pipeline {
     this.#forwardIsTapped = options.hooks.isTapped('forward');
     this.#onDropIsTapped = options.hooks.isTapped('onDrop');
     this.accounting = options.accounting;
+    const { facts, exchanges, pool } = options;
+    this.#replays = pool.settings.replay === 'once' && facts.mayReplay !== undefined && exchanges !== undefined;
   }
 
   /** Whether a client that has half-closed is known to have all its answers: by exchanges, by the end of its links, or from the protocol. */
@@ -186,6 +192,7 @@ export class Pipeline {
         const { backend } = message;
         const token = backend === undefined ? undefined : this.#options.identifiers.ofBackend(backend);
         message.destination = route;
+        if (message.avoids !== undefined) message.reason = 'replayed';
         end = this.#hooks.insertId.call(message, token) ?? this.#forward(message, route);
       }
     } catch (error) {
@@ -220,7 +227,8 @@ export class Pipeline {
       if (named === message.backend && message.client !== undefined) return this.#unnamed(message);
       message.backend = named;
       message.reason = 'identifier';
-      return named.isUsable ? named : this.#instead(message, this.#options.whenDown, backendDown);
+      const isUsable = named.isUsable && named !== message.avoids;
+      return isUsable ? named : this.#instead(message, this.#options.whenDown, backendDown);
     }
     return named === 'unknown' ? this.#instead(message, this.#options.whenGone, unknownBackend) : named;
   }
@@ -252,13 +260,14 @@ export class Pipeline {
   #choose(message: Message, reason: 'strategy' | 'rechosen'): Route {
     const { affinity, pool } = this.#options;
     const related = affinity?.find(message);
-    if (related?.isUsable) {
+    if (related?.isUsable && related !== message.avoids) {
       message.reason = 'affinity';
       message.backend = related;
       return related;
     }
     if (this.isStopping && reason === 'strategy') return stopping;
-    const chosen = this.#hooks.chooseBackend.call(message, pool);
+    let chosen = this.#hooks.chooseBackend.call(message, pool);
+    if (chosen !== undefined && chosen === message.avoids) chosen = leastBusy(pool.available, chosen);
     if (chosen === undefined) return noBackend;
     message.reason = reason;
     message.backend = chosen;
@@ -284,10 +293,14 @@ export class Pipeline {
       if (message.length + message.growth > link.longestMessageBytes) return tooLarge;
       if (outbox.waitingBytes > 2 * destination.pool.settings.queueBytes) return overloaded;
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, link);
-      if (message.reason === 'strategy' || message.reason === 'rechosen') {
+      const { exchange, reason } = message;
+      if (reason === 'strategy' || reason === 'rechosen' || reason === 'replayed') {
         this.#options.affinity?.remember(message, destination);
       }
-      if (message.exchange !== undefined) this.#options.exchanges!.carry(message.exchange, link);
+      if (exchange !== undefined) {
+        if (this.#replays) this.#keepRequest(message, exchange);
+        this.#options.exchanges!.carry(exchange, link);
+      }
       outbox.append(message);
       if (outbox.waitingBytes > destination.pool.settings.queueBytes) outbox.flush();
       if (outbox.full && (message.from === 'client' || (message.source as Link).client !== undefined)) {
@@ -335,7 +348,7 @@ export class Pipeline {
 
   /** The message is refused or discarded. */
   #end(message: Message, outcome: Refusal | Discard): void {
-    const { counters } = message.source;
+    const { counters } = message;
     if (message.from === 'client' && message.exchange !== undefined) this.#options.exchanges?.close(message.exchange);
     const reply = outcome instanceof Discard ? outcome.reply : this.#refuse(message, outcome);
     const replied = reply !== undefined && this.#reply(message.source, reply);
@@ -414,23 +427,35 @@ export class Pipeline {
     peer.counters.discard(reason);
   }
 
-  /** The link is closed: requests it carried will not be answered. Those in `waiting` never left and are sent again. */
-  abandon(link: Link, waiting: readonly TakenBack[]): void {
+  /**
+   * The link is closed: requests it carried will not be answered. Those in `waiting` never left and are sent again.
+   * @returns replays of those that it carried, which are held
+   */
+  abandon(link: Link, waiting: readonly TakenBack[]): readonly TakenBack[] {
     this.release(waiting);
     const { accounting, log } = this;
     const { abandoned, abandonedRefused } = accounting;
-    this.#options.exchanges?.abandon(link, this.#lose);
+    const replays: TakenBack[] = [];
+    this.#options.exchanges?.abandon(link, (exchange) => this.#lose(exchange, replays));
     const lost = accounting.abandoned - abandoned;
-    if (lost === 0) return;
+    if (lost === 0) return replays;
     const refused = accounting.abandonedRefused - abandonedRefused;
-    log.warn({ backend: link.backend.name, requests: lost, refused }, 'requests lost with their link');
+    const fields = { backend: link.backend.name, requests: lost, refused, replayed: replays.length };
+    log.warn(fields, 'requests lost with their link');
+    return replays;
   }
 
-  /** A request that a backend has, and will not answer: its client is told at once. */
-  readonly #lose = (exchange: Exchange): void => {
-    const { client } = exchange;
+  /** A request that a backend has, and will not answer: it goes to another one, or its client is told at once. */
+  #lose(exchange: Exchange, replays: TakenBack[]): void {
+    const { client, backend, request } = exchange;
     this.accounting.abandoned++;
     if (client.closing) return;
+    if (request !== undefined) {
+      this.accounting.replays.received++;
+      this.accounting.replays.held++;
+      replays.push({ bytes: request, source: client, exchange: undefined, exchangeId: 0, avoids: backend });
+      return;
+    }
     let reply: Uint8Array | undefined;
     try {
       reply = this.#options.facts.refuseAbandoned?.(exchange, backendLost);
@@ -440,7 +465,15 @@ export class Pipeline {
     if (reply === undefined || !this.hasRoom(client, reply.length)) return;
     client.send(reply);
     this.accounting.abandonedRefused++;
-  };
+  }
+
+  /** What is sent a second time is not kept again. */
+  #keepRequest(message: Message, exchange: Exchange): void {
+    const { facts, pool } = this.#options;
+    const { replayBytes = defaultReplayBytes } = pool.settings;
+    if (message.avoids !== undefined || pool.keptBytes + message.length > replayBytes) return;
+    if (facts.mayReplay!(message)) exchange.keepRequest(message);
+  }
 
   /** Ends the exchanges of messages that were taken back. */
   release(waiting: readonly TakenBack[]): void {
@@ -451,8 +484,8 @@ export class Pipeline {
 
   /** A message that never left, through the hooks again as it was received. */
   redispatch(taken: TakenBack, stopping: boolean): void {
-    const { source, bytes } = taken;
-    const { counters } = source;
+    const { source, bytes, avoids } = taken;
+    const counters = avoids === undefined ? source.counters : this.accounting.replays;
     counters.held--;
     const gone = source instanceof Client ? source.closed : source.state !== 'open';
     if (gone || stopping) {
@@ -462,6 +495,8 @@ export class Pipeline {
     const message = this.#message;
     message.open(bytes, 0, bytes.length, source instanceof Client ? 'client' : 'backend', source);
     message.atMs = this.now();
+    message.counters = counters;
+    message.avoids = avoids;
     try {
       // The plugin parses the message again: what it keeps between hooks is of another one by now.
       this.#hooks.frame.call(bytes, 0, bytes.length, new Scan(message.from, source, this.limits, source.delimits));
@@ -476,6 +511,16 @@ export class Pipeline {
 
 function faultOf(fault: TokenFault): Refusal | 'unknown' {
   return fault === 'forged' ? forgedIdentifier : fault === 'gone' ? clientGone : 'unknown';
+}
+
+/** The one with the fewest requests for its weight; undefined: there is no other. */
+function leastBusy(backends: readonly Backend[], except: Backend): Backend | undefined {
+  let least: Backend | undefined;
+  for (const each of backends) {
+    if (each === except) continue;
+    if (least === undefined || each.inFlight * least.weight < least.inFlight * each.weight) least = each;
+  }
+  return least;
 }
 
 function nameOf(source: Client | Link): string {

@@ -214,6 +214,12 @@ export interface ProtocolFacts {
    * provisional, a request). Asked only where the pool has `outliers`. Undefined: whatever a backend sends is a success.
    */
   isFailure?(message: Message): boolean | undefined;
+  /**
+   * If it uses `scope.exchanges`: whether a request may be sent to a second backend if the first one goes away before it
+   * answers, which may have done by then what it was asked to. Asked after `insertId`, where the pool has `replay: once`.
+   * When it is sent again, its `reason` is `replayed`: `insertId` may mark it. Undefined: no request may.
+   */
+  mayReplay?(message: Message): boolean;
   /** On dedicated links it need not see what backends send: bytes are relayed as they come. Undefined: false. */
   readonly relaysAnswers?: boolean;
   /** What becomes of a message that names a backend which is gone from the config, unless the listener's `whenDown` says. Undefined: refuse. */

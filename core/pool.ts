@@ -150,6 +150,8 @@ export class Pool {
   outliers: Outliers | undefined;
   /** The backends that would be available if all read what they are sent. */
   #due: readonly Backend[] = [];
+  /** Bytes of requests that are kept so that they can be replayed. */
+  keptBytes = 0;
   /** The backends that were healthy and ready when that was last looked at. */
   #fit: ReadonlySet<Backend> = new Set();
 

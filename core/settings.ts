@@ -49,6 +49,10 @@ export interface PoolSettings {
   readonly linksPerBackend: number;
   /** How many bytes may wait for one backend: above it reading from whoever feeds it pauses until half; above twice that messages are refused. */
   readonly queueBytes: number;
+  /** What becomes of a request whose backend goes away before it answers, if the protocol lets it be replayed. Undefined: `never`. */
+  readonly replay?: 'never' | 'once' | undefined;
+  /** How many bytes of requests are kept for that at most. Undefined: 16 MiB. */
+  readonly replayBytes?: number | undefined;
   /** How long a connect (and the handshake replayed after it) may take. */
   readonly connectSeconds: number;
   /** TCP keepalive starts after that long without traffic; 0: never. */

@@ -83,6 +83,7 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
   });
   const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, proxyProtocol } = pool;
   const { outliers, slowStartSeconds, minimumUp, panicPercent, drainedSeconds } = pool;
+  const { replay, replayBytes } = pool;
   const tls = pool.tls && readLinkTls(draft, [...path, 'tls'], pool.tls);
   // The core's part of the options has the schema that says so (schema.ts).
   const checks = usesOf(draft, pool.checks ?? []).map((use) => ({ ...use, timing: use.options as CheckTiming }));
@@ -92,6 +93,8 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
     links,
     linksPerBackend,
     queueBytes,
+    replay,
+    replayBytes,
     connectSeconds,
     keepaliveSeconds,
     proxyProtocol,

@@ -95,7 +95,7 @@ function lintKeys({ written, findings }: Draft, keys: readonly KeySettings[]): v
   }
 }
 
-function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol, tls }: PoolSettings): void {
+function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol, tls, ...pool }: PoolSettings): void {
   const path = ['pools', name];
   const byFoldedName = new Map<string, string>();
   const byNumber = new Map<number, string>();
@@ -149,6 +149,16 @@ function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol,
   if (proxyProtocol !== undefined && datagrams !== undefined) {
     const message = `the PROXY protocol is for connections; backend "${datagrams.name}" is reached over udp`;
     findings.add([...path, 'proxyProtocol'], { rule: 'proxy-protocol', stage: 'lint', message, atKey: true });
+  }
+  if (pool.replayBytes !== undefined && pool.replay !== 'once') {
+    const message = 'nothing is kept to be replayed without "replay: once"';
+    findings.add([...path, 'replayBytes'], {
+      rule: 'replay-without-effect',
+      stage: 'lint',
+      severity: 'warning',
+      message,
+      atKey: true,
+    });
   }
   if (tls !== undefined && !backends.some(({ address }) => address.transport === 'tls')) {
     const message = 'no backend has a tls:// address, so that this has no effect';
@@ -387,6 +397,20 @@ function lintPipeline(
     const message = `in listener "${listener.name}" nobody measures how long answers take, as "${framer}" does not correlate them with requests`;
     const at = ['pools', pool.name, 'outliers', 'latencyFactor'];
     findings.add(at, { rule: 'not-measured', stage: 'lint', severity: 'warning', message, atKey: true });
+  }
+  const replayPath = ['pools', pool.name, 'replay'];
+  if (pool.settings.replay === 'once' && facts.mayReplay === undefined) {
+    const message = `"${framer}" lets no request be replayed in listener "${listener.name}", so that this has no effect there`;
+    findings.add(replayPath, { rule: 'replay-without-effect', stage: 'lint', severity: 'warning', message });
+  } else if (pool.settings.replay !== 'once' && facts.mayReplay !== undefined) {
+    const message = `"${framer}" lets requests be replayed, but the pool "${pool.name}" has no "replay: once"`;
+    findings.add(entryPath(framer!), {
+      rule: 'replay-without-effect',
+      stage: 'lint',
+      severity: 'warning',
+      message,
+      atKey: true,
+    });
   }
   const exposed = ['message', ...Object.keys(facts.keys ?? {})];
   for (const { plugin, key } of messageKeys) {

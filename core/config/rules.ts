@@ -33,6 +33,7 @@ export const rules = {
   'nothing-to-choose': 'Of several backends more than one gets new work.',
   'no-new-work': 'Some backend gets new work.',
   'outliers-without-effect': 'Outlier detection ejects backends for something.',
+  'replay-without-effect': 'Requests are replayed where both the pool and the protocol plugin say so.',
   'priority-without-effect': 'Backends have different priorities where a number of them is to be up.',
   'check-timing': 'A check is over before the next one begins.',
   'check-port': 'Checks of another port are of backends that have ports.',

@@ -189,6 +189,16 @@ const pool = <Entry extends TSchema>(checkEntry: Entry) =>
           'above twice that, messages are refused.',
         { default: 4_194_304 },
       ),
+      replay: Type.Optional(
+        Type.Enum(['never', 'once'], {
+          description:
+            'What becomes of a request whose backend goes away before it answers. never: it is refused to its client at once. ' +
+            'once: if the protocol plugin says that it may be, it is sent to one other backend. Default: never.',
+        }),
+      ),
+      replayBytes: Type.Optional(
+        bytes('How many bytes of requests are kept for that at most; above, they are refused. Default: 16777216.', {}),
+      ),
       connectSeconds: seconds('How long a connect may take, in seconds, with the handshake replayed after it.', {
         minimum: 0.01,
         default: 5,

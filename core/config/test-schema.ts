@@ -78,6 +78,7 @@ const stats = part(
   {
     fromClients: direction('Messages that clients sent.'),
     fromBackends: direction('Messages that backends sent.'),
+    replays: direction('Requests that were sent again, as the backend that had them went away.'),
     routes: part(
       {
         identifier: count('Their identifier named the destination.'),
@@ -86,6 +87,7 @@ const stats = part(
         rechosen: count('The strategy chose anew, as the named backend was down or gone.'),
         correlation: count('They answered a request of that client.'),
         link: count('They came on a dedicated link.'),
+        replayed: count('The backend that had them went away, so they went to another one.'),
       },
       'Messages routed, by why they went where they went.',
     ),

@@ -75,6 +75,7 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
       ...last,
       fromClients: withoutHeld(last.fromClients),
       fromBackends: withoutHeld(last.fromBackends),
+      replays: withoutHeld(last.replays),
       connections: { ...connections, open: 0 },
       exchanges: { ...exchanges, open: 0, abandoned: exchanges.abandoned + exchanges.open },
       affinity: { ...affinity, entries: 0 },

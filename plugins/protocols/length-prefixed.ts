@@ -216,6 +216,40 @@ const Options = Type.Object(
         },
       ),
     ),
+    replayable: Type.Optional(
+      Type.Object(
+        {
+          offset: offset('Where the field that tells kinds of frames apart starts.'),
+          size: size('How many bytes it has.', 4, { default: 4 }),
+          endian,
+          values: Type.Array(Type.Integer({ minimum: 0 }), {
+            description: 'Its values in them.',
+            minItems: 1,
+            maxItems: 256,
+          }),
+          mark: Type.Optional(
+            Type.Object(
+              {
+                offset: offset('Where the byte stands.'),
+                bits: Type.Integer({ description: 'The bits that are set in it.', minimum: 1, maximum: 255 }),
+              },
+              {
+                ...strict,
+                description:
+                  "What tells frames that are sent a second time. Diameter's T flag: { offset: 4, bits: 16 }. Absent: nothing.",
+              },
+            ),
+          ),
+        },
+        {
+          ...strict,
+          description:
+            'Requests that may be sent to another backend if the one that has them goes away before it answers, and may have ' +
+            'done by then what they ask. SMPP query_sm: { offset: 4, values: [3] }. Needs `replay: once` in the pool, and ' +
+            '`correlation`. Absent: none.',
+        },
+      ),
+    ),
     error: Type.Optional(
       Type.Object(
         {
@@ -308,6 +342,7 @@ export default definePlugin({
     const identifiers = id && identify(id, lengthField, layout);
     const errors = error && errorReplies(error, layout, correlation);
     const correlations = correlation && correlate(correlation, layout, scope, errors);
+    const replays = correlation && options.replayable && replaysOf(options.replayable, layout);
     const handshakes = replay && keepHandshakes(replay, layout, scope);
 
     const failure = scope.pool.settings.outliers && options.failure;
@@ -323,6 +358,7 @@ export default definePlugin({
         failure === undefined &&
         id?.stamp.includes('response') !== true,
       ...(failure && { isFailure: failureIn(failure, layout) }),
+      ...(replays && { mayReplay: replays.mayReplay }),
       keys: Object.fromEntries(Object.entries(keys).map(([key, field]) => [key, spanOf(field, layout)])),
       ...(affinity && {
         relatedIds(_message, ids) {
@@ -343,7 +379,10 @@ export default definePlugin({
       layout.look(message);
       return handshakes?.detect(message) ?? correlations?.detect(message) ?? identifiers?.detect(message);
     });
-    hooks.insertId.tap(name, (message, token) => identifiers?.insert(message, token) ?? correlations?.insert(message));
+    hooks.insertId.tap(name, (message, token) => {
+      if (message.reason === 'replayed') replays?.mark(message);
+      return identifiers?.insert(message, token) ?? correlations?.insert(message);
+    });
     if (handshakes !== undefined) {
       hooks.forward.tap(name, (message, destination) => handshakes.keep(message, destination));
       hooks.onLink.tap(name, (link) => handshakes.replay(link));
@@ -787,6 +826,26 @@ function keepHandshakes(field: NonNullable<Options['replay']>, layout: Layout, s
   };
 }
 
+/** The option `replayable`. */
+function replaysOf(field: NonNullable<Options['replayable']>, layout: Layout) {
+  const codec = numberCodec(field.size, field.endian);
+  const marked = Buffer.alloc(1);
+  const { mark, values } = field;
+  return {
+    mayReplay(message: Message): boolean {
+      const at = layout.find(field);
+      return at >= 0 && values.includes(codec.read(message.bytes, message.start + at));
+    },
+
+    mark(message: Message): void {
+      const at = mark === undefined ? -1 : layout.find({ offset: mark.offset, size: 1 });
+      if (at < 0) return;
+      marked[0] = message.bytes[message.start + at]! | mark!.bits;
+      message.splice(at, 1, marked);
+    },
+  };
+}
+
 /** The option `error`. */
 function errorReplies(
   { hex, copy }: NonNullable<Options['error']>,
@@ -845,6 +904,9 @@ function check(options: Options, scope: Scope): void {
   if (replay !== undefined && settings.links === 'shared') {
     throw new Error(`replay: each client needs links of its own, but those of the pool "${poolName}" are shared`);
   }
+  if (options.replayable !== undefined && correlation === undefined) {
+    throw new Error('replayable: which requests wait for an answer is known by their correlation only');
+  }
   const answers = correlation?.answers;
   if (answers !== undefined && (answers.value & ~answers.mask) !== 0) {
     throw new Error(`correlation.answers: the value ${answers.value} has bits that the mask ${answers.mask} has not`);
@@ -877,7 +939,7 @@ function check(options: Options, scope: Scope): void {
 }
 
 /** @throws Error if fields that are written overlap, or what is inserted would tear a field apart */
-function checkPlaces({ length, id, correlation, affinity, keys, replay }: Options): void {
+function checkPlaces({ length, id, correlation, affinity, keys, replay, replayable }: Options): void {
   for (const kind of ['requests', 'answers']) {
     const extent = (option: string, field: Field) => {
       const start = (kind === 'answers' ? field.answerOffset : undefined) ?? field.offset;
@@ -887,6 +949,9 @@ function checkPlaces({ length, id, correlation, affinity, keys, replay }: Option
     const written = [lengthExtent];
     if (correlation !== undefined) written.push(extent('correlation', correlation));
     if (id !== undefined && id.insert === undefined) written.push(extent('id', id));
+    if (replayable?.mark !== undefined && kind === 'requests') {
+      written.push(extent('replayable.mark', { ...replayable.mark, size: 1 }));
+    }
     for (const [i, field] of written.entries()) {
       const other = written.slice(0, i).find(({ start, end }) => start < field.end && field.start < end);
       if (other !== undefined) throw new Error(`${field.option}: in ${kind} it overlaps ${other.option}`);
@@ -898,6 +963,7 @@ function checkPlaces({ length, id, correlation, affinity, keys, replay }: Option
     const read = Object.entries(keys).map(([key, field]) => extent(`keys.${key}`, field));
     if (affinity !== undefined) read.push(extent('affinity', affinity));
     if (replay !== undefined) read.push(extent('replay', replay));
+    if (replayable !== undefined) read.push(extent('replayable', replayable));
     const torn = [...written, ...read].find(({ start, end }) => start < id.offset && id.offset < end);
     if (torn !== undefined) throw new Error(`${torn.option}: the identifier would be inserted in its middle`);
   }

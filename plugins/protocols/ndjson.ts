@@ -108,6 +108,32 @@ export default definePlugin({
         default: [],
         description: 'Top-level members that `hashing` can use as its key.',
       }),
+      replayable: Type.Optional(
+        Type.Object(
+          {
+            member: Type.String({
+              minLength: 1,
+              default: 'method',
+              description: 'The top-level member that tells them.',
+            }),
+            values: Type.Array(Type.Union([Type.String(), Type.Number(), Type.Boolean()]), {
+              minItems: 1,
+              maxItems: 256,
+              description: 'The values that it has in them.',
+            }),
+            mark: Type.Optional(
+              memberName('The top-level member that is set to true in what is sent a second time. Absent: none.'),
+            ),
+          },
+          {
+            additionalProperties: false,
+            description:
+              'Requests that may be sent to another backend if the one that has them goes away before it answers, and may ' +
+              'have done by then what they ask: { values: [get, list] } are those of these methods. Needs `replay: once` in the pool, and ' +
+              '`correlation`. Absent: none.',
+          },
+        ),
+      ),
       delimiter: Type.Enum(['lf', 'crlf', 'nul'], {
         default: 'lf',
         description: 'What ends a line: LF (a CR in front of it is white space), CR LF, or the byte 0.',
@@ -192,6 +218,13 @@ export default definePlugin({
     if (strip && !stampsResponses && options.stamp.length > 0) {
       throw new Error('strip removes what stamp: [request] writes: add response to stamp, or leave strip out');
     }
+    if (options.replayable !== undefined && options.correlation === undefined) {
+      throw new Error('replayable: which requests wait for an answer is known by their `correlation` only');
+    }
+    const { mark: markName } = options.replayable ?? {};
+    if (markName !== undefined && (markName === options.id || markName === options.correlation)) {
+      throw new Error(`replayable.mark: the member ${markName} has another meaning already`);
+    }
     if (options.correlation === options.id) throw new Error(`id and correlation are the same member, ${options.id}`);
     const correlates = options.correlation !== undefined && scope.pool.settings.links !== 'dedicated';
 
@@ -243,6 +276,17 @@ export default definePlugin({
       return error(reason, echoed && original.length > 0 ? original : undefined);
     };
 
+    const replayable = options.replayable && line.watch(options.replayable.member);
+    const replayableValues = (options.replayable?.values ?? []).map((value) => Buffer.from(JSON.stringify(value)));
+    const mayReplay = ({ bytes, start }: Message): boolean => {
+      if (!replayable?.present) return false;
+      const from = start + replayable.valueAt;
+      const value = bytes.subarray(from, from + replayable.valueLength);
+      return replayableValues.some((each) => each.equals(value));
+    };
+    const mark = options.replayable?.mark === undefined ? undefined : line.watch(options.replayable.mark);
+    const markText = mark && memberText(mark.name, 'true');
+
     const relatedIds = (message: Message, ids: RelatedIds): void => {
       if (affinity === undefined || !hasValue(message, affinity)) return;
       ids.seconds = options.affinitySeconds;
@@ -251,7 +295,7 @@ export default definePlugin({
     scope.protocol({
       identifiers: 'text',
       correlates,
-      ...(correlates && { correlationBits, refuseAbandoned }),
+      ...(correlates && { correlationBits, refuseAbandoned, ...(replayable && { mayReplay }) }),
       relaysAnswers: !stampsResponses && !correlates && failure === undefined,
       ...(failure && {
         isFailure: (message) => hasValue(message, failure) && isFailure(message, failure, options.failure),
@@ -339,6 +383,9 @@ export default definePlugin({
       }
       const cuts = strip && id.present;
       const others = line.memberCount - (cuts ? 1 : 0);
+      if (mark !== undefined && message.reason === 'replayed') {
+        write(message, line, mark, markText!, others > 0 || addsCorrelation || stampsRequests);
+      }
       if (stampsRequests) writeId(message, token, others > 0 || addsCorrelation);
       if (addsCorrelation) write(message, line, correlation, correlationText, others > 0);
       if (cuts) cut(message, id);

@@ -18,6 +18,8 @@ export interface Read {
   readonly label: string;
   /** Answers: how to name the backend that gave it. */
   readonly handle?: Handle | undefined;
+  /** It is marked as one that is sent a second time. */
+  readonly again?: boolean | undefined;
   /** The number that an answer or a refusal repeats; undefined: the protocol leaves it out. */
   readonly number?: number | undefined;
 }
@@ -28,6 +30,10 @@ export interface Dialect {
   readonly plugin: PluginDefinition<any>;
   readonly options: object;
   readonly links: 'shared' | 'dedicated';
+  /** The options that let requests of even numbers be replayed; undefined: none may be. */
+  readonly replaying?: { readonly replayable: object } | undefined;
+  /** Whether a replay must be marked. */
+  readonly marks?: boolean;
   /** After so many new requests an answer would be taken for that of a later one; undefined: never. */
   readonly answerWithin?: number | undefined;
   readonly transports: readonly Address['transport'][];
@@ -72,21 +78,25 @@ function json(links: 'shared' | 'dedicated'): Dialect {
     plugin: ndjson,
     options: { correlation: 'id' },
     links,
+    ...(links === 'shared' && {
+      replaying: { replayable: { member: 'again', values: [true], mark: 'second' } },
+      marks: true,
+    }),
     transports: ['tcp', 'udp', 'ws'],
     signs: true,
     request: (label, number, handle) =>
       Buffer.from(
-        `{${handle === undefined ? '' : `"backend":"${handle}",`}"id":${number},"text":"${labelled(label)}"}\n`,
+        `{${handle === undefined ? '' : `"backend":"${handle}",`}"id":${number},${number % 2 === 0 ? '"again":true,' : ''}"text":"${labelled(label)}"}\n`,
       ),
     // The last character but one: the last one holds fewer bits than it could.
     forge: (handle) => handle.slice(0, -2) + (handle.at(-2) === 'a' ? 'b' : 'a') + handle.at(-1),
     frame: (bytes) => bytes.indexOf(0x0a) + 1,
     read(message) {
-      const { text, error, id, backend } = JSON.parse(message.toString());
+      const { text, error, id, backend, second } = JSON.parse(message.toString());
       if (error !== undefined) return { kind: 'refusal', label: '', number: id };
       if (text === undefined) return { kind: 'garbage', label: '' };
       const label = labelIn(text);
-      return { kind: kindOf(label), label, number: id, handle: backend };
+      return { kind: kindOf(label), label, number: id, handle: backend, again: second };
     },
     answer: (request, label) =>
       Buffer.from(`{"id":${JSON.parse(request.toString()).id},"text":"${labelled(label)}"}\n`),
@@ -120,6 +130,9 @@ function frames(links: 'shared' | 'dedicated', idBytes = 4): Dialect {
       error: { hex: '0000000a ffff 00000000 21212121', copy: [{ from: 6, to: 6, size: 4 }] },
     },
     links,
+    ...(links === 'shared' && {
+      replaying: { replayable: { offset: 9, size: 1, values: Array.from({ length: 128 }, (_, half) => 2 * half) } },
+    }),
     answerWithin: idBytes === 1 ? 200 : undefined,
     transports: ['tcp', 'ws'],
     signs: false,

@@ -36,9 +36,11 @@ export class Ledger {
   readonly #dialect: Dialect;
   readonly #health: Health;
   readonly rechooses: boolean;
+  readonly #replays: boolean;
   readonly #sent = new Map<string, Sent>();
   readonly #delivered = new Map<string, { readonly backend: string; readonly way: Way }>();
   readonly #refused = new Set<string>();
+  readonly #replayed = new Set<string>();
   /** Requests that wait for an answer, where they must get one or be refused. */
   readonly #waiting = new Set<string>();
   /** Answers that were sent, and have not arrived. */
@@ -50,8 +52,12 @@ export class Ledger {
   /** How many requests the balancer has given ids of its own. */
   opened = 0;
 
-  /** @param rechooses whether a message that names a backend that is down may go to another one */
-  constructor(dialect: Dialect, rechooses: boolean, health: Health) {
+  /**
+   * @param rechooses whether a message that names a backend that is down may go to another one
+   * @param replays whether requests of even numbers may be sent to a second backend
+   */
+  constructor(dialect: Dialect, { rechooses, replays }: { rechooses: boolean; replays: boolean }, health: Health) {
+    this.#replays = replays;
     this.#dialect = dialect;
     this.rechooses = rechooses;
     this.#health = health;
@@ -80,17 +86,29 @@ export class Ledger {
     return this.#dialect.links === 'shared' && this.#dialect.name !== 'sip';
   }
 
+  #mayReplay(label: string): boolean {
+    return this.#replays && this.sentBy(label).number % 2 === 0;
+  }
+
   /** A request has reached a backend. */
-  deliver({ label }: Read, backend: string, way: Way): Sent {
+  deliver({ label, again }: Read, backend: string, way: Way): Sent {
     const sent = this.sentBy(label);
     if (sent.forged) throw new Violation(`the forged ${label} has reached ${backend}`);
     const before = this.#delivered.get(label);
-    if (before !== undefined) throw new Violation(`${label} has reached ${before.backend} and ${backend}`);
+    if (before !== undefined) {
+      if (!this.#mayReplay(label) || before.way.works || before.backend === backend || this.#replayed.has(label)) {
+        throw new Violation(`${label} has reached ${before.backend} and ${backend}`);
+      }
+      if (this.#dialect.marks === true && again !== true) throw new Violation(`${label} is replayed without a mark`);
+      if (this.#answered.has(label)) throw new Violation(`${label} is replayed although it has been answered`);
+      this.#replayed.add(label);
+    } else if (again === true && !this.#mayReplay(label)) throw new Violation(`${label} is marked as a replay`);
     if (this.#refused.has(label) && way.works) throw new Violation(`${label} was refused and has reached ${backend}`);
     this.#delivered.set(label, { backend, way });
     if (this.#correlates && !this.#refused.has(label)) this.#waiting.add(label);
     this.deliveries++;
     if (sent.backend === undefined || sent.backend === backend) return sent;
+    if (this.rechooses && (again === true || this.#replayed.has(label) || this.#mayReplay(label))) return sent;
     if (this.rechooses && this.#health.outages(sent.backend) > sent.outages) return sent;
     throw new Violation(`${label} names ${sent.backend} and has reached ${backend}`);
   }
@@ -140,6 +158,8 @@ export class Ledger {
     for (const request of this.#waiting) {
       const { client, atMs } = this.sentBy(request);
       if (this.#health.now() - atMs >= replySeconds * 1000) this.#waiting.delete(request);
+      // It may just be on its way to another backend.
+      else if (this.#mayReplay(request) && !this.#replayed.has(request)) continue;
       else if (this.#delivered.get(request)!.way.works === false && reads(client)) {
         throw new Violation(`${request} was lost with its link, and client ${client} has not been told`);
       }

@@ -65,11 +65,18 @@ export class World {
     const chance = (this.chance = new Chance(this.runtime.random));
     const chosen = Array.from({ length: 1 + chance.below(2) }, () => chance.pick(dialects));
     const pools = chosen.map((dialect, index) => this.#poolSettings(dialect, index));
+    const replays = pools.map(({ replay }) => replay === 'once');
     const signs = chosen.map((dialect) => dialect.name === 'sip' || chance.percent(70));
     const rechooses = chosen.map(() => chance.percent(40));
     const listeners = chosen.flatMap((dialect, index) =>
       Array.from({ length: 1 + chance.below(2) }, (_, at) =>
-        this.#listenerSettings(dialect, index, at, signs[index]!, rechooses[index]!),
+        this.#listenerSettings(
+          replays[index]! ? { ...dialect, options: { ...dialect.options, ...dialect.replaying } } : dialect,
+          index,
+          at,
+          signs[index]!,
+          rechooses[index]!,
+        ),
       ),
     );
     this.balancer = new Balancer(
@@ -79,11 +86,15 @@ export class World {
     for (const [index, dialect] of chosen.entries()) {
       const pool = this.balancer.pools[index]!;
       const nameOf = (backend: string) => `${pool.name}/${backend}`;
-      const ledger = new Ledger(dialect, rechooses[index]!, {
-        isUsable: (backend) => pool.byName(backend)!.isUsable,
-        now: this.runtime.now,
-        outages: (backend) => this.#outages.get(nameOf(backend)) ?? 0,
-      });
+      const ledger = new Ledger(
+        dialect,
+        { rechooses: rechooses[index]!, replays: replays[index]! },
+        {
+          isUsable: (backend) => pool.byName(backend)!.isUsable,
+          now: this.runtime.now,
+          outages: (backend) => this.#outages.get(nameOf(backend)) ?? 0,
+        },
+      );
       this.#watch(pool);
       const backends = pool.backends.map(({ name, address }) => {
         const backend = new SimulatedBackend(name, dialect, ledger, note);
@@ -120,6 +131,8 @@ export class World {
       connectSeconds: 5,
       keepaliveSeconds: 0,
       queueBytes: chance.pick([300, 2000, 262_144]),
+      ...(dialect.replaying !== undefined &&
+        chance.percent(50) && { replay: 'once', replayBytes: chance.pick([500, 262_144]) }),
       ...this.#healthSettings(),
     };
   }
@@ -401,6 +414,7 @@ export class World {
         atMost(`${settings.name}: affinity entries`, stats.affinity.entries, limits.affinityEntries);
         open += composed.exchanges?.size ?? 0;
       }
+      atMost('bytes kept to be replayed', group.pool.keptBytes, group.pool.settings.replayBytes ?? 0);
       const inFlight = group.pool.backends.reduce((sum, backend) => sum + backend.inFlight, 0);
       const counts = group.listeners.every(({ composed }) => composed.exchanges !== undefined);
       if (counts && inFlight !== open) throw new Violation(`${open} exchanges are open, but ${inFlight} in flight`);
@@ -423,7 +437,8 @@ export class World {
     }
     for (const { client, listener } of this.#clients) {
       // What had waited for a backend that is down is refused all at once, and was read long before.
-      const lateReplies = listener.composed.accounting.redispatched * longestReplyBytes;
+      const { redispatched, replays } = listener.composed.accounting;
+      const lateReplies = (redispatched + replays.received) * longestReplyBytes;
       this.#checkQueue(client.peer, listener.settings.limits.queueBytes + lateReplies);
     }
   }
@@ -477,7 +492,9 @@ export class World {
       if (its !== group) continue;
       missing += client.missing;
     }
-    const forwarded = group.listeners.reduce((sum, { composed }) => sum + composed.accounting.client.forwarded, 0);
+    const forwarded = group.listeners.reduce((sum, { composed: { accounting } }) => {
+      return sum + accounting.client.forwarded + accounting.replays.forwarded;
+    }, 0);
     const broken = forwarded - group.ledger.deliveries;
     if (missing > broken)
       throw new Violation(`${missing} requests are missing, but only ${broken} were on broken links`);
@@ -489,6 +506,7 @@ export class World {
       for (const backend of group.pool.backends) {
         if (!backend.isHealthy) throw new Violation(`${backend.name} is still down, fails its checks or is ejected`);
         if (backend.weight !== 1) throw new Violation(`${backend.name} still has a weight of ${backend.weight}`);
+        if (group.pool.keptBytes !== 0) throw new Violation(`${group.pool.keptBytes} bytes are kept`);
         if (backend.inFlight !== 0) throw new Violation(`${backend.name} still has ${backend.inFlight} in flight`);
       }
       for (const listener of group.listeners) {
@@ -535,7 +553,7 @@ export class World {
         if (!balances(stats)) throw new Violation(`it does not balance in the end: ${JSON.stringify(stats)}`);
         const left = stats.queued + stats.connections.open + stats.exchanges.open;
         if (left !== 0) throw new Violation(`something is left in the end: ${JSON.stringify(stats)}`);
-        refused += stats.fromClients.refused + stats.exchanges.refused;
+        refused += stats.fromClients.refused + stats.exchanges.refused + stats.replays.refused;
       }
       atMost('refusals that arrived', ledger.refusals, refused);
       for (const backend of pool.backends) {

@@ -23,6 +23,9 @@ const space = 0x20;
 const at = 0x40;
 const hash = 0x23;
 
+/** What begins with `%` may be sent twice. */
+const mayReplay = (message: Message) => message.bytes[message.start + bodyOf(message)] === 0x25;
+
 /** With the original text of the request, which the balancer keeps none of but what `insertId` has left. */
 const refuseAbandoned = ({ note }: Exchange, { reason }: Refusal) => Buffer.from(`error ${reason} ${note}\n`);
 
@@ -30,12 +33,17 @@ export const lines = definePlugin({
   name: 'lines',
   summary: 'Lines of text.',
   pointsman: '^1',
-  options: Type.Object({ shared: Type.Boolean({ default: true }), relays: Type.Boolean({ default: false }) }),
+  options: Type.Object({
+    shared: Type.Boolean({ default: true }),
+    relays: Type.Boolean({ default: false }),
+    replayable: Type.Optional(Type.Boolean()),
+  }),
   apply(hooks, options, scope) {
     scope.protocol({
       identifiers: 'text',
       correlates: options.shared,
       ...(options.shared ? { correlationBits: 31, refuseAbandoned } : {}),
+      ...(options.replayable ? { mayReplay } : {}),
       relaysAnswers: options.relays,
       relatedIds(message, ids) {
         const text = bodyOf(message);

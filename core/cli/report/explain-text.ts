@@ -224,6 +224,7 @@ export const reasons: Readonly<Record<RouteReason, string>> = {
   rechosen: 'the strategy chose it, as the backend that the message names is down or gone',
   correlation: 'it waits for this answer',
   link: 'the link serves this client only',
+  replayed: 'the backend that had it went away before it answered',
 };
 
 function answerInWords({ plugin, answer, hook, edits }: HookAnswer, message?: MessageRecord): string {

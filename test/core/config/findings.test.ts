@@ -103,6 +103,21 @@ describe('shape', () => {
       finds: '3:48  shape: "wieght" is unknown here; did you mean "weight"?',
     },
     {
+      when: 'requests are to be replayed, and the protocol lets none be',
+      pools: sound.pools.replace('    back', '    replay: once\n    back'),
+      finds: '3:13  warning: "lines" lets no request be replayed in listener "edge", so that this has no effect there',
+    },
+    {
+      when: 'requests may be replayed, and the pool does not do that',
+      listener: sound.listener.replace('lines: ', 'lines: { replayable: true }'),
+      finds: '8:18  warning: "lines" lets requests be replayed, but the pool "calls" has no "replay: once"',
+    },
+    {
+      when: 'requests are kept that are not replayed',
+      pools: sound.pools.replace('    back', '    replayBytes: 1000\n    back'),
+      finds: '3:5  warning: nothing is kept to be replayed without "replay: once"',
+    },
+    {
       when: 'a pool has no backends',
       pools: pool('backends: {}'),
       finds: '3:15  shape: backends must have 1 member or more',

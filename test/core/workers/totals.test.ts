@@ -20,7 +20,8 @@ function statsOf(edge: Partial<ListenerStats>): BalancerStats {
       edge: {
         fromClients: direction(),
         fromBackends: direction(),
-        routes: { identifier: 0, affinity: 0, strategy: 0, rechosen: 0, correlation: 0, link: 0 },
+        replays: direction(),
+        routes: { identifier: 0, affinity: 0, strategy: 0, rechosen: 0, correlation: 0, link: 0, replayed: 0 },
         connections: { open: 0, accepted: 0, turnedAway: 0 },
         exchanges: { open: 0, expired: 0, abandoned: 0, refused: 0 },
         affinity: { entries: 0, evicted: 0 },

@@ -582,6 +582,43 @@ describe('related messages', () => {
   });
 });
 
+describe('a request that may be replayed', () => {
+  const options = { length: { size: 1 }, correlation: { offset: 2, size: 1 } };
+  const replaying = (replayable: object, more: object = {}) =>
+    rigOf({ ...options, replayable, ...more }, { backends: ['a', 'b'], pool: { replay: 'once' } });
+
+  it('is told by the value of a field, and marked in its place', async () => {
+    const rig = await replaying({ offset: 1, size: 1, values: [3, 4], mark: { offset: 1, bits: 0x10 } });
+    rig.client().send(hex('02 03 77'));
+    expect(rig.backend('a').take().toString('hex')).toBe('020301');
+    rig.backend('a').link.reset();
+    expect(rig.backend('b').take().toString('hex')).toBe('021302');
+    expect(rig.stats()).toMatchObject({
+      exchanges: { abandoned: 1 },
+      replays: { forwarded: 1 },
+      routes: { replayed: 1 },
+    });
+  });
+
+  it('is not one of another value, nor one without the field', async () => {
+    const rig = await replaying({ offset: 3, size: 1, values: [3] });
+    rig.client().send(hex('03 00 77 05 02 00 78'));
+    rig.backend('a').link.reset();
+    rig.backend('b').link.reset();
+    rig.runtime.settle();
+    expect(rig.stats()).toMatchObject({ exchanges: { abandoned: 2 }, replays: { received: 0 } });
+  });
+
+  it('is configured without contradictions', async () => {
+    await expect(replaying({ offset: 1, size: 1, values: [3] }, { correlation: undefined })).rejects.toThrow(
+      'replayable: which requests wait for an answer is known by their correlation only',
+    );
+    await expect(replaying({ offset: 1, size: 1, values: [3], mark: { offset: 2, bits: 1 } })).rejects.toThrow(
+      'replayable.mark: in requests it overlaps correlation',
+    );
+  });
+});
+
 describe('the error reply', () => {
   const error = { hex: '0006 ffff 0000 00ee', copy: [{ from: 2, to: 4, size: 2 }] };
   const options = { length: { size: 2 }, error };

@@ -629,6 +629,63 @@ describe('a request that is lost with its link', () => {
   });
 });
 
+describe('a request that may be replayed', () => {
+  const replaying = (replayable: object, options: object = {}) =>
+    balance({ correlation: 'id', stamp: ['request'], replayable, ...options }, { pool: { replay: 'once' } });
+  const others = (rig: Rig) => rig.backend('b').text() + rig.backend('c').text();
+
+  it.each([
+    [{ values: ['get', 'list'] }, '{"method":"list","id":1}\n', true],
+    [{ values: ['get', 'list'] }, '{"method":"set","id":1}\n', false],
+    [{ values: ['get', 'list'] }, '{"method":["get"],"id":1}\n', false],
+    [{ values: ['get', 'list'] }, '{"id":1}\n', false],
+    [{ member: 'again', values: [true] }, '{"again": true,"id":1}\n', true],
+    [{ member: 'again', values: [true] }, '{"again":"true","id":1}\n', false],
+    [{ member: 'kind', values: [7] }, '{"kind":7}\n', true],
+  ])('is told by a member: %j, %s', async (replayable, request, isReplayed) => {
+    const rig = await replaying(replayable);
+    const client = rig.client();
+    client.send(request);
+    rig.backend('a').link.reset();
+    expect(others(rig) !== '').toBe(isReplayed);
+    expect(client.text().includes('backend-lost')).toBe(!isReplayed);
+  });
+
+  it.each([
+    ['{"method":"get","id":"x"}\n', '{"retry":true,"backend":"b","method":"get","id":1000000002}\n'],
+    ['{"method":"get"}\n', '{"retry":true,"backend":"b","id":1000000002,"method":"get"}\n'],
+    ['{"retry":false,"method":"get"}\n', '{"backend":"b","id":1000000002,"retry":true,"method":"get"}\n'],
+  ])('is marked the second time if `mark` says how: %s', async (request, marked) => {
+    const rig = await replaying({ values: ['get'], mark: 'retry' });
+    const client = rig.client();
+    client.send(request);
+    expect(rig.backend('a').text()).not.toContain('"retry":true');
+    rig.backend('a').link.reset();
+    expect(others(rig)).toBe(marked);
+    expect(rig.stats().routes.replayed).toBe(1);
+  });
+
+  it('takes its related messages along', async () => {
+    const rig = await replaying({ values: ['get'] }, { affinity: 'session' });
+    rig.advance(2000);
+    const client = rig.client();
+    client.send('{"method":"get","session":7}\n');
+    rig.backend('a').text();
+    rig.backend('a').link.reset();
+    expect(rig.backend('b').text()).toContain('get');
+    client.send('{"method":"set","session":7}\n');
+    expect(rig.backend('b').text()).toContain('set');
+  });
+
+  it.each([
+    [{ values: ['get'] }, { correlation: undefined }, 'replayable: which requests'],
+    [{ values: ['get'], mark: 'id' }, {}, 'replayable.mark: the member id has another meaning already'],
+    [{ values: ['get'], mark: 'backend' }, {}, 'replayable.mark: the member backend has another meaning already'],
+  ])('is configured without contradictions: %j %j', async (replayable, options, message) => {
+    await expect(replaying(replayable, options)).rejects.toThrow(message);
+  });
+});
+
 describe('what is no object', () => {
   it('passes untouched if `notObject` says so, unless it is no JSON', async () => {
     const options = { notObject: 'pass', affinity: 'session', keys: ['user'] };
