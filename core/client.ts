@@ -1,4 +1,5 @@
 /** A client connection. */
+import type { AddressLoad } from './admission.ts';
 import type { Link } from './link.ts';
 import { Outbox, type Turn } from './outbox.ts';
 import { Peer } from './peer.ts';
@@ -23,6 +24,8 @@ export class Client extends Peer {
   token: Token | undefined;
   /** Its requests that wait for an answer. */
   outstanding = 0;
+  /** What counts for its address; undefined: nothing does. */
+  load: AddressLoad | undefined;
   /** Its dedicated links. */
   readonly links = new Map<Backend, Link>();
   /** What plugins keep for it, by plugin; dropped when it closes. */

@@ -1,6 +1,7 @@
 /** Composes a pipeline: applies the plugins of a listener to fresh hooks. Opens nothing, so a config can be checked with it. */
 import { createHmac } from 'node:crypto';
 import { Accounting } from './accounting.ts';
+import { Admission } from './admission.ts';
 import { Affinity } from './affinity.ts';
 import { type Channel, PipelineEnd } from './channel.ts';
 import type { Client } from './client.ts';
@@ -234,6 +235,9 @@ export function composePipeline(
       key: runtime.randomBytes(8),
     });
   }
+  const admission = Admission.isNeeded(pool, limits)
+    ? new Admission(pool, limits, exchanges, runtime.now())
+    : undefined;
   const { whenDown } = settings.identifiers;
   const pipeline = new Pipeline({
     listener,
@@ -247,6 +251,7 @@ export function composePipeline(
     whenGone: whenDown ?? facts.whenGone ?? 'refuse',
     affinity,
     exchanges,
+    admission,
     accounting,
     log,
   });

@@ -138,6 +138,7 @@ export class Exchanges implements ExchangeTable {
     this.#originalBytes += length;
     this.size++;
     client.outstanding++;
+    if (client.load !== undefined) client.load.outstanding++;
     backend.inFlight++;
     message.exchange = exchange;
     return exchange;
@@ -177,6 +178,7 @@ export class Exchanges implements ExchangeTable {
     this.#originalBytes -= exchange.original.length;
     this.size--;
     client.outstanding--;
+    if (client.load !== undefined) client.load.outstanding--;
     exchange.backend.inFlight--;
     if (exchange.request !== undefined) {
       exchange.backend.pool.keptBytes -= exchange.request.length;

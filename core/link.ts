@@ -43,6 +43,7 @@ export class Link extends Peer {
   connect(): void {
     const { settings } = this.backend.pool;
     this.state = 'connecting';
+    if (this.client !== undefined) this.backend.dedicatedLinks++;
     this.closing = false;
     this.ended = false;
     this.finished = false;
@@ -154,6 +155,7 @@ export class Link extends Peer {
     this.#cancelTimeout?.();
     const reached = this.state === 'open';
     if (this.state === 'greeting' || reached) this.backend.connections--;
+    if (this.client !== undefined) this.backend.dedicatedLinks--;
     this.state = 'closed';
     this.#held = false;
     this.cutShort();

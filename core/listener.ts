@@ -101,6 +101,7 @@ export class Listener {
     const isFamiliar = areFamiliar(this.composed, composed);
     const { limits } = settings;
     this.settings = settings;
+    const former = this.composed.pipeline;
     this.composed = composed;
     this.#isAllowed = networks(settings.allow ?? ['0.0.0.0/0', '::/0']);
     this.#isDenied = networks(settings.deny ?? []);
@@ -110,6 +111,7 @@ export class Listener {
     if (facts.relatedIds !== undefined) affinity?.follow(limits.affinityEntries, facts.relatedIds.bind(facts));
     for (const client of this.#clients) client.moveTo(pipeline, isFamiliar);
     this.followPool(isFamiliar);
+    pipeline.takeOver(former);
     if (settings.tls !== undefined) this.#door?.socket.secure?.(settings.tls);
   }
 
@@ -222,6 +224,7 @@ export class Listener {
     this.#registry.add(client);
     this.#clients.add(client);
     this.#perAddress.set(client.address, fromAddress);
+    client.load = pipeline.admission?.enter(client, this.#runtime.now());
     if (client.address !== '' && (this.#isDenied(client.address) || !this.#isAllowed(client.address))) {
       this.#turnAway(client, 'not allowed');
     } else if (this.#clients.size > connections || (connectionsPerAddress > 0 && fromAddress > connectionsPerAddress)) {
@@ -251,6 +254,7 @@ export class Listener {
   #forget(client: Client): void {
     this.#registry.remove(client);
     this.#clients.delete(client);
+    if (client.load !== undefined) client.load.clients--;
     const left = (this.#perAddress.get(client.address) ?? 1) - 1;
     if (left > 0) this.#perAddress.set(client.address, left);
     else this.#perAddress.delete(client.address);
@@ -290,6 +294,7 @@ export class Listener {
       }
     }
     exchanges?.expire();
+    pipeline.admission?.sweep(now);
     affinity?.expire(now);
     this.#links.closeRetired(replySeconds, exchanges !== undefined);
   }
@@ -312,6 +317,7 @@ export class Listener {
     if (cut.requests + cut.queued > 0) this.composed.log.warn(cut, 'cut off at the deadline');
     for (const client of this.#clients) client.destroy();
     this.#links.stop();
+    this.composed.pipeline.stop();
     await closed;
     // Closing takes a turn, and what is counted then belongs to the statistics.
     for (let turn = 0; turn < 2 && this.#clients.size > 0; turn++) {
@@ -330,6 +336,7 @@ export class Listener {
   }
 
   #isIdle(): boolean {
+    if (this.composed.pipeline.waitingRequests > 0) return false;
     if ((this.composed.exchanges?.size ?? 0) > 0) return false;
     for (const client of this.#clients) if (client.outbox.waitingBytes > 0) return false;
     for (const link of this.#links.all()) if (link.backend.up && link.outbox.waitingBytes > 0) return false;
@@ -338,7 +345,7 @@ export class Listener {
 
   stats(): ListenerStats {
     const { accounting, exchanges, affinity } = this.composed;
-    let queued = 0;
+    let queued = this.composed.pipeline.waitingRequests;
     let queuedBytes = 0;
     const count = ({ outbox }: Client | Link) => {
       queued += outbox.queuedMessages;

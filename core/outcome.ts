@@ -27,8 +27,10 @@ export type CoreReason =
   | 'client-gone'
   /** A message on a shared link names no client connection. */
   | 'no-destination'
-  /** A queue or table that the message needs is full. */
+  /** A queue or table that the message needs is full, or too many requests wait for their answers. */
   | 'overloaded'
+  /** More messages have come in a short time than are let in. */
+  | 'rate-limited'
   /** The client did not read what was sent to it; its connection is closed. */
   | 'slow-client'
   /** A plugin threw or answered what it must not. */

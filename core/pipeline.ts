@@ -5,6 +5,7 @@
  *     frame → detectId → (chooseBackend) → insertId → forward
  */
 import type { Accounting } from './accounting.ts';
+import type { Admission } from './admission.ts';
 import type { Affinity } from './affinity.ts';
 import { Client } from './client.ts';
 import { PluginError } from './errors.ts';
@@ -23,6 +24,7 @@ import { Backend, type Pool } from './pool.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { Scan } from './scan.ts';
 import type { Limits } from './settings.ts';
+import { Waiting, type WaitingRequest } from './waiting.ts';
 
 const brokenFrame = new Refusal('broken-frame');
 const tooLarge = new Refusal('too-large');
@@ -38,6 +40,7 @@ const overloaded = new Refusal('overloaded');
 const slowClient = new Discard('slow-client');
 
 const defaultReplayBytes = 16_777_216;
+const defaultQueueRequests = 1024;
 
 /** Where a message goes, or why it goes nowhere. */
 type Route = Destination | Refusal | Discard;
@@ -55,6 +58,8 @@ export interface PipelineOptions {
   readonly whenGone: 'refuse' | 'rechoose';
   readonly affinity: Affinity | undefined;
   readonly exchanges: Exchanges | undefined;
+  /** Undefined: neither rate nor load is limited. */
+  readonly admission: Admission | undefined;
   readonly accounting: Accounting;
   readonly log: Logger;
 }
@@ -80,6 +85,13 @@ export class Pipeline {
   readonly #message = new Message();
   /** Whether requests are kept so that they can be replayed. */
   readonly #replays: boolean;
+  readonly admission: Admission | undefined;
+  /** New requests that wait for a backend with room for them. */
+  readonly #waiting: Waiting | undefined;
+  /** The message at hand has been let in before. */
+  #isAgain = false;
+  /** The message at hand has waited. */
+  #resumed: WaitingRequest | undefined;
 
   constructor(options: PipelineOptions) {
     this.#options = options;
@@ -93,7 +105,16 @@ export class Pipeline {
     this.#forwardIsTapped = options.hooks.isTapped('forward');
     this.#onDropIsTapped = options.hooks.isTapped('onDrop');
     this.accounting = options.accounting;
-    const { facts, exchanges, pool } = options;
+    const { facts, exchanges, pool, runtime } = options;
+    this.admission = options.admission;
+    const {
+      queueSeconds: seconds = 0,
+      queueRequests: requests = defaultQueueRequests,
+      queueBytes: bytes,
+    } = pool.settings;
+    if (seconds > 0 && options.admission !== undefined) {
+      this.#waiting = new Waiting({ seconds, requests, bytes, runtime, drain: () => this.#takeWaiting() });
+    }
     this.#replays = pool.settings.replay === 'once' && facts.mayReplay !== undefined && exchanges !== undefined;
   }
 
@@ -186,7 +207,9 @@ export class Pipeline {
   #dispatch(message: Message): void {
     let end: Refusal | Discard | undefined;
     try {
-      const route = this.#route(message);
+      let route: Route | undefined = this.#route(message);
+      if (this.admission !== undefined && message.from === 'client') route = this.#admit(message, route);
+      if (route === undefined) return; // it waits
       if (route instanceof Refusal || route instanceof Discard) end = route;
       else {
         const { backend } = message;
@@ -199,6 +222,93 @@ export class Pipeline {
       end = pluginFault(error, this.log);
     }
     if (end !== undefined) this.#end(message, end);
+  }
+
+  /** Lets a client's message in, which may be late, or to another backend. Answers undefined if it waits. */
+  #admit(message: Message, route: Route): Route | undefined {
+    if (route instanceof Refusal || route instanceof Discard) return route;
+    const admission = this.admission!;
+    const client = message.source as Client;
+    const { avoids, reason } = message;
+    const isChosen = reason === 'strategy' || reason === 'rechosen';
+    const isNew = isChosen && avoids === undefined;
+    if (!this.#isAgain) {
+      const refusal = admission.admit(message, isNew);
+      if (refusal !== undefined) return refusal;
+    }
+    if (!(route instanceof Backend)) return route;
+    const isBehind = isNew && this.#resumed === undefined && this.waitingRequests > 0;
+    const placed = isBehind ? undefined : admission.place(message, route, isNew, isChosen);
+    if (placed === undefined) return isNew && this.#wait(message, client) ? undefined : overloaded;
+    placed.bucket?.take();
+    return (message.backend = placed);
+  }
+
+  /** How many requests wait for a backend with room for them. */
+  get waitingRequests(): number {
+    return this.#waiting?.length ?? 0;
+  }
+
+  #wait(message: Message, client: Client): boolean {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return false;
+    if (this.#resumed !== undefined) waiting.unshift(this.#resumed);
+    else if (!waiting.add(message, client)) return false;
+    message.counters.held++;
+    client.outstanding++; // so that it is not closed meanwhile
+    return true;
+  }
+
+  /** Sends on what has waited, as far as there is room, and refuses what has waited too long. */
+  #takeWaiting(): void {
+    const waiting = this.#waiting!;
+    for (let first = waiting.first; first !== undefined; first = waiting.first) {
+      const { client, bytes, deadlineMs } = waiting.shift();
+      const { counters } = client;
+      counters.held--;
+      client.outstanding--;
+      if (client.closed) {
+        counters.discard('client-gone');
+        continue;
+      }
+      const failure = this.#reopen(bytes, client);
+      if (failure !== undefined || deadlineMs <= this.now()) this.#end(this.#message, failure ?? overloaded);
+      else {
+        this.#isAgain = true;
+        this.#resumed = first;
+        this.#dispatch(this.#message);
+        this.#isAgain = false;
+        this.#resumed = undefined;
+      }
+      if (waiting.first === first) return;
+      if (client.outstanding === 0) client.onSettled();
+    }
+  }
+
+  /** Goes on with what waits in the pipeline that this one succeeds. */
+  takeOver(former: Pipeline): void {
+    const waiting = former.#waiting;
+    if (waiting === undefined) return;
+    waiting.stop();
+    while (waiting.first !== undefined) {
+      const { bytes, client } = waiting.shift();
+      client.outstanding--;
+      this.redispatch({ bytes, source: client, exchange: undefined, exchangeId: 0, avoids: undefined }, false);
+      if (client.outstanding === 0) client.onSettled();
+    }
+  }
+
+  /** Gives up what waits. */
+  stop(): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
+    waiting.stop();
+    while (waiting.first !== undefined) {
+      const { client } = waiting.shift();
+      client.counters.held--;
+      client.outstanding--;
+      client.counters.discard('stopping');
+    }
   }
 
   /** Where to? The message's identifier first, then what related messages did, then the strategy. */
@@ -399,6 +509,7 @@ export class Pipeline {
   #answered(exchange: Exchange, atMs: number): void {
     exchange.backend.observeLatency(atMs - exchange.openedAtMs, atMs);
     this.#options.exchanges?.close(exchange);
+    this.#waiting?.look();
   }
 
   /** A dedicated link's bytes, passed on as they came. */
@@ -493,19 +604,31 @@ export class Pipeline {
       return;
     }
     const message = this.#message;
-    message.open(bytes, 0, bytes.length, source instanceof Client ? 'client' : 'backend', source);
-    message.atMs = this.now();
+    const failure = this.#reopen(bytes, source);
     message.counters = counters;
     message.avoids = avoids;
-    try {
-      // The plugin parses the message again: what it keeps between hooks is of another one by now.
-      this.#hooks.frame.call(bytes, 0, bytes.length, new Scan(message.from, source, this.limits, source.delimits));
-    } catch (error) {
-      this.#end(message, pluginFault(error, this.log));
+    if (failure !== undefined) {
+      this.#end(message, failure);
       return;
     }
     this.accounting.redispatched++;
+    this.#isAgain = true;
     this.#dispatch(message);
+    this.#isAgain = false;
+  }
+
+  /** Makes a message that had been kept the one at hand. Answers what goes wrong. */
+  #reopen(bytes: Buffer, source: Client | Link): Refusal | undefined {
+    const message = this.#message;
+    message.open(bytes, 0, bytes.length, source instanceof Client ? 'client' : 'backend', source);
+    message.atMs = this.now();
+    try {
+      // The plugin parses the message again: what it keeps between hooks is of another one by now.
+      this.#hooks.frame.call(bytes, 0, bytes.length, new Scan(message.from, source, this.limits, source.delimits));
+      return undefined;
+    } catch (error) {
+      return pluginFault(error, this.log);
+    }
   }
 }
 

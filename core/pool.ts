@@ -1,7 +1,8 @@
 /** Pools: named sets of backends with their health, weights and loads. Strategies choose among `available`. */
 import type { OutlierRecord, Outliers } from './outliers.ts';
+import { bucketOf, type TokenBucket } from './rate.ts';
 import { type Address, delimits, formatAddress } from './runtime/address.ts';
-import type { BackendSettings, BackendState, PoolSettings } from './settings.ts';
+import type { BackendSettings, BackendState, LoadLimits, PoolSettings } from './settings.ts';
 
 /** After so long without a peak, 1/e of it is left in `latencyMs`. */
 const latencyDecayMs = 10_000;
@@ -57,6 +58,11 @@ export class Backend {
   inFlight = 0;
   /** Links open to it. */
   connections = 0;
+  /** Dedicated links to it that are open, or are being opened. */
+  dedicatedLinks = 0;
+  /** Undefined: none. */
+  limits: LoadLimits | undefined;
+  bucket: TokenBucket | undefined;
   /** Shared links to it whose queue is full. */
   fullLinks = 0;
   /** When it last got a message, in milliseconds of the runtime's clock; 0: never. Tells when one that drains may be stopped. */
@@ -146,6 +152,7 @@ export class Pool {
   /** So few backends are healthy that checks and ejections are ignored. */
   isPanicking = false;
   watcher: PoolWatcher | undefined;
+  bucket: TokenBucket | undefined;
   /** Where failures of its backends are told, if that is of interest to anybody. */
   outliers: Outliers | undefined;
   /** The backends that would be available if all read what they are sent. */
@@ -160,7 +167,18 @@ export class Pool {
     this.settings = settings;
     this.backends = settings.backends.map((backend) => new Backend(this, backend, this.#indexes++));
     this.#use(settings, this.backends);
+    this.#limit();
     this.#refresh();
+  }
+
+  /** Takes over the limits of the settings. */
+  #limit(): void {
+    const { limits, backendLimits } = this.settings;
+    this.bucket = bucketOf(limits?.messagesPerSecond, limits?.burstMessages);
+    for (const [index, backend] of this.backends.entries()) {
+      backend.limits = this.settings.backends[index]!.limits ?? backendLimits;
+      backend.bucket = bucketOf(backend.limits?.messagesPerSecond, backend.limits?.burstMessages);
+    }
   }
 
   /**
@@ -193,6 +211,7 @@ export class Pool {
           if (now.weight !== was.weight) this.setWeight(backend, now.weight);
           if (now.state !== was.state) this.setState(backend, now.state ?? 'ready');
         }
+        this.#limit();
         this.#refresh();
       },
     };

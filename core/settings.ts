@@ -36,8 +36,22 @@ export interface BackendSettings {
   readonly number?: number | undefined;
   /** Undefined: `ready`. */
   readonly state?: BackendState | undefined;
+  /** Undefined: the `backendLimits` of its pool. */
+  readonly limits?: LoadLimits | undefined;
   /** Lower numbers get new work first. Undefined: 0. */
   readonly priority?: number | undefined;
+}
+
+/** Bounds of what a pool or a backend is given by the balancer. Undefined or 0: none. */
+export interface LoadLimits {
+  /** Requests that wait for their answer. */
+  readonly inFlight?: number | undefined;
+  /** Messages a second, in the long run. */
+  readonly messagesPerSecond?: number | undefined;
+  /** Messages at once. Undefined: as many as in a second. */
+  readonly burstMessages?: number | undefined;
+  /** Dedicated links. Of backends only. */
+  readonly connections?: number | undefined;
 }
 
 export interface PoolSettings {
@@ -49,6 +63,14 @@ export interface PoolSettings {
   readonly linksPerBackend: number;
   /** How many bytes may wait for one backend: above it reading from whoever feeds it pauses until half; above twice that messages are refused. */
   readonly queueBytes: number;
+  /** Of the pool as a whole. */
+  readonly limits?: LoadLimits | undefined;
+  /** Of each backend that has none of its own. */
+  readonly backendLimits?: LoadLimits | undefined;
+  /** How long new requests wait for a backend with room for them. Undefined: not at all. */
+  readonly queueSeconds?: number | undefined;
+  /** How many do at most, of each listener, besides that they fit into `queueBytes`. Undefined: 1024. */
+  readonly queueRequests?: number | undefined;
   /** What becomes of a request whose backend goes away before it answers, if the protocol lets it be replayed. Undefined: `never`. */
   readonly replay?: 'never' | 'once' | undefined;
   /** How many bytes of requests are kept for that at most. Undefined: 16 MiB. */
@@ -149,6 +171,17 @@ export interface Limits {
   readonly connectionsPerAddress: number;
   /** Outstanding requests at once. */
   readonly inFlight: number;
+  /** Those of the clients at one address; 0: as many as `inFlight`. */
+  readonly inFlightPerAddress: number;
+  /** Messages of all clients a second, in the long run; 0: any number. */
+  readonly messagesPerSecond: number;
+  /** Messages at once; 0: as many as in a second. */
+  readonly burstMessages: number;
+  /** Messages of the clients at one address a second; 0: any number. */
+  readonly messagesPerSecondPerAddress: number;
+  readonly burstMessagesPerAddress: number;
+  /** How much of each limit of rate or load new work leaves to sessions, where one is configured. */
+  readonly reservedPercent: number;
   /** How long a message's header may take to arrive; 0: for ever. */
   readonly headerSeconds: number;
   /** How long a client connection may be without traffic; 0: for ever. */
@@ -166,6 +199,12 @@ export const defaultLimits: Limits = {
   connections: 65_536,
   connectionsPerAddress: 0,
   inFlight: 65_536,
+  inFlightPerAddress: 0,
+  messagesPerSecond: 0,
+  burstMessages: 0,
+  messagesPerSecondPerAddress: 0,
+  burstMessagesPerAddress: 0,
+  reservedPercent: 10,
   headerSeconds: 10,
   idleSeconds: 3600,
   replySeconds: 60,

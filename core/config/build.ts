@@ -78,12 +78,20 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
   const backends = Object.entries(pool.backends).map(([name, backend]): BackendSettings => {
     const at = [...path, 'backends', name];
     if (typeof backend === 'string') return { name, address: readBackendAddress(draft, at, backend), weight: 1 };
-    const { address, weight = 1, number, state, priority } = backend;
-    return { name, address: readBackendAddress(draft, [...at, 'address'], address), weight, number, state, priority };
+    const { address, weight = 1, number, state, priority, limits } = backend;
+    return {
+      name,
+      address: readBackendAddress(draft, [...at, 'address'], address),
+      weight,
+      number,
+      state,
+      priority,
+      limits,
+    };
   });
   const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, proxyProtocol } = pool;
   const { outliers, slowStartSeconds, minimumUp, panicPercent, drainedSeconds } = pool;
-  const { replay, replayBytes } = pool;
+  const { limits, backendLimits, queueSeconds, queueRequests, replay, replayBytes } = pool;
   const tls = pool.tls && readLinkTls(draft, [...path, 'tls'], pool.tls);
   // The core's part of the options has the schema that says so (schema.ts).
   const checks = usesOf(draft, pool.checks ?? []).map((use) => ({ ...use, timing: use.options as CheckTiming }));
@@ -93,6 +101,10 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
     links,
     linksPerBackend,
     queueBytes,
+    limits,
+    backendLimits,
+    queueSeconds,
+    queueRequests,
     replay,
     replayBytes,
     connectSeconds,

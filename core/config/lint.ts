@@ -9,6 +9,7 @@ import type { KeySettings, Limits, ListenerSettings, PluginUse, PoolSettings } f
 import type { Built, Draft } from './build.ts';
 import { listed, valueAt } from './describe.ts';
 import type { Path } from './finding.ts';
+import { lintLoad } from './lint-load.ts';
 import { formatPlace } from './locate.ts';
 import { suggest } from './suggest.ts';
 
@@ -398,6 +399,7 @@ function lintPipeline(
     const at = ['pools', pool.name, 'outliers', 'latencyFactor'];
     findings.add(at, { rule: 'not-measured', stage: 'lint', severity: 'warning', message, atKey: true });
   }
+  lintLoad(draft, listener, poolSettings, composed);
   const replayPath = ['pools', pool.name, 'replay'];
   if (pool.settings.replay === 'once' && facts.mayReplay === undefined) {
     const message = `"${framer}" lets no request be replayed in listener "${listener.name}", so that this has no effect there`;

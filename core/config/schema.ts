@@ -48,6 +48,22 @@ const key = Type.Object(
   { ...closed, description: 'A key that signs and verifies identifiers.' },
 );
 
+const perSecond = (description: string) => Type.Number({ description, minimum: 0, maximum: 10_000_000 });
+
+/** The bounds of a pool's load, or a backend's. */
+const loadLimits = {
+  inFlight: Type.Optional(count('How many requests may wait for their answer there at once.', {})),
+  messagesPerSecond: Type.Optional(perSecond('How many messages may go there each second, in the long run.')),
+  burstMessages: Type.Optional(count('How many may go there at once. Default: as many as each second.', {})),
+};
+const backendLimits = (description: string) =>
+  Type.Optional(
+    Type.Object(
+      { ...loadLimits, connections: Type.Optional(count('How many dedicated links it may have at once.', {})) },
+      { ...closed, description },
+    ),
+  );
+
 // Ajv ignores (and in strict mode refuses) defaults inside a union, so those of `weight` and `state` are filled in later.
 const backend = Type.Union(
   [
@@ -71,6 +87,7 @@ const backend = Type.Union(
             description: 'Its identifier in fixed-width binary fields, unique in the pool.',
           }),
         ),
+        limits: backendLimits('Bounds of its load, instead of the `backendLimits` of the pool.'),
         state: Type.Optional(
           Type.Enum(['ready', 'drain', 'maint'], {
             description:
@@ -189,6 +206,25 @@ const pool = <Entry extends TSchema>(checkEntry: Entry) =>
           'above twice that, messages are refused.',
         { default: 4_194_304 },
       ),
+      limits: Type.Optional(
+        Type.Object(loadLimits, {
+          ...closed,
+          description: 'Bounds of the load of all backends together. Absent: none.',
+        }),
+      ),
+      backendLimits: backendLimits('Bounds of the load of each backend that has none of its own. Absent: none.'),
+      queueSeconds: Type.Optional(
+        seconds(
+          'How long new requests wait when no backend has room for them, before they are refused, in seconds. What carries an identifier does not wait. Default: 0.',
+          {},
+        ),
+      ),
+      queueRequests: Type.Optional(
+        count(
+          'How many requests of each listener may wait so at once, besides that they fit into `queueBytes`. Default: 1024.',
+          {},
+        ),
+      ),
       replay: Type.Optional(
         Type.Enum(['never', 'once'], {
           description:
@@ -285,6 +321,34 @@ const limits = Type.Object(
       default: defaultLimits.connectionsPerAddress,
     }),
     inFlight: count('How many requests may wait for their answer at once.', { default: defaultLimits.inFlight }),
+    inFlightPerAddress: count(
+      'How many requests of the clients at one address may wait for their answer at once; 0: as many as `inFlight`.',
+      { minimum: 0, default: defaultLimits.inFlightPerAddress },
+    ),
+    messagesPerSecond: {
+      ...perSecond('How many messages clients may send each second, in the long run; 0: any number.'),
+      default: defaultLimits.messagesPerSecond,
+    },
+    burstMessages: count('How many they may send at once; 0: as many as each second.', {
+      minimum: 0,
+      default: defaultLimits.burstMessages,
+    }),
+    messagesPerSecondPerAddress: {
+      ...perSecond('How many messages the clients at one address may send each second; 0: any number.'),
+      default: defaultLimits.messagesPerSecondPerAddress,
+    },
+    burstMessagesPerAddress: count('How many those may send at once; 0: as many as each second.', {
+      minimum: 0,
+      default: defaultLimits.burstMessagesPerAddress,
+    }),
+    reservedPercent: Type.Number({
+      minimum: 0,
+      maximum: 100,
+      default: defaultLimits.reservedPercent,
+      description:
+        'The share of each limit of rate or load that new work leaves to messages that carry an identifier or belong to a session. ' +
+        'It counts for `inFlight` as soon as that is lower than its default.',
+    }),
     headerSeconds: seconds("How long a message's header may take to arrive, in seconds; 0: for ever.", {
       default: defaultLimits.headerSeconds,
     }),

@@ -1,4 +1,5 @@
 /** Explains a listener: what its pipeline is made of, and what it does with a message. */
+import { Admission } from '../admission.ts';
 import type { Client } from '../client.ts';
 import { composePipeline, dryServices } from '../compose.ts';
 import { type HookName, hookNames } from '../hooks.ts';
@@ -106,7 +107,8 @@ export function describeListener(settings: Settings, name: string): ListenerFact
   const hasEffect = (limit: keyof Limits) =>
     (limit !== 'inFlight' || exchanges !== undefined) &&
     (limit !== 'affinityEntries' || affinity !== undefined) &&
-    (limit !== 'connectionsPerAddress' || listener.limits[limit] > 0);
+    (limit !== 'reservedPercent' || Admission.isNeeded(new Pool(pool), listener.limits)) &&
+    (defaultLimits[limit] > 0 || listener.limits[limit] > 0);
   const limits = (Object.keys(defaultLimits) as (keyof Limits)[]).filter(hasEffect);
   return {
     listener: name,

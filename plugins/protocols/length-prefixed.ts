@@ -265,6 +265,16 @@ const Options = Type.Object(
             ),
             { description: 'What is copied into it from the refused frame.', default: [] },
           ),
+          reasons: Type.Record(
+            Type.String(),
+            Type.Object({ to: offset('Where the bytes start in the reply.'), hex: hex('The bytes.') }, strict),
+            {
+              description:
+                'What it says instead for some reasons. SMPP: { rate-limited: { to: 8, hex: 00000058 }, overloaded: { to: 8, ' +
+                'hex: 00000014 } }.',
+              default: {},
+            },
+          ),
         },
         {
           ...strict,
@@ -724,7 +734,7 @@ function correlate(field: Correlation, layout: Layout, scope: Scope, errors: Err
       } else {
         const exchange = scope.exchanges.open(message, at, field.size);
         if (exchange === undefined) return overloaded;
-        if (errors?.needsMore) exchange.note = errors.write(message);
+        if (errors?.needsMore) exchange.note = errors.write(message, 'backend-lost');
         id = exchange.id;
       }
       codec.write(id, scratch);
@@ -848,16 +858,23 @@ function replaysOf(field: NonNullable<Options['replayable']>, layout: Layout) {
 
 /** The option `error`. */
 function errorReplies(
-  { hex, copy }: NonNullable<Options['error']>,
+  { hex, copy, reasons }: NonNullable<Options['error']>,
   layout: Layout,
   correlation: Correlation | undefined,
 ) {
   const template = bytesOf(hex);
+  const templates = new Map(
+    Object.entries(reasons).map(([reason, { to, hex: bytes }]) => {
+      const changed = Buffer.from(template);
+      changed.set(bytesOf(bytes), to);
+      return [reason, changed];
+    }),
+  );
   const { offset: kept = 0, size: keptSize = 0 } = correlation ?? {};
 
   /** @param message the one at hand */
-  const write = (message: Message): Buffer => {
-    const reply = Buffer.from(template);
+  const write = (message: Message, reason: string): Buffer => {
+    const reply = Buffer.from(templates.get(reason) ?? template);
     for (const { from, to, size } of copy) {
       const at = layout.find({ offset: from, size });
       if (at >= 0) message.bytes.copy(reply, to, message.start + at, message.start + at + size);
@@ -870,14 +887,14 @@ function errorReplies(
     needsMore: copy.some(({ from, size }) => from < kept || from + size > kept + keptSize),
     write,
 
-    refuse(message: Message): Uint8Array | undefined {
+    refuse(message: Message, { reason }: Refusal): Uint8Array | undefined {
       layout.look(message);
-      return message.from === 'backend' || layout.isAnswer ? undefined : write(message);
+      return message.from === 'backend' || layout.isAnswer ? undefined : write(message, reason);
     },
 
-    late({ original, note }: Exchange): Uint8Array {
+    late({ original, note }: Exchange, { reason }: Refusal): Uint8Array {
       if (note instanceof Uint8Array) return note;
-      const reply = Buffer.from(template);
+      const reply = Buffer.from(templates.get(reason) ?? template);
       for (const { from, to, size } of copy) original.copy(reply, to, from - kept, from - kept + size);
       return reply;
     },
@@ -930,6 +947,10 @@ function check(options: Options, scope: Scope): void {
       throw new Error(
         `error.hex: must be one whole frame of ${template.length} bytes, but its length field does not say so`,
       );
+    }
+    for (const [reason, { to, hex: bytes }] of Object.entries(error.reasons)) {
+      if (to + bytesOf(bytes).length <= template.length) continue;
+      throw new Error(`error.reasons: the bytes for "${reason}" reach beyond error.hex`);
     }
     const beyond = error.copy.find(({ to, size }) => to + size > template.length);
     if (beyond !== undefined) {

@@ -54,6 +54,7 @@ const rpcCodes: Readonly<Record<string, number>> = {
   overloaded: -32004,
   stopping: -32005,
   'backend-lost': -32006,
+  'rate-limited': -32007,
 };
 const otherRpcCode = -32000;
 

@@ -131,6 +131,12 @@ export class World {
       connectSeconds: 5,
       keepaliveSeconds: 0,
       queueBytes: chance.pick([300, 2000, 262_144]),
+      ...(chance.percent(30) && {
+        limits: { inFlight: chance.pick([3, 30]), messagesPerSecond: chance.pick([0, 20]) },
+        backendLimits: { inFlight: chance.pick([2, 20]), connections: 3 },
+        queueSeconds: chance.pick([0, 1, 10]),
+        queueRequests: 10,
+      }),
       ...(dialect.replaying !== undefined &&
         chance.percent(50) && { replay: 'once', replayBytes: chance.pick([500, 262_144]) }),
       ...this.#healthSettings(),
@@ -178,6 +184,8 @@ export class World {
         connections: chance.pick([4, 8, 100]),
         connectionsPerAddress: chance.pick([0, 0, 3]),
         inFlight: chance.pick([5, 50, 65_536]),
+        inFlightPerAddress: chance.pick([0, 0, 20]),
+        messagesPerSecondPerAddress: chance.pick([0, 0, 5]),
         idleSeconds: chance.pick([60, 3600]),
         replySeconds: chance.pick([5, 60]),
         affinityEntries: chance.pick([8, 65_536]),
@@ -409,6 +417,7 @@ export class World {
         const stats = listener.stats();
         if (!balances(stats)) throw new Violation(`${settings.name} does not balance: ${JSON.stringify(stats)}`);
         const { limits } = settings;
+        atMost(`${settings.name}: requests that wait`, composed.pipeline.waitingRequests, 10);
         atMost(`${settings.name}: exchanges`, stats.exchanges.open, limits.inFlight);
         atMost(`${settings.name}: clients`, stats.connections.open, limits.connections);
         atMost(`${settings.name}: affinity entries`, stats.affinity.entries, limits.affinityEntries);

@@ -61,6 +61,7 @@ const statuses = new Map<Reason, Status>(
     'client-gone': new Status(430, 'Flow Failed'),
     'no-destination': new Status(404, 'Not Found'),
     overloaded: unavailable,
+    'rate-limited': unavailable,
     'plugin-error': serverError,
     stopping: unavailable,
   }),

@@ -51,7 +51,7 @@ describe('shape', () => {
       when: 'a unit is left out',
       listener: `${sound.listener}\nlimits: { idle: 3 }`,
       finds:
-        '9:15  shape: "idle" is unknown here; limits has messageBytes, headerBytes, queueBytes, connections, connectionsPerAddress, inFlight, headerSeconds, idleSeconds, replySeconds and affinityEntries',
+        '9:15  shape: "idle" is unknown here; limits has messageBytes, headerBytes, queueBytes, connections, connectionsPerAddress, inFlight, inFlightPerAddress, messagesPerSecond, burstMessages, messagesPerSecondPerAddress, burstMessagesPerAddress, reservedPercent, headerSeconds, idleSeconds, replySeconds and affinityEntries',
     },
     {
       when: 'a member is missing',
@@ -101,6 +101,22 @@ describe('shape', () => {
       when: 'a backend has an unknown member',
       pools: pool('backends: { a: { address: "tcp://[::1]:1", wieght: 2 } }'),
       finds: '3:48  shape: "wieght" is unknown here; did you mean "weight"?',
+    },
+    {
+      when: 'limits of load limit nothing',
+      listener: `${sound.listener}\nlimits: { burstMessages: 5, burstMessagesPerAddress: 5 }`,
+      pools: sound.pools.replace(
+        '    back',
+        '    queueRequests: 5\n    backendLimits: { burstMessages: 5, connections: 1 }\n    limits: { burstMessages: 5 }\n    back',
+      ),
+      finds: [
+        '3:5  warning: nothing waits without "queueSeconds"',
+        '4:22  warning: there is no burst without "messagesPerSecond"',
+        '4:40  warning: in listener "edge" links are shared: "linksPerBackend" of them',
+        '5:15  warning: there is no burst without "messagesPerSecond"',
+        '12:15  warning: there is no burst without "messagesPerSecond"',
+        '12:33  warning: there is no burst without "messagesPerSecondPerAddress"',
+      ],
     },
     {
       when: 'requests are to be replayed, and the protocol lets none be',

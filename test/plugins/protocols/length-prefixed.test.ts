@@ -655,6 +655,24 @@ describe('the error reply', () => {
     expect(rig.stats().exchanges).toEqual({ open: 0, expired: 0, abandoned: 1, refused: 1 });
   });
 
+  it('says something else for the reasons that the option names', async () => {
+    const reasons = { 'rate-limited': { to: 6, hex: '58' } };
+    const rig = await rigOf(
+      { length: { size: 2 }, error: { hex: '0006 ffff 0000 00ee', copy: [{ from: 2, to: 4, size: 2 }], reasons } },
+      { backends: ['a'], limits: { messagesPerSecond: 1 } },
+    );
+    const client = rig.client();
+    client.send(hex('0003 1234 99 0003 5678 99'));
+    expect(answer(client)).toBe('0006ffff567858ee');
+    rig.backend('a').down();
+    rig.advance(5000);
+    client.send(hex('0003 1234 99'));
+    expect(answer(client)).toBe('0006ffff123400ee');
+    await expect(
+      rigOf({ length: { size: 2 }, error: { hex: '0000', reasons: { overloaded: { to: 1, hex: '0101' } } } }),
+    ).rejects.toThrow('error.reasons: the bytes for "overloaded" reach beyond error.hex');
+  });
+
   it('is not sent for a request that is lost with its link if there is none', async () => {
     const rig = await rigOf({ length: { size: 2 }, correlation: { offset: 2, size: 2 } }, { backends: ['a'] });
     const client = rig.client();

@@ -594,6 +594,15 @@ describe('a refusal', () => {
   });
 });
 
+describe('what comes too fast', () => {
+  it('is refused as JSON-RPC has it', async () => {
+    const rig = await balanceShared({}, { limits: { messagesPerSecond: 1 } });
+    const client = rig.client();
+    client.send('{"jsonrpc":"2.0","method":"add","id":1}\n{"jsonrpc":"2.0","method":"add","id":2}\n');
+    expect(client.text()).toBe('{"jsonrpc":"2.0","id":2,"error":{"code":-32007,"message":"rate-limited"}}\n');
+  });
+});
+
 describe('a request that is lost with its link', () => {
   it.each([
     ['{"op":"get","id":"x-1"}\n', '{"id":"x-1","error":{"reason":"backend-lost"}}\n'],

@@ -1,0 +1,152 @@
+/**
+ * Admission: whether a message is let in, where limits of rate or load are configured for its listener, the address of its
+ * client, the pool or a backend. New work, which the strategy has to place, meets each limit earlier than what carries an
+ * identifier or belongs to a session: the last part of a limit is reserved for those.
+ */
+import type { Client } from './client.ts';
+import type { Exchanges } from './exchanges.ts';
+import type { Message } from './message.ts';
+import { Refusal } from './outcome.ts';
+import type { Backend, Pool } from './pool.ts';
+import { bucketOf, type TokenBucket } from './rate.ts';
+import { defaultLimits, type Limits } from './settings.ts';
+
+const overloaded = new Refusal('overloaded');
+const rateLimited = new Refusal('rate-limited');
+
+/** Addresses that are remembered although no client is connected from there. */
+const addressesKept = 65_536;
+
+/** What comes from one address. */
+export class AddressLoad {
+  /** Clients that are connected from there. */
+  clients = 0;
+  /** Their requests that wait for an answer. */
+  outstanding = 0;
+  readonly bucket: TokenBucket | undefined;
+
+  constructor(bucket: TokenBucket | undefined) {
+    this.bucket = bucket;
+  }
+}
+
+export class Admission {
+  readonly #pool: Pool;
+  readonly #limits: Limits;
+  readonly #exchanges: Exchanges | undefined;
+  readonly #bucket: TokenBucket | undefined;
+  readonly #addresses = new Map<string, AddressLoad>();
+
+  constructor(pool: Pool, limits: Limits, exchanges: Exchanges | undefined, nowMs: number) {
+    this.#pool = pool;
+    this.#limits = limits;
+    this.#exchanges = exchanges;
+    this.#bucket = bucketOf(limits.messagesPerSecond, limits.burstMessages, nowMs);
+  }
+
+  /** Whether anything is limited, so that messages must be looked at. */
+  static isNeeded(pool: Pool, limits: Limits): boolean {
+    return (
+      limits.messagesPerSecond > 0 ||
+      limits.messagesPerSecondPerAddress > 0 ||
+      limits.inFlightPerAddress > 0 ||
+      limits.inFlight < defaultLimits.inFlight ||
+      pool.settings.limits !== undefined ||
+      pool.settings.backendLimits !== undefined ||
+      pool.settings.backends.some((backend) => backend.limits !== undefined)
+    );
+  }
+
+  /** A client has connected. Answers what counts for its address; undefined: nothing does. */
+  enter({ address }: Client, nowMs: number): AddressLoad | undefined {
+    const { messagesPerSecondPerAddress, burstMessagesPerAddress, inFlightPerAddress } = this.#limits;
+    if (address === '' || (messagesPerSecondPerAddress === 0 && inFlightPerAddress === 0)) return undefined;
+    let load = this.#addresses.get(address);
+    if (load === undefined) {
+      load = new AddressLoad(bucketOf(messagesPerSecondPerAddress, burstMessagesPerAddress, nowMs));
+      this.#addresses.set(address, load);
+    }
+    load.clients++;
+    return load;
+  }
+
+  /** Forgets addresses of which nothing is left to know. The core calls it about once a second. */
+  sweep(nowMs: number): void {
+    let surplus = this.#addresses.size - addressesKept;
+    for (const [address, load] of this.#addresses) {
+      if (load.clients > 0) continue;
+      if (surplus-- > 0 || (load.outstanding === 0 && load.bucket?.isFull(nowMs) !== false)) {
+        this.#addresses.delete(address);
+      }
+    }
+  }
+
+  /** How many addresses are remembered. */
+  get addresses(): number {
+    return this.#addresses.size;
+  }
+
+  /**
+   * Lets a client's message in, by its listener and address, or says why not.
+   * @param isNew the strategy has to place it
+   */
+  admit(message: Message, isNew: boolean): Refusal | undefined {
+    const { atMs } = message;
+    const { inFlight, inFlightPerAddress } = this.#limits;
+    const load = message.client?.load;
+    if (isNew && this.#exchanges !== undefined && this.#exchanges.size >= this.#openTo(inFlight, isNew)) {
+      return overloaded;
+    }
+    if (load !== undefined && inFlightPerAddress > 0 && load.outstanding >= this.#openTo(inFlightPerAddress, isNew)) {
+      return overloaded;
+    }
+    const buckets = [this.#bucket, load?.bucket, this.#pool.bucket];
+    for (const bucket of buckets) {
+      if (bucket !== undefined && !bucket.has(atMs, bucket.burst - this.#openTo(bucket.burst, isNew)))
+        return rateLimited;
+    }
+    for (const bucket of buckets) bucket?.take();
+    return undefined;
+  }
+
+  /**
+   * The backend that has room for a client's message: the one it is meant for, or another one.
+   * @param isChosen the strategy has chosen the backend, so that another one will do
+   * @returns undefined if there is none
+   */
+  place(message: Message, backend: Backend, isNew: boolean, isChosen: boolean): Backend | undefined {
+    const { atMs, avoids } = message;
+    const client = message.source as Client;
+    if (!this.#poolHasRoom(isNew)) return undefined;
+    if (this.#hasRoom(backend, client, isNew, atMs)) return backend;
+    if (!isChosen) return undefined;
+    let least: Backend | undefined;
+    for (const each of this.#pool.available) {
+      if (each === avoids || !this.#hasRoom(each, client, isNew, atMs)) continue;
+      if (least === undefined || each.inFlight * least.weight < least.inFlight * each.weight) least = each;
+    }
+    return least;
+  }
+
+  #poolHasRoom(isNew: boolean): boolean {
+    const { inFlight = 0 } = this.#pool.settings.limits ?? {};
+    if (inFlight === 0) return true;
+    let sum = 0;
+    for (const backend of this.#pool.backends) sum += backend.inFlight;
+    return sum < this.#openTo(inFlight, isNew);
+  }
+
+  #hasRoom(backend: Backend, client: Client, isNew: boolean, nowMs: number): boolean {
+    const { limits, bucket } = backend;
+    if (limits === undefined) return true;
+    const { inFlight = 0, connections = 0 } = limits;
+    if (inFlight > 0 && backend.inFlight >= this.#openTo(inFlight, isNew)) return false;
+    if (connections > 0 && backend.dedicatedLinks >= connections && !client.links.has(backend)) return false;
+    return bucket === undefined || bucket.has(nowMs, bucket.burst - this.#openTo(bucket.burst, isNew));
+  }
+
+  /** How much of a limit there is for new work, or for the rest. */
+  #openTo(limit: number, isNew: boolean): number {
+    return isNew ? limit - Math.floor((limit * this.#limits.reservedPercent) / 100) : limit;
+  }
+}
