@@ -160,6 +160,8 @@ export class Via {
   end = 0;
   /** Where the next value in the same header line begins; 0 if there is none. */
   next = 0;
+  /** Where its version stands, if that is another than 2.0; 0: it is not. */
+  otherVersionStart = 0;
   hostStart = 0;
   hostEnd = 0;
   /** Behind the port; equals `hostEnd` where there is none. `hostStart` to here is the sent-by. */
@@ -202,7 +204,7 @@ export class Via {
     }
     this.branchStart = this.branchEnd = this.receivedStart = this.receivedEnd = 0;
     this.emptyRportEnd = this.tokenStart = this.tokenEnd = 0;
-    this.rportStart = 0;
+    this.rportStart = this.otherVersionStart = 0;
     while (bytes[at] === SEMICOLON) {
       const nameStart = ++at;
       while (isTokenByte[bytes[at]!] === 1) at++;
@@ -255,7 +257,7 @@ export class Via {
   #readAny(bytes: Buffer, at: number, end: number): boolean {
     this.branchStart = this.branchEnd = this.receivedStart = this.receivedEnd = 0;
     this.emptyRportEnd = this.tokenStart = this.tokenEnd = 0;
-    this.rportStart = 0;
+    this.rportStart = this.otherVersionStart = 0;
     this.start = at = skipBlanks(bytes, at, end);
     at = this.#readProtocol(bytes, at, end);
     if (at < 0) return false;
@@ -286,7 +288,8 @@ export class Via {
     at = skipSlash(bytes, wordEnd, end);
     if (at < 0) return -1;
     wordEnd = skipToken(bytes, at, end);
-    if (!isWord(bytes, at, wordEnd, words.version)) return -1;
+    if (wordEnd === at) return -1;
+    if (!isWord(bytes, at, wordEnd, words.version)) this.otherVersionStart = at;
     at = skipSlash(bytes, wordEnd, end);
     if (at < 0) return -1;
     wordEnd = skipToken(bytes, at, end);

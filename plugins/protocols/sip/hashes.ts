@@ -68,11 +68,11 @@ export class BranchHash {
   of(header: Header): KeyedHash {
     const { via } = header;
     const parts = this.#parts;
-    if (via.branchEnd - via.branchStart >= magicCookie.length && this.#hasCookie(header)) {
+    if (via.branchEnd - via.branchStart > magicCookie.length && this.#hasCookie(header)) {
       parts.add(header, via.branchStart + magicCookie.length, via.branchEnd);
       parts.add(header, via.hostStart, via.sentByEnd);
     } else {
-      // From before RFC 3261: a branch of that time is not unique (section 16.11).
+      // From before RFC 3261: a branch of that time is not unique (section 16.11), nor is one of the cookie alone (RFC 4475 section 3.2.1).
       parts.add(header, via.start, via.end);
       parts.add(header, header.from.tagStart, header.from.tagEnd);
       parts.add(header, header.callIdStart, header.callIdEnd);

@@ -353,7 +353,8 @@ export class Header {
       this.#understood = true;
       // All of them are read, whatever is wrong with one: a reply copies what it can.
       const startLine = this.#checkStartLine();
-      const via = this.#readVia() ? undefined : flaws.via;
+      const isViaRead = this.#readVia();
+      const via = isViaRead && this.via.otherVersionStart === 0 ? undefined : flaws.via;
       const from = this.#readAddress(field.from, this.from) ? undefined : flaws.from;
       const to = this.#readAddress(field.to, this.to) ? undefined : flaws.to;
       const callId = this.#readCallId() ? undefined : flaws.callId;
@@ -362,7 +363,7 @@ export class Header {
       this.#flaw = startLine ?? via ?? from ?? to ?? callId ?? cseq ?? maxForwards ?? this.#checkCounts();
       if (this.#isShort) this.#flaw ??= flaws.shortBody;
       this.isAnswerable =
-        via === undefined &&
+        isViaRead &&
         this.first[field.from]! >= 0 &&
         this.first[field.to]! >= 0 &&
         this.first[field.callId]! >= 0 &&

@@ -1,12 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { defaultLimits } from '../../../../core/settings.ts';
 import { Header } from '../../../../plugins/protocols/sip/header.ts';
 import sip from '../../../../plugins/protocols/sip/index.ts';
 import type { Rig } from '../../../support/embedded.ts';
-import { parse, request, sipRig } from './ua.ts';
+import { bytesOf, parse, request, sipRig } from './ua.ts';
 
 const oneBackend = () => sipRig({ backends: ['a'] });
 
@@ -23,10 +21,6 @@ function outcome(rig: Rig, ...pieces: Uint8Array[]) {
   const forwarded = plain(Buffer.concat(link.writes.slice(writesBefore)).toString('latin1'));
   client.reset();
   return { forwarded, reply: plain(reply), ended };
-}
-
-function bytesOf(bytes: Uint8Array): Uint8Array[] {
-  return Array.from(bytes, (_, at) => bytes.subarray(at, at + 1));
 }
 
 describe('every sample', () => {
@@ -48,42 +42,6 @@ describe('every sample', () => {
     const rig = await oneBackend();
     const all = sip.samples!.map(({ bytes }) => bytes);
     expect(outcome(rig, Buffer.concat(all))).toEqual(outcome(rig, ...all));
-  });
-});
-
-describe('the messages of RFC 4475', () => {
-  const folder = new URL('../../../../node_modules/sip/test/messages/', import.meta.url);
-  const files = readdirSync(fileURLToPath(folder)).filter((name) => name.endsWith('.dat'));
-
-  it.each(files)('are read alike however they are cut: %s', async (file) => {
-    const bytes = readFileSync(new URL(file, folder));
-    const rig = await oneBackend();
-    const whole = outcome(rig, bytes);
-    for (let cut = 1; cut < bytes.length; cut++) {
-      expect(outcome(rig, bytes.subarray(0, cut), bytes.subarray(cut))).toEqual(whole);
-    }
-    expect(outcome(rig, ...bytesOf(bytes))).toEqual(whole);
-    expect(rig.logged.filter((entry) => 'err' in entry)).toEqual([]);
-    rig.stats();
-  });
-
-  it.each([
-    'wsinv.dat',
-    'intmeth.dat',
-    'esc01.dat',
-    'escnull.dat',
-    'esc02.dat',
-    'lwsdisp.dat',
-    'longreq.dat',
-    'semiuri.dat',
-    'transports.dat',
-    'mpart01.dat',
-  ])('of the valid ones, those with a Content-Length are passed on: %s', async (file) => {
-    const bytes = readFileSync(new URL(file, folder));
-    const rig = await oneBackend();
-    const { forwarded, reply } = outcome(rig, bytes);
-    if (/^(content-length|l)\s*:/im.test(bytes.toString('latin1'))) expect(parse(forwarded)).toHaveLength(1);
-    else expect(reply).toMatch(/^SIP\/2\.0 400 Missing Content-Length/);
   });
 });
 

@@ -130,3 +130,8 @@ export function arrival(rig: Rig): { name: string; message: SipMessage } {
   if (all.length !== 1) throw new Error(`${all.length} backends got something`);
   return { name: all[0]!.name, message: parseOne(all[0]!.text) };
 }
+
+/** The pieces of `bytes` when it comes byte by byte. */
+export function bytesOf(bytes: Uint8Array): Uint8Array[] {
+  return Array.from(bytes, (_, at) => bytes.subarray(at, at + 1));
+}
