@@ -1,0 +1,216 @@
+/** Several of us: replicas side by side, one behind the other, and a call that passes the same one twice. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { VirtualBackend } from '../../../../core/rehearsal/rig.ts';
+import type { Wire } from '../../../support/embedded.ts';
+import { Network } from './network.ts';
+import { calleeRoutes, callerRoutes, parseOne, request, respond, type SipMessage, value, values } from './ua.ts';
+
+const one = 'tcp://192.0.2.1:5060';
+const two = 'tcp://192.0.2.2:5060';
+const servers = { a: 'tcp://10.0.0.1:5060', b: 'tcp://10.0.0.2:5060', c: 'tcp://10.0.0.3:5060' };
+
+let network: Network;
+beforeEach(() => {
+  network = new Network();
+});
+
+/** The only server that has something to read, and what it is. */
+function arrived(backends: readonly VirtualBackend[]): { backend: VirtualBackend; message: SipMessage; link: Wire } {
+  const found = backends.flatMap((backend) =>
+    backend.links.flatMap((link) => {
+      const text = link.text();
+      return text === '' ? [] : [{ backend, link, message: parseOne(text) }];
+    }),
+  );
+  expect(found).toHaveLength(1);
+  return found[0]!;
+}
+
+describe('two replicas', () => {
+  let backends: VirtualBackend[];
+  beforeEach(async () => {
+    backends = Object.values(servers).map((address) => network.backend(address));
+    await network.edge({ listeners: { [one]: {} }, backends: servers });
+    await network.edge({ listeners: { [two]: {} }, backends: Object.fromEntries(Object.entries(servers).reverse()) });
+  });
+
+  it('go on with the dialogs of one another, in both directions', () => {
+    const names = new Set<string>();
+    for (let n = 0; n < 30; n++) {
+      const [here, there] = n % 2 === 0 ? [one, two] : [two, one];
+      const dialog = { callId: `call-${n}` };
+      const before = network.client(here);
+      before.send(request('INVITE', dialog));
+      const { backend, link, message: invite } = arrived(backends);
+      names.add(backend.name);
+      link.send(respond(invite, '200 OK', 'bob1'));
+      const extra = callerRoutes(parseOne(before.text()));
+      before.reset();
+
+      // The other replica has never heard of the call, and no Call-ID helps it.
+      const after = network.client(there);
+      for (const [i, method] of ['ACK', 'INFO', 'UPDATE', 'BYE'].entries()) {
+        after.send(request(method, { callId: `call-${n}-${method}`, toTag: 'bob1', cseq: 2 + i, extra }));
+        const got = arrived(backends);
+        expect(got.backend.name).toBe(backend.name);
+        expect(values(got.message, 'Route')).toEqual([]);
+        if (method !== 'ACK') {
+          got.link.send(respond(got.message, '200 OK'));
+          expect(parseOne(after.text()).startLine).toBe('SIP/2.0 200 OK');
+        }
+      }
+    }
+    expect(names.size).toBe(3);
+    expect(network.isInOrder).toBe(true);
+  });
+
+  it('choose alike for new calls, and write alike but for themselves', () => {
+    for (let n = 0; n < 20; n++) {
+      const text = request('INVITE', { callId: `call-${n}`, branch: `z9hG4bK${n}` });
+      const [first, second] = [one, two].map((edge) => {
+        network.client(edge).send(text);
+        return arrived(backends);
+      });
+      expect(second!.backend.name).toBe(first!.backend.name);
+      const neutral = (message: SipMessage) =>
+        JSON.stringify(message)
+          .replace(/192\.0\.2\.[12]:/g, 'us:')
+          .replace(/pm=[a-z2-7]+/g, 'pm=x');
+      expect(neutral(second!.message)).toBe(neutral(first!.message));
+    }
+  });
+
+  it('do not know the clients of one another, and say so', () => {
+    const alice = network.client(one);
+    alice.send(request('REGISTER', { uri: 'sip:example.net' }));
+    const { message } = arrived(backends);
+    const server = network.client(two, '10.0.0.1');
+    server.send(request('INVITE', { callId: 'back', extra: [`Route: ${value(message, 'Path')}`] }));
+    expect(parseOne(server.text()).startLine).toBe('SIP/2.0 430 Flow Failed');
+    expect(alice.text()).toBe('');
+  });
+});
+
+describe('one behind the other', () => {
+  let backends: VirtualBackend[];
+  beforeEach(async () => {
+    backends = [servers.a, servers.b].map((address) => network.backend(address));
+    network.bridge(two);
+    await network.edge({ listeners: { [two]: {} }, backends: { a: servers.a, b: servers.b } });
+    await network.edge({ listeners: { [one]: {} }, backends: { inner: two } });
+  });
+
+  it('a call runs through both, each taking out its own, from whichever end', () => {
+    const alice = network.client(one);
+    alice.send(request('INVITE', { branch: 'z9hG4bKinvite' }));
+    const { message: invite, link, backend } = arrived(backends);
+    expect(values(invite, 'Via').map((via) => via.split(';')[0])).toEqual([
+      'SIP/2.0/TCP 192.0.2.2:5060',
+      'SIP/2.0/TCP 192.0.2.1:5060',
+      'SIP/2.0/TCP 192.0.2.10:5060',
+    ]);
+    expect(values(invite, 'Record-Route')).toHaveLength(4);
+    expect(value(invite, 'Max-Forwards')).toBe('68');
+    link.send(respond(invite, '180 Ringing', 'bob1') + respond(invite, '200 OK', 'bob1'));
+    const answers = alice
+      .text()
+      .split(/(?=SIP\/2\.0 200)/)
+      .map(parseOne);
+    expect(answers.map(({ startLine }) => startLine)).toEqual(['SIP/2.0 180 Ringing', 'SIP/2.0 200 OK']);
+    expect(values(answers[1]!, 'Via')).toHaveLength(1);
+
+    for (const method of ['ACK', 'INVITE', 'BYE']) {
+      alice.send(request(method, { toTag: 'bob1', cseq: 2, extra: callerRoutes(answers[1]!) }));
+      const got = arrived(backends);
+      expect(got.backend.name).toBe(backend.name);
+      expect(values(got.message, 'Route')).toEqual([]);
+      if (method === 'ACK') continue;
+      got.link.send(respond(got.message, '200 OK'));
+      expect(parseOne(alice.text()).startLine).toBe('SIP/2.0 200 OK');
+    }
+    link.send(request('INFO', { fromTag: 'bob1', toTag: 'alice1', extra: calleeRoutes(invite) }));
+    const info = parseOne(alice.text());
+    expect(values(info, 'Route')).toEqual([]);
+    alice.send(respond(info, '200 OK'));
+    expect(arrived(backends).message.startLine).toBe('SIP/2.0 200 OK');
+    expect(network.isInOrder).toBe(true);
+  });
+
+  it('a ringing call is cancelled through both', () => {
+    const alice = network.client(one);
+    alice.send(request('INVITE', { branch: 'z9hG4bKringing' }));
+    const { backend, message: invite } = arrived(backends);
+    network.client(one).send(request('CANCEL', { branch: 'z9hG4bKringing' }));
+    const got = arrived(backends);
+    expect(got.backend.name).toBe(backend.name);
+    const branchOf = (message: SipMessage) => /branch=([^;]+)/.exec(values(message, 'Via')[0]!)![1];
+    expect(branchOf(got.message)).toBe(branchOf(invite));
+  });
+
+  it('a registration collects both in its Path, and the call back goes along it', () => {
+    const alice = network.client(one);
+    alice.send(request('REGISTER', { uri: 'sip:example.net' }));
+    const { message, link } = arrived(backends);
+    const path = values(message, 'Path');
+    expect(path.map((value) => /sip:([^;]+)/.exec(value)![1])).toEqual(['192.0.2.2:5060', '192.0.2.1:5060']);
+    link.send(request('INVITE', { callId: 'back', fromTag: 'bob2', extra: path.map((value) => `Route: ${value}`) }));
+    const invite = parseOne(alice.text());
+    expect(values(invite, 'Route')).toEqual([]);
+    alice.send(respond(invite, '200 OK', 'alice2'));
+    expect(arrived(backends).message.startLine).toBe('SIP/2.0 200 OK');
+    expect(network.isInOrder).toBe(true);
+  });
+
+  it('a refusal of the inner one is acknowledged without reaching a server', () => {
+    const alice = network.client(one);
+    alice.send(request('INVITE', { maxForwards: 1, branch: 'z9hG4bKhops' }));
+    const answer = parseOne(alice.text());
+    expect(answer.startLine).toBe('SIP/2.0 483 Too Many Hops');
+    const toTag = /tag=(\w+)/.exec(value(answer, 'To'))![1]!;
+    alice.send(request('ACK', { toTag, branch: 'z9hG4bKhops' }));
+    expect(backends.map((backend) => backend.text())).toEqual(['', '']);
+  });
+});
+
+describe('a spiral', () => {
+  it('passes us twice, and its dialog too, from either end', async () => {
+    const backends = [servers.a, servers.b].map((address) => network.backend(address));
+    await network.edge({ listeners: { [one]: {} }, backends: { a: servers.a, b: servers.b } });
+    const alice = network.client(one);
+    alice.send(request('INVITE', { branch: 'z9hG4bKspiral' }));
+    const first = arrived(backends);
+
+    // The server sends it on to somebody else, through us again, over a connection of its own.
+    const proxy = network.client(one, '10.0.0.1');
+    const onward = (message: SipMessage, uri: string) => {
+      const headers = message.headers.map(([name, text]) => `${name}: ${text}`);
+      const via = 'Via: SIP/2.0/TCP 10.0.0.1:5060;branch=z9hG4bKproxy';
+      const [method] = message.startLine.split(' ');
+      return [`${method} ${uri} SIP/2.0`, via, ...headers, '', message.body].join('\r\n');
+    };
+    proxy.send(onward(first.message, 'sip:bob@elsewhere.example.net').replace(/Call-ID: .*/, 'Call-ID: spiral'));
+    const second = arrived(backends);
+    expect(values(second.message, 'Record-Route')).toHaveLength(4);
+    const branches = values(second.message, 'Via').map((via) => /branch=([^;]+)/.exec(via)![1]);
+    expect(new Set(branches).size).toBe(4);
+
+    second.link.send(respond(second.message, '200 OK', 'bob1'));
+    const back = parseOne(proxy.text());
+    const headers = back.headers.filter((_, i) => i !== back.headers.findIndex(([name]) => name === 'Via'));
+    first.link.send(
+      [back.startLine, ...headers.map((line) => line.join(': ')), '', ''].join('\r\n').replace('spiral', 'call-1'),
+    );
+    const answer = parseOne(alice.text());
+    expect(values(answer, 'Via')).toHaveLength(1);
+
+    // Each pass takes out one pair, and leads to where the INVITE went in it.
+    alice.send(request('BYE', { toTag: 'bob1', cseq: 2, callId: 'unheard-of', extra: callerRoutes(answer) }));
+    const bye = arrived(backends);
+    expect(bye.backend.name).toBe(first.backend.name);
+    expect(values(bye.message, 'Route')).toHaveLength(2);
+    proxy.send(onward(bye.message, 'sip:bob@elsewhere.example.net'));
+    const last = arrived(backends);
+    expect(last.backend.name).toBe(second.backend.name);
+    expect(values(last.message, 'Route')).toEqual([]);
+  });
+});
