@@ -57,6 +57,7 @@ const usualProtocol = ascii('SIP/2.0/');
 export const tokenParameter = 'pm';
 const tokenWord = ascii(tokenParameter);
 
+const DOT = 0x2e;
 const SLASH = 0x2f;
 const LEFT_BRACKET = 0x5b;
 const RIGHT_BRACKET = 0x5d;
@@ -74,6 +75,7 @@ const isBracketed: ByteClass = classOf((byte) => byte > SPACE && !isFault(byte))
 export const isUriByte: ByteClass = classOf((byte) => byte > SPACE && byte !== DEL && !isFault(byte));
 /** What usual display names hold between their quotes. */
 const isUsualName: ByteClass = classOf((byte) => byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH);
+const isVersionByte: ByteClass = classOf((byte) => isDigit[byte] === 1 || byte === DOT);
 const isNotAt: ByteClass = classOf((byte) => byte !== AT);
 
 /** Goes through `;name=value;name` of a header field or a URI. */
@@ -221,7 +223,7 @@ export class Via {
     this.next = 0;
     if (at + 2 === end) return true;
     this.next = nextValue(bytes, at, end);
-    return this.next > 0;
+    return this.next > 0 && this.next < end;
   }
 
   /** Notes a parameter that matters; false if it may not be there, or not so. */
@@ -278,7 +280,7 @@ export class Via {
     }
     this.end = parameters.at;
     this.next = nextValue(bytes, this.end, end);
-    return parameters.endsValue();
+    return this.next < end && parameters.endsValue();
   }
 
   /** Reads `SIP / 2.0 / transport` and the blank behind it; answers where the sent-by begins, or -1. */
@@ -288,8 +290,10 @@ export class Via {
     at = skipSlash(bytes, wordEnd, end);
     if (at < 0) return -1;
     wordEnd = skipToken(bytes, at, end);
-    if (wordEnd === at) return -1;
-    if (!isWord(bytes, at, wordEnd, words.version)) this.otherVersionStart = at;
+    if (!isWord(bytes, at, wordEnd, words.version)) {
+      if (wordEnd === at || skipClass(isVersionByte, bytes, at, wordEnd) !== wordEnd) return -1;
+      this.otherVersionStart = at;
+    }
     at = skipSlash(bytes, wordEnd, end);
     if (at < 0) return -1;
     wordEnd = skipToken(bytes, at, end);

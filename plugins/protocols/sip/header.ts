@@ -36,6 +36,8 @@ const usualScheme = new Literal(ascii('sip:'));
 const canonicalLengthName = new Literal(ascii('Content-Length: '));
 const isCallIdByte = classOf((byte) => byte > SPACE && byte !== 0x7f);
 
+const anyVia = new Via();
+
 export class Header {
   bytes: Buffer = Buffer.alloc(0);
   /** The same bytes, to be read four at a time. */
@@ -84,10 +86,11 @@ export class Header {
   /** The number in CSeq. */
   cseqStart = 0;
   cseqEnd = 0;
+  #cseqMethodStart = 0;
   /** -1: the field is missing. */
   maxForwards = -1;
-  /** The fields that a reply copies are there, and the top Via can be read. */
-  isAnswerable = false;
+  /** The fields that a reply copies can be read, and of Via the first one. */
+  #isCopyable = false;
 
   /** The request line ends in exactly ` SIP/2.0`. */
   #hasUsualVersion = false;
@@ -118,7 +121,7 @@ export class Header {
       this.first[id] = -1;
       this.counts[id] = 0;
     }
-    this.isRequest = this.isAnswerable = this.#isNoted = this.#isShort = false;
+    this.isRequest = this.#isCopyable = this.#isNoted = this.#isShort = false;
     this.surplusBytes = 0;
     this.method = method.other;
     this.#fault = undefined;
@@ -351,23 +354,22 @@ export class Header {
   understand(): Refusal | undefined {
     if (!this.#understood) {
       this.#understood = true;
-      // All of them are read, whatever is wrong with one: a reply copies what it can.
+      // All of them are read, whatever is wrong with one: a reply copies the first of each, if they are sound.
       const startLine = this.#checkStartLine();
-      const isViaRead = this.#readVia();
-      const via = isViaRead && this.via.otherVersionStart === 0 ? undefined : flaws.via;
-      const from = this.#readAddress(field.from, this.from) ? undefined : flaws.from;
-      const to = this.#readAddress(field.to, this.to) ? undefined : flaws.to;
-      const callId = this.#readCallId() ? undefined : flaws.callId;
-      const cseq = this.#readCseq() ? undefined : flaws.cseq;
+      const hasVia = this.#readVia();
+      const via = hasVia && this.via.otherVersionStart === 0 ? undefined : flaws.via;
+      const hasFrom = this.#readAddress(field.from, this.from);
+      const from = hasFrom && this.counts[field.from] === 1 ? undefined : flaws.from;
+      const hasTo = this.#readAddress(field.to, this.to);
+      const to = hasTo && this.counts[field.to] === 1 ? undefined : flaws.to;
+      const hasCallId = this.#readCallId();
+      const callId = hasCallId && this.counts[field.callId] === 1 ? undefined : flaws.callId;
+      const hasCseq = this.#readCseq();
+      const cseq = hasCseq && this.#isCseqSound() ? undefined : flaws.cseq;
       const maxForwards = this.#readMaxForwards() ? undefined : flaws.maxForwards;
       this.#flaw = startLine ?? via ?? from ?? to ?? callId ?? cseq ?? maxForwards ?? this.#checkCounts();
       if (this.#isShort) this.#flaw ??= flaws.shortBody;
-      this.isAnswerable =
-        isViaRead &&
-        this.first[field.from]! >= 0 &&
-        this.first[field.to]! >= 0 &&
-        this.first[field.callId]! >= 0 &&
-        this.first[field.cseq]! >= 0;
+      this.#isCopyable = hasVia && hasFrom && hasTo && hasCallId && hasCseq;
     }
     return this.#flaw;
   }
@@ -410,7 +412,7 @@ export class Header {
     const line = this.first[id]!;
     if (line < 0) return false;
     const isSound = address.read(this.bytes, this.#valueStarts[line]!, this.lineEnds[line]!);
-    return isSound && address.next === 0 && this.counts[id] === 1;
+    return isSound && address.next === 0;
   }
 
   #readCallId(): boolean {
@@ -419,25 +421,33 @@ export class Header {
     this.callIdStart = this.valueStart(line);
     this.callIdEnd = this.valueEnd(line);
     if (this.callIdEnd <= this.callIdStart) return false;
-    return skipInLine(isCallIdByte, this.bytes, this.callIdStart) === this.callIdEnd && this.counts[field.callId] === 1;
+    return skipInLine(isCallIdByte, this.bytes, this.callIdStart) === this.callIdEnd;
   }
 
   #readCseq(): boolean {
     const { bytes } = this;
-    if (this.counts[field.cseq] !== 1) return false;
     const line = this.first[field.cseq]!;
+    if (line < 0) return false;
     const end = this.valueEnd(line);
     this.cseqStart = this.valueStart(line);
     let at = this.cseqStart;
     while (isDigit[bytes[at]!] === 1) at++;
     this.cseqEnd = at;
-    // Nine digits are below 2^31 whatever they are.
-    if (at === this.cseqStart || (at > this.cseqStart + 9 && !this.#isSequence())) return false;
+    if (at === this.cseqStart) return false;
     const name = skipBlanks(bytes, at, end);
-    if (name === at || name >= end) return false;
-    if (this.isRequest) return isSame(bytes, name, end, bytes, this.methodStart, this.methodEnd);
-    this.method = readMethod(bytes, name, end);
-    return this.method !== method.other || skipToken(bytes, name, end) === end;
+    this.#cseqMethodStart = name;
+    return name > at && name < end && skipToken(bytes, name, end) === end;
+  }
+
+  #isCseqSound(): boolean {
+    const { bytes } = this;
+    if (this.counts[field.cseq] !== 1) return false;
+    // Nine digits are below 2^31 whatever they are.
+    if (this.cseqEnd > this.cseqStart + 9 && !this.#isSequence()) return false;
+    const end = this.valueEnd(this.first[field.cseq]!);
+    if (this.isRequest) return isSame(bytes, this.#cseqMethodStart, end, bytes, this.methodStart, this.methodEnd);
+    this.method = readMethod(bytes, this.#cseqMethodStart, end);
+    return true;
   }
 
   #isSequence(): boolean {
@@ -456,8 +466,21 @@ export class Header {
     return count === 1 && this.maxForwards >= 0 && this.maxForwards <= largestMaxForwards;
   }
 
-  /** Values are counted only where there may be too many. */
+  /** Whether a reply can be written that others can read: all that it copies is sound. For requests that have been understood. */
+  get isAnswerable(): boolean {
+    if (!this.#isCopyable) return false;
+    for (let line = this.first[field.via]!; line >= 0; line = this.nextLine(line)) {
+      for (let at = this.#valueStarts[line]!; at > 0; at = anyVia.next) {
+        if (!anyVia.read(this.bytes, at, this.lineEnds[line]!)) return false;
+      }
+    }
+    return true;
+  }
+
+  /** Values are counted only where there may be too many. A response has those that we have added to the request. */
   #checkCounts(): Refusal | undefined {
+    const mostVias = this.isRequest ? viaValues : viaValues + 1;
+    const mostRoutes = this.isRequest ? routeValues : routeValues + 2;
     let vias = 0;
     let routes = 0;
     for (let line = 0; line < this.lineCount; line++) {
@@ -467,9 +490,9 @@ export class Header {
       if (id === field.via) vias += values;
       else routes += values;
     }
-    if (vias <= viaValues && routes <= routeValues) return undefined;
+    if (vias <= mostVias && routes <= mostRoutes) return undefined;
     const isTooMuch =
-      this.#values(field.via) > viaValues || this.#values(field.route) + this.#values(field.recordRoute) > routeValues;
+      this.#values(field.via) > mostVias || this.#values(field.route) + this.#values(field.recordRoute) > mostRoutes;
     return isTooMuch ? flaws.tooManyValues : undefined;
   }
 

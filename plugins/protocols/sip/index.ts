@@ -174,6 +174,7 @@ export default definePlugin({
       const routeFlaw = routes.find(header, self);
       if (routeFlaw !== undefined) return routeFlaw;
       if (header.method === method.options && (isForUs() || header.maxForwards === 0)) {
+        if (!header.isAnswerable) return flaws.via;
         return discard('answered', writeReply(header, ok, senderOfMessage(message), tagHash.of(header)));
       }
       if (header.maxForwards === 0) return flaws.hops;

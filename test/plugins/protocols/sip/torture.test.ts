@@ -44,7 +44,7 @@ const table: readonly [file: string, section: string, fate: Fate, why: string][]
   ['ncl', '3.1.2.3', 'refused with 400, closed', 'a negative Content-Length'],
   ['scalar02', '3.1.2.4', 'refused with 400', 'CSeq is beyond 2^31'],
   ['scalarlg', '3.1.2.5', 'discarded: malformed', 'a response gets no reply'],
-  ['quotbal', '3.1.2.6', 'refused with 400', 'the quote in To does not end'],
+  ['quotbal', '3.1.2.6', 'discarded: malformed', 'the quote in To does not end: no reply can carry it'],
   ['ltgtruri', '3.1.2.7', 'refused with 400', 'a Request-URI in angle brackets'],
   ['lwsruri', '3.1.2.8', 'refused with 400', 'a blank in the Request-URI'],
   ['lwsstart', '3.1.2.9', 'refused with 400', 'two blanks in the request line'],
@@ -52,8 +52,8 @@ const table: readonly [file: string, section: string, fate: Fate, why: string][]
   ['escruri', '3.1.2.11', '1 forwarded', 'headers in a Request-URI are not obeyed; the server knows if it bears them'],
   ['baddate', '3.1.2.12', '1 forwarded', 'Date is not for us to read'],
   ['regbadct', '3.1.2.13', '1 forwarded', 'neither is Contact'],
-  ['badaspec', '3.1.2.14', 'refused with 400', 'blanks around the URI in To'],
-  ['baddn', '3.1.2.15', 'refused with 400', 'a comma in a display name without quotes'],
+  ['badaspec', '3.1.2.14', 'discarded: malformed', 'blanks around the URI in To: no reply can carry it'],
+  ['baddn', '3.1.2.15', 'discarded: malformed', 'a comma in a display name without quotes: no reply can carry it'],
   ['badvers', '3.1.2.16', 'refused with 505', 'version 7.0'],
   ['mismatch01', '3.1.2.17', 'refused with 400', 'CSeq names another method'],
   ['mismatch02', '3.1.2.18', 'refused with 400', 'the same, of an unknown method'],
@@ -92,12 +92,21 @@ const read = (file: string) =>
 class Bystander {
   readonly #rig: Rig;
   readonly #client: ReturnType<Rig['client']>;
+  #discardedFor: Readonly<Record<string, number>> = {};
   asked = 0;
   answered = 0;
 
   constructor(rig: Rig) {
     this.#rig = rig;
     this.#client = rig.client('198.51.100.2');
+  }
+
+  /** The reasons for which messages have been discarded since this was called last. */
+  newlyDiscarded(): string[] {
+    const { discardedFor } = this.#rig.stats().fromClients;
+    const before = this.#discardedFor;
+    this.#discardedFor = discardedFor;
+    return Object.keys(discardedFor).filter((why) => discardedFor[why] !== before[why]);
   }
 
   /** Asks; answers what else had arrived at the backend before. */
@@ -114,7 +123,6 @@ class Bystander {
 /** What becomes of bytes on a connection of their own. */
 function fateOf(rig: Rig, bystander: Bystander, pieces: readonly Uint8Array[]) {
   const client = rig.client();
-  const discardedBefore = rig.stats().fromClients.discardedFor;
   const forwarded: SipMessage[] = [];
   for (const [i, piece] of pieces.entries()) {
     client.send(piece);
@@ -124,8 +132,7 @@ function fateOf(rig: Rig, bystander: Bystander, pieces: readonly Uint8Array[]) {
   const { ended } = client;
   const reply = client.text();
   client.end();
-  const { discardedFor } = rig.stats().fromClients;
-  const discarded = Object.keys(discardedFor).filter((why) => discardedFor[why] !== discardedBefore[why]);
+  const discarded = bystander.newlyDiscarded();
   client.reset();
   return { forwarded: forwarded.map(plain), reply: reply.replace(/rport=\d+/g, 'rport=1'), ended, discarded };
 }
@@ -153,26 +160,30 @@ it('the table has every message', () => {
 });
 
 describe('a message of RFC 4475', () => {
-  it.each(table)('%s (%s) is %s: %s', async (file, _section, fate) => {
-    const bytes = read(file);
-    const ways = [[bytes], bytesOf(bytes)];
-    for (let cut = 1; cut < bytes.length; cut++) ways.push([bytes.subarray(0, cut), bytes.subarray(cut)]);
-    let expected: ReturnType<typeof fateOf> | undefined;
-    for (let from = 0; from < ways.length; from += waysAtOnce) {
-      const rig = await sipRig({ backends: ['a'] });
-      const bystander = new Bystander(rig);
-      for (const pieces of ways.slice(from, from + waysAtOnce)) {
-        const found = fateOf(rig, bystander, pieces);
-        expected ??= found;
-        if (!isDeepStrictEqual(found, expected)) expect({ cut: pieces[0]!.length, ...found }).toEqual(expected);
+  it.each(table)(
+    '%s (%s) is %s: %s',
+    async (file, _section, fate) => {
+      const bytes = read(file);
+      const ways = [[bytes], bytesOf(bytes)];
+      for (let cut = 1; cut < bytes.length; cut++) ways.push([bytes.subarray(0, cut), bytes.subarray(cut)]);
+      let expected: ReturnType<typeof fateOf> | undefined;
+      for (let from = 0; from < ways.length; from += waysAtOnce) {
+        const rig = await sipRig({ backends: ['a'] });
+        const bystander = new Bystander(rig);
+        for (const pieces of ways.slice(from, from + waysAtOnce)) {
+          const found = fateOf(rig, bystander, pieces);
+          expected ??= found;
+          if (!isDeepStrictEqual(found, expected)) expect({ cut: pieces[0]!.length, ...found }).toEqual(expected);
+        }
+        expect(bystander.asked).toBeGreaterThan(0);
+        expect(bystander.answered).toBe(bystander.asked);
+        expect(rig.backend('a').wires).toHaveLength(1);
+        expect(rig.logged.filter((entry) => 'err' in entry)).toEqual([]);
       }
-      expect(bystander.asked).toBeGreaterThan(0);
-      expect(bystander.answered).toBe(bystander.asked);
-      expect(rig.backend('a').wires).toHaveLength(1);
-      expect(rig.logged.filter((entry) => 'err' in entry)).toEqual([]);
-    }
-    expect(fateIn(expected!)).toBe(fate);
-  });
+      expect(fateIn(expected!)).toBe(fate);
+    },
+    120_000,
+  );
 
   it.each(table.filter(([, , fate]) => fate.endsWith('forwarded')))(
     '%s leaves as messages that others read alike: each with one Content-Length, unfolded',
