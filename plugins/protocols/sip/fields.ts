@@ -75,7 +75,6 @@ const isBracketed: ByteClass = classOf((byte) => byte > SPACE && !isFault(byte))
 export const isUriByte: ByteClass = classOf((byte) => byte > SPACE && byte !== DEL && !isFault(byte));
 /** What usual display names hold between their quotes. */
 const isUsualName: ByteClass = classOf((byte) => byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH);
-const isVersionByte: ByteClass = classOf((byte) => isDigit[byte] === 1 || byte === DOT);
 const isNotAt: ByteClass = classOf((byte) => byte !== AT);
 
 /** Goes through `;name=value;name` of a header field or a URI. */
@@ -291,7 +290,7 @@ export class Via {
     if (at < 0) return -1;
     wordEnd = skipToken(bytes, at, end);
     if (!isWord(bytes, at, wordEnd, words.version)) {
-      if (wordEnd === at || skipClass(isVersionByte, bytes, at, wordEnd) !== wordEnd) return -1;
+      if (!isVersion(bytes, at, wordEnd)) return -1;
       this.otherVersionStart = at;
     }
     at = skipSlash(bytes, wordEnd, end);
@@ -300,6 +299,13 @@ export class Via {
     if (wordEnd === at || wordEnd === end || !isBlank(bytes[wordEnd]!)) return -1;
     return skipBlanks(bytes, wordEnd, end);
   }
+}
+
+/** Digits, a dot, and digits again. */
+function isVersion(bytes: Buffer, start: number, end: number): boolean {
+  const dot = skipClass(isDigit, bytes, start, end);
+  const isMinor = dot + 1 < end && skipClass(isDigit, bytes, dot + 1, end) === end;
+  return dot > start && bytes[dot] === DOT && isMinor;
 }
 
 function skipSlash(bytes: Buffer, at: number, end: number): number {

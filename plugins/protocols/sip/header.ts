@@ -159,7 +159,10 @@ export class Header {
       if (lines === headerLines) return framingFlaws.header;
       if (colon >= 0) this.#noteLine(at, colon, lf);
       else if (bytes[at] === SPACE || bytes[at] === TAB) this.#readFold(at, lf);
-      else this.#fault ??= framingFlaws.headerName;
+      else {
+        this.#fault ??= framingFlaws.headerName;
+        this.#isNoted = false; // what continues this line belongs to no other
+      }
     }
     this.bodyStart = lf + 1;
     this.#fault ??= this.#readLength(isWhole);
