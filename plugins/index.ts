@@ -2,6 +2,7 @@
 import message from './checks/message.ts';
 import tcpConnect from './checks/tcp-connect.ts';
 import tls from './checks/tls.ts';
+import accessLog from './observers/access-log.ts';
 import metrics from './observers/metrics.ts';
 import lengthPrefixed from './protocols/length-prefixed.ts';
 import ndjson from './protocols/ndjson.ts';
@@ -21,4 +22,5 @@ export const builtinPlugins = [
   tls,
   message,
   metrics,
+  accessLog,
 ];

@@ -2,8 +2,9 @@
  * The PROXY protocol, versions 1 and 2 (HAProxy's proxy-protocol.txt): the first bytes of a connection say whom a proxy speaks for.
  * Read on listeners that trust the proxy, written on links to backends that want to know the client.
  */
+import { createRequire } from 'node:module';
 import net from 'node:net';
-import ipaddr from 'ipaddr.js';
+import type IpAddr from 'ipaddr.js';
 import type { Ends } from './runtime.ts';
 
 export interface ProxyHeader {
@@ -14,6 +15,14 @@ export interface ProxyHeader {
 }
 
 export type ProxyProtocolVersion = 'v1' | 'v2';
+
+let loaded: typeof IpAddr | undefined;
+
+/** Loaded when it is needed: few configs speak the PROXY protocol. */
+function ipaddr(): typeof IpAddr {
+  loaded ??= createRequire(import.meta.url)('ipaddr.js') as typeof IpAddr;
+  return loaded;
+}
 
 const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 const firstWord = Buffer.from('PROXY ', 'latin1');
@@ -76,7 +85,11 @@ function readBinary(bytes: Buffer): ProxyHeader | 'more' {
   if (length < fixedBytes + 2 * addressBytes + 4) throw new SyntaxError('the PROXY protocol header is too short');
   const ports = fixedBytes + 2 * addressBytes;
   const ipAt = (start: number) =>
-    canonical(ipaddr.fromByteArray([...bytes.subarray(start, start + addressBytes)]).toString());
+    canonical(
+      ipaddr()
+        .fromByteArray([...bytes.subarray(start, start + addressBytes)])
+        .toString(),
+    );
   const ends = {
     remoteAddress: ipAt(fixedBytes),
     localAddress: ipAt(fixedBytes + addressBytes),
@@ -87,7 +100,7 @@ function readBinary(bytes: Buffer): ProxyHeader | 'more' {
 }
 
 /** As Node.js writes it; an IPv4 address in its own form, though it came as an IPv6 one. */
-const canonical = (address: string) => ipaddr.process(address).toString();
+const canonical = (address: string) => ipaddr().process(address).toString();
 
 /**
  * Writes a header.
@@ -103,8 +116,8 @@ export function writeProxyHeader(version: ProxyProtocolVersion, ends: Ends | und
   // Both addresses are of one family; an IPv4 address has a form in the other.
   const isIpv4 = remote === 4 && local === 4;
   const inFamily = (text: string) => {
-    const address = ipaddr.parse(text.replace(/%.*/, '')); // without its zone
-    return isIpv4 || !(address instanceof ipaddr.IPv4) ? address : address.toIPv4MappedAddress();
+    const address = ipaddr().parse(text.replace(/%.*/, '')); // without its zone
+    return isIpv4 || !(address instanceof ipaddr().IPv4) ? address : address.toIPv4MappedAddress();
   };
   const [from, to] = [inFamily(ends.remoteAddress), inFamily(ends.localAddress)];
   if (version === 'v1') {

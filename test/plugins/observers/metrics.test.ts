@@ -4,59 +4,19 @@ import { join } from 'node:path';
 import { type PluginDefinition, refusal } from 'pointsman';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { parse } from 'yaml';
-import { Observers } from '../../../core/observers.ts';
-import { Rig } from '../../../core/rehearsal/rig.ts';
-import { defaultLimits, type Settings } from '../../../core/settings.ts';
 import metrics from '../../../plugins/observers/metrics.ts';
-import { optionsOf } from '../../support/embedded.ts';
-import { guest, lines, turns } from '../../support/lines.ts';
+import { guest } from '../../support/lines.ts';
 import { temporaryFolder } from '../../support/peers.ts';
-
-const address = { transport: 'tcp', host: '192.0.2.1', port: 5060, path: '' } as const;
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
+import { observed } from './observed.ts';
 
 /** A balancer of lines that is measured, and what `GET /metrics` says of it. */
-async function measured(options: object = {}, visitor: PluginDefinition = guest(() => {})) {
+async function measured(options: object = {}, visitor?: PluginDefinition) {
   const path = join(temporaryFolder(), 'metrics.sock');
-  const use = {
-    plugin: metrics as PluginDefinition,
-    options: optionsOf(metrics as PluginDefinition, { listen: `unix:${path}`, ...options }),
-  };
-  const settings: Settings = {
-    keys: [],
-    pools: [
-      {
-        name: 'pool',
-        backends: [
-          { name: 'a', address: { ...address, port: 1 }, weight: 1 },
-          { name: 'b', address: { ...address, port: 2 }, weight: 1, state: 'drain' },
-        ],
-        links: 'shared',
-        linksPerBackend: 1,
-        connectSeconds: 5,
-        keepaliveSeconds: 0,
-        queueBytes: 4096,
-      },
-    ],
-    listeners: [
-      {
-        name: 'edge',
-        listen: address,
-        pool: 'pool',
-        identifiers: {},
-        limits: defaultLimits,
-        pipeline: [
-          { plugin: lines as never, options: { shared: true, relays: false } },
-          { plugin: turns as never, options: {} },
-          { plugin: visitor, options: {} },
-        ],
-      },
-    ],
-    observers: [use],
-  };
-  const rig = await Rig.start(settings, { log: silent });
-  const observers = new Observers([use], rig.balancer, { clock: rig.runtime, log: silent });
-  await observers.start();
+  const { rig, observers } = await observed(
+    metrics as PluginDefinition,
+    { listen: `unix:${path}`, ...options },
+    visitor,
+  );
   onTestFinished(() => observers.stop());
   const ask = (accept = '', method = 'GET', url = '/metrics') =>
     new Promise<{ status: number; type: string; text: string }>((resolve, reject) => {

@@ -1,0 +1,164 @@
+/** The access log: one line of JSON for each connection, and for some of the messages. It never makes traffic wait. */
+import { definePlugin, type Message, openLogFile, Type } from 'pointsman';
+
+/** How often lines leave the pipelines. */
+const gatherMs = 100;
+/** How often it is said how many lines were dropped, if any were. */
+const dropReportMs = 10_000;
+
+interface Line {
+  readonly event: 'connection' | 'message';
+  readonly listener: string;
+  readonly conn: string;
+  readonly client: string;
+  readonly backend?: string | undefined;
+  readonly direction?: 'from-client' | 'from-backend';
+  readonly bytes: number;
+  readonly messages?: number;
+  readonly reason?: string | undefined;
+  /** In seconds: of a connection how long it was open, of an answer how long it took. */
+  readonly duration?: number | undefined;
+  readonly payload?: string;
+}
+
+const fields = [
+  'listener',
+  'conn',
+  'client',
+  'backend',
+  'direction',
+  'bytes',
+  'messages',
+  'reason',
+  'duration',
+  'payload',
+];
+
+const seconds = (milliseconds: number) => Math.round(milliseconds * 1000) / 1_000_000;
+
+export default definePlugin({
+  name: 'access-log',
+  summary: 'Writes a line of JSON for each connection when it closes, and for one of so many messages.',
+  pointsman: '^1',
+  options: Type.Object({
+    file: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: 'The file it is appended to; opened again at SIGUSR1. Default: standard output.',
+      }),
+    ),
+    connections: Type.Boolean({ default: true, description: 'Whether connections are logged.' }),
+    messages: Type.Integer({
+      minimum: 0,
+      maximum: 1_000_000_000,
+      default: 0,
+      description: 'Of so many messages one is logged; 0: none.',
+    }),
+    payloadBytes: Type.Integer({
+      minimum: 0,
+      maximum: 65_536,
+      default: 0,
+      description: 'How much of a message that is logged is shown, in bytes from its beginning, a character for each.',
+    }),
+    redact: Type.Array(Type.Enum(fields as ['client']), {
+      default: [],
+      description: 'Fields that are left out.',
+    }),
+  }),
+
+  apply(hooks, { connections, messages, payloadBytes }, scope) {
+    const listener = scope.listener.name;
+    let lines: Line[] = [];
+    let isDue = false;
+    let count = 0;
+    const flush = () => {
+      isDue = false;
+      if (lines.length === 0) return;
+      scope.channel.send(lines);
+      lines = [];
+    };
+    const add = (line: Line) => {
+      lines.push(line);
+      if (isDue) return;
+      isDue = true;
+      scope.clock.after(gatherMs, flush);
+    };
+    scope.onStop(flush);
+
+    if (connections) {
+      hooks.onDisconnect.tap('access-log', (client) => {
+        add({
+          event: 'connection',
+          listener,
+          conn: client.id,
+          client: client.address,
+          bytes: client.receivedBytes,
+          messages: client.receivedMessages,
+          duration: seconds(scope.clock.now() - client.openedAtMs),
+        });
+      });
+    }
+    if (messages === 0) return;
+    const isChosen = () => {
+      count = (count + 1) % messages;
+      return count === 0;
+    };
+    const note = (message: Message, reason: string | undefined) => {
+      const { client, backend, exchange, from } = message;
+      const isAnswer = from === 'backend' && exchange !== undefined;
+      add({
+        event: 'message',
+        listener,
+        conn: client?.id ?? '',
+        client: client?.address ?? '',
+        backend: backend?.name,
+        direction: `from-${from}`,
+        bytes: message.length,
+        reason,
+        duration: isAnswer ? seconds(message.atMs - exchange.openedAtMs) : undefined,
+        ...(payloadBytes > 0 && {
+          payload: message.view(0, Math.min(payloadBytes, message.length)).toString('latin1'),
+        }),
+      });
+    };
+    hooks.forward.tap('access-log', (message) => {
+      if (isChosen()) note(message, message.reason);
+    });
+    hooks.onDrop.tap('access-log', (message, { reason }) => {
+      if (isChosen()) note(message, reason);
+    });
+  },
+
+  observe(_balancer, { file, redact }, scope) {
+    let write: (line: Line) => void = () => {};
+    scope.channel.onMessage((lines) => {
+      for (const line of lines as Line[]) write(line);
+    });
+    let stop = async () => {};
+    scope.onStart(async () => {
+      const log = await openLogFile({
+        file,
+        redact,
+        onError: (error) => scope.log.error({ error: error.message }, 'the access log cannot be written'),
+      });
+      write = log.write;
+      const { reopen } = log;
+      if (file !== undefined) process.on('SIGUSR1', reopen);
+      let told = 0;
+      let cancel = () => {};
+      const report = () => {
+        const dropped = log.dropped - told;
+        if (dropped > 0) scope.log.warn({ dropped }, 'lines of the access log were dropped: its disk is too slow');
+        told += dropped;
+        cancel = scope.clock.after(dropReportMs, report);
+      };
+      report();
+      stop = async () => {
+        cancel();
+        process.off('SIGUSR1', reopen);
+        await log.close();
+      };
+    });
+    scope.onStop(() => stop());
+  },
+});

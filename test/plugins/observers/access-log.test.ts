@@ -1,0 +1,90 @@
+import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import type { PluginDefinition } from 'pointsman';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import accessLog from '../../../plugins/observers/access-log.ts';
+import { temporaryFolder } from '../../support/peers.ts';
+import { observed } from './observed.ts';
+
+/** A balancer whose access is logged, and the lines that were. */
+async function logged(options: object = {}) {
+  const file = join(temporaryFolder(), 'log', 'access.log');
+  const { rig, observers, warn } = await observed(accessLog as PluginDefinition, { file, ...options });
+  let isStopped = false;
+  const stop = async () => {
+    if (!isStopped) await observers.stop();
+    isStopped = true;
+  };
+  onTestFinished(stop);
+  const lines = async () => {
+    rig.advance(200);
+    await stop();
+    return readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line));
+  };
+  return { rig, file, lines, warn };
+}
+
+const time = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+const conn = expect.stringMatching(/^[0-9a-f]+-0-1$/);
+
+it('has a line for each connection when it closes', async () => {
+  const { rig, lines } = await logged();
+  const alice = rig.client('198.51.100.7');
+  alice.send('one\ntwo\n');
+  rig.advance(1500);
+  alice.reset();
+  expect(await lines()).toEqual([
+    {
+      time,
+      level: 'info',
+      event: 'connection',
+      listener: 'edge',
+      conn,
+      client: '198.51.100.7',
+      bytes: 8,
+      messages: 2,
+      duration: 1.5,
+    },
+  ]);
+});
+
+it('has a line for one of so many messages, whatever became of it', async () => {
+  const { rig, lines } = await logged({ connections: false, messages: 1 });
+  rig.client().send('one\n?\n');
+  rig.advance(20);
+  rig.backend('a').link.send('#1 done\n');
+  const common = { time, level: 'info', event: 'message', listener: 'edge', conn, client: '198.51.100.1' };
+  expect(await lines()).toEqual([
+    { ...common, backend: 'a', direction: 'from-client', bytes: 4, reason: 'strategy' },
+    { ...common, direction: 'from-client', bytes: 2, reason: 'question' },
+    { ...common, backend: 'a', direction: 'from-backend', bytes: 8, reason: 'correlation', duration: 0.02 },
+  ]);
+
+  const sampled = await logged({ connections: false, messages: 10 });
+  sampled.rig.client().send('x\n'.repeat(35));
+  expect(await sampled.lines()).toHaveLength(3);
+});
+
+it('shows payload only where that is asked for, and leaves out what is not to be seen', async () => {
+  const { rig, lines } = await logged({ connections: false, messages: 1, payloadBytes: 3, redact: ['client', 'conn'] });
+  rig.client().send('secret\n');
+  const [line] = await lines();
+  expect(line.payload).toBe('sec');
+  expect(line).not.toHaveProperty('client');
+  expect(line).not.toHaveProperty('conn');
+});
+
+it('opens its file again at SIGUSR1', async () => {
+  const { rig, file, lines } = await logged({ connections: false, messages: 1 });
+  rig.client().send('one\n');
+  rig.advance(200);
+  await vi.waitFor(() => expect(readFileSync(file, 'utf8')).toContain('"bytes":4'));
+  renameSync(file, `${file}.1`);
+  process.emit('SIGUSR1');
+  await vi.waitFor(() => expect(existsSync(file)).toBe(true));
+  rig.client().send('three\n');
+  expect((await lines()).map(({ bytes }) => bytes)).toEqual([6]);
+});
