@@ -3,6 +3,7 @@ import message from './checks/message.ts';
 import tcpConnect from './checks/tcp-connect.ts';
 import tls from './checks/tls.ts';
 import accessLog from './observers/access-log.ts';
+import admin from './observers/admin/index.ts';
 import metrics from './observers/metrics.ts';
 import lengthPrefixed from './protocols/length-prefixed.ts';
 import ndjson from './protocols/ndjson.ts';
@@ -21,6 +22,7 @@ export const builtinPlugins = [
   tcpConnect,
   tls,
   message,
+  admin,
   metrics,
   accessLog,
 ];

@@ -151,6 +151,58 @@ program
     finish(await demo(options));
   });
 
+/** Verbs on the admin API of a balancer that runs. */
+const adminVerb = (verb: Command) =>
+  verb
+    .option('--url <url>', 'where its admin API is: http(s)://host:port or unix:/path', 'http://127.0.0.1:9901')
+    .option('--token <token>', 'what it wants to be shown (default: that of POINTSMAN_TOKEN)')
+    .option('--json', 'print JSON');
+
+adminVerb(program.command('top').description('show a balancer that runs at a glance, live'))
+  .option('--once', 'show it once')
+  .action(async (options) => {
+    const { top } = await import('./top.ts');
+    finish(await top(options, output));
+  });
+
+adminVerb(program.command('backends').description('list the backends of a balancer that runs')).action(
+  async (options) => {
+    const { backends } = await import('./backends.ts');
+    finish(await backends(options, output));
+  },
+);
+
+for (const [state, description] of [
+  ['drain', 'let a backend finish what it has, and get nothing new'],
+  ['ready', 'let a backend have everything again'],
+  ['maint', 'take a backend out'],
+] as const) {
+  adminVerb(program.command(state).description(description).argument('<backend>', 'its name, or pool/name')).action(
+    async (name, options) => {
+      const { operate } = await import('./operate.ts');
+      finish(await operate(name, state, options, output));
+    },
+  );
+}
+
+adminVerb(program.command('reload').description('let a balancer that runs read its config again')).action(
+  async (options) => {
+    const { askReload } = await import('./ask-reload.ts');
+    finish(await askReload(options, output));
+  },
+);
+
+adminVerb(program.command('tail').description('show where messages go, and why, as it happens'))
+  .option('--backend <name>', 'only to or from this backend')
+  .option('--reason <reason>', 'only with this reason: strategy, identifier, no-backend, …')
+  .option('--client <address>', 'only of clients whose IP address begins so')
+  .option('--listener <name>', 'only of this listener')
+  .addOption(new Option('--limit <count>', 'end after that many lines').argParser(positive))
+  .action(async (options) => {
+    const { tail } = await import('./tail.ts');
+    finish(await tail(options, output));
+  });
+
 program
   .command('version')
   .description('print the version')

@@ -1,0 +1,177 @@
+/** Talks to the admin API of a balancer that runs, for the verbs that do. */
+import http from 'node:http';
+import https from 'node:https';
+import { exitCodes, type Output } from './output.ts';
+
+export interface AdminOptions {
+  /** http://host:port, https://host:port or unix:/path. */
+  readonly url: string;
+  /** Undefined: that of POINTSMAN_TOKEN, if it is set. */
+  readonly token?: string;
+  readonly json?: boolean;
+}
+
+/** What it answered instead of what was asked for, or why nobody did. */
+class AdminError extends Error {}
+
+/** A backend, as far as the verbs show it. */
+export interface BackendRow {
+  readonly pool: string;
+  readonly name: string;
+  readonly address: string;
+  readonly state: string;
+  readonly status: string;
+  readonly why: string;
+  readonly weight: number;
+  readonly sessions: number;
+  readonly messages: number;
+  readonly messagesPerSecond: number;
+  readonly inFlight: number;
+  readonly queued: number;
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+  readonly downSeconds: number;
+}
+
+/** How long an answer may take. */
+const timeoutMs = 15_000;
+
+export class AdminClient {
+  readonly #url: string;
+  readonly #token: string | undefined;
+
+  constructor({ url, token = process.env.POINTSMAN_TOKEN }: AdminOptions) {
+    this.#url = url;
+    this.#token = token;
+  }
+
+  /** @throws AdminError (rejects with) that says what is wrong */
+  async ask<Answer>(method: string, path: string, body?: object): Promise<Answer> {
+    const response = await this.#send(method, path, body);
+    const text = await textOf(response);
+    return JSON.parse(text) as Answer;
+  }
+
+  /** Server-sent events as they come, until the other end closes. */
+  async *events(path: string): AsyncGenerator<{ readonly type: string; readonly data: unknown }> {
+    const response = await this.#send('GET', path, undefined);
+    response.setEncoding('utf8');
+    let text = '';
+    for await (const chunk of response) {
+      text += chunk as string;
+      const frames = text.split('\n\n');
+      text = frames.pop()!;
+      for (const frame of frames) {
+        const [, type, data] = /^event: (.*)\ndata: (.*)$/.exec(frame) ?? [];
+        if (type !== undefined && data !== undefined) yield { type, data: JSON.parse(data) };
+      }
+    }
+  }
+
+  async #send(method: string, path: string, body: object | undefined): Promise<http.IncomingMessage> {
+    const response = await this.#request(method, path, body);
+    const { statusCode = 0 } = response;
+    if (statusCode < 300) return response;
+    const text = await textOf(response);
+    throw new AdminError(this.#explain(statusCode, text));
+  }
+
+  #explain(status: number, text: string): string {
+    let problem: { readonly detail?: string; readonly errors?: readonly string[] } = {};
+    try {
+      problem = JSON.parse(text);
+    } catch {
+      return `${this.#url} is no admin API: it answers with status ${status}`;
+    }
+    if (status === 401) return `${this.#url} wants a token: --token, or POINTSMAN_TOKEN`;
+    return [
+      problem.detail ?? `status ${status}`,
+      ...(problem.errors ?? []).filter((one) => one !== problem.detail),
+    ].join('\n  ');
+  }
+
+  #request(method: string, path: string, body: object | undefined): Promise<http.IncomingMessage> {
+    const [, socketPath] = /^unix:(?:\/\/(?=\/))?(.+)$/.exec(this.#url) ?? [];
+    if (socketPath === undefined && !/^https?:\/\/[^/]/.test(this.#url)) {
+      throw new AdminError(`"${this.#url}" is no address; write http://host:port, https://host:port or unix:/path`);
+    }
+    const url = new URL(path, socketPath === undefined ? this.#url : 'http://localhost');
+    const { request } = url.protocol === 'https:' ? https : http;
+    const content = body === undefined ? undefined : JSON.stringify(body);
+    return new Promise((resolve, reject) => {
+      const sent = request(
+        url,
+        {
+          method,
+          ...(socketPath !== undefined && { socketPath }),
+          headers: {
+            ...(content !== undefined && {
+              'content-type': 'application/json',
+              'content-length': Buffer.byteLength(content),
+            }),
+            ...(this.#token !== undefined && { authorization: `Bearer ${this.#token}` }),
+          },
+        },
+        (response) => {
+          sent.setTimeout(0);
+          resolve(response);
+        },
+      );
+      sent.setTimeout(timeoutMs, () => sent.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
+      sent.on('error', (error: NodeJS.ErrnoException) => reject(new AdminError(this.#whyUnreachable(error))));
+      sent.end(content);
+    });
+  }
+
+  #whyUnreachable({ code, message }: NodeJS.ErrnoException): string {
+    if (code !== 'ECONNREFUSED' && code !== 'ENOENT') return `cannot reach ${this.#url}: ${message}`;
+    return (
+      `nobody answers at ${this.#url}: is pointsman running, with "observers: [{ admin: {} }]" in its config? ` +
+      'If it listens elsewhere, say where: --url'
+    );
+  }
+}
+
+async function textOf(response: http.IncomingMessage): Promise<string> {
+  response.setEncoding('utf8');
+  let text = '';
+  for await (const chunk of response) text += chunk as string;
+  return text;
+}
+
+/**
+ * Runs a verb; what goes wrong between it and the balancer is told in a line.
+ * @returns the exit code
+ */
+export async function withAdmin(
+  options: AdminOptions,
+  { stderr }: Output,
+  verb: (client: AdminClient) => Promise<void>,
+): Promise<number> {
+  try {
+    await verb(new AdminClient(options));
+    return exitCodes.clean;
+  } catch (error) {
+    if (!(error instanceof AdminError)) throw error;
+    stderr.write(`pointsman: ${error.message}\n`);
+    return exitCodes.couldNotRun;
+  }
+}
+
+/** The backend of that name, or of `pool/name`; the only one. */
+export async function findBackend(client: AdminClient, named: string): Promise<BackendRow> {
+  const { backends } = await client.ask<{ backends: BackendRow[] }>('GET', '/v1/backends');
+  const found = backends.filter(({ pool, name }) => name === named || `${pool}/${name}` === named);
+  const [one, ...more] = found;
+  if (one === undefined) {
+    const names = [...new Set(backends.map(({ name }) => name))];
+    const most = names.length > 20 ? [...names.slice(0, 20), '…'] : names;
+    throw new AdminError(`there is no backend "${named}"; there are ${most.join(', ')}`);
+  }
+  if (more.length > 0) {
+    throw new AdminError(
+      `several pools have a backend "${named}": say ${found.map(({ pool, name }) => `${pool}/${name}`).join(' or ')}`,
+    );
+  }
+  return one;
+}

@@ -1,0 +1,54 @@
+/** `pointsman tail`: where messages go, and why, as it happens. */
+import { type AdminOptions, withAdmin } from './admin-client.ts';
+import { printable } from './demo/text.ts';
+import { type Output, wantsColours } from './output.ts';
+import { type Style, styleWith } from './report/style.ts';
+
+export interface TailOptions extends AdminOptions {
+  readonly backend?: string;
+  readonly reason?: string;
+  /** How the client's address begins. */
+  readonly client?: string;
+  readonly listener?: string;
+  /** Ends after so many lines. */
+  readonly limit?: number;
+}
+
+export function tail(options: TailOptions, output: Output): Promise<number> {
+  return withAdmin(options, output, async (client) => {
+    const query = new URLSearchParams();
+    for (const filter of ['backend', 'reason', 'client', 'listener'] as const) {
+      const value = options[filter];
+      if (value !== undefined) query.set(filter, value);
+    }
+    const { stdout } = output;
+    const style = styleWith(wantsColours(stdout));
+    let lines = 0;
+    for await (const { type, data } of client.events(`/v1/events?${query}`)) {
+      stdout.write(
+        options.json ? `${JSON.stringify({ type, ...(data as object) })}\n` : `${lineOf(type, data as Event, style)}\n`,
+      );
+      if (++lines === options.limit) return;
+    }
+  });
+}
+
+/** What events have, of whatever type. */
+type Event = Readonly<Record<string, string | number | undefined>>;
+
+function lineOf(type: string, event: Event, style: Style): string {
+  const text = (member: string) => printable(String(event[member] ?? '') || '-');
+  const time = style('dim', text('at').slice(11, 23));
+  if (type === 'left-out') return `${time}  ${style('dim', `… ${event.count} more decisions were not told`)}`;
+  if (type === 'missed') return style('yellow', `… ${event.count} events were missed: this end is too slow`);
+  if (type === 'state') {
+    const change = `${text('pool')}/${text('backend')}: ${text('was')} → ${text('status')}`;
+    return `${time}  ${style('bold', change)}  state ${text('state')}, weight ${text('weight')}  ${style('dim', text('why'))}`;
+  }
+  const [from, to] = event.from === 'backend' ? [text('backend'), text('client')] : [text('client'), text('backend')];
+  const outcome =
+    event.outcome === 'forwarded'
+      ? style('cyan', text('reason'))
+      : style('red', `${text('outcome')}: ${text('reason')}`);
+  return `${time}  ${text('listener')}  ${from} → ${to}  ${outcome}  ${style('dim', `${event.bytes} bytes`)}`;
+}

@@ -1,0 +1,89 @@
+/** Who may use the admin API: where it listens, tokens, certificates, and what browsers must not be made to do. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { BlockList, isIP } from 'node:net';
+
+export interface AccessOptions {
+  readonly listen: string;
+  readonly token?: string;
+  readonly tls?: { readonly certificate: string; readonly key: string; readonly ca?: string };
+  readonly hosts: readonly string[];
+}
+
+/** Where it listens. */
+export type AdminAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+
+/**
+ * Reads the address, and sees to it that nobody is let in by accident.
+ * @throws Error that begins with the name of the option at fault
+ */
+export function checkAccess({ listen, token, tls }: AccessOptions): AdminAddress {
+  if (tls !== undefined) checkTls(tls);
+  const [, path] = /^unix:(?:\/\/(?=\/))?(.+)$/.exec(listen) ?? [];
+  if (path !== undefined) return { path };
+  const [, bracketed, bare, port] =
+    /^tcp:(?:\/\/)?(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(listen) ?? [];
+  const host = bracketed ?? bare;
+  if (host === undefined || Number(port) > 65_535) {
+    throw new Error(`listen: "${listen}" is no address; write tcp://host:port or unix:/path`);
+  }
+  if (!isLoopback(host) && token === undefined && tls?.ca === undefined) {
+    throw new Error(
+      `listen: others can reach "${listen}"; give a "token" or "tls.ca", or listen on tcp://127.0.0.1:${port} or unix:/path`,
+    );
+  }
+  return { host, port: Number(port) };
+}
+
+function checkTls({ certificate, key, ca }: NonNullable<AccessOptions['tls']>): void {
+  try {
+    process.getBuiltinModule('node:tls').createSecureContext({ cert: certificate, key, ca });
+  } catch (error) {
+    throw new Error(`tls: these certificates and keys cannot be used: ${(error as Error).message}`);
+  }
+}
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+loopback.addAddress('::1', 'ipv6');
+
+function isLoopback(host: string): boolean {
+  const family = isIP(host);
+  return family === 0 ? host === 'localhost' : loopback.check(host, family === 6 ? 'ipv6' : 'ipv4');
+}
+
+/** Answers whether a token is the right one, in a time that does not depend on how much of it is. */
+export function tokenCheck(token: string | undefined): (given: string | undefined) => boolean {
+  if (token === undefined) return () => true;
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  const right = digest(token);
+  return (given) => timingSafeEqual(digest(given ?? ''), right);
+}
+
+/** The part of a request that says who sends it, and from where. */
+export interface Sender {
+  readonly host: string | undefined;
+  readonly origin: string | undefined;
+  readonly fetchSite: string | undefined;
+}
+
+/**
+ * Why a request is refused that a page from elsewhere may have made a browser send; undefined if there is no such reason.
+ * A page whose name has come to mean our address (DNS rebinding) is known by the Host header: an address or `localhost` cannot be
+ * taken over so. One from another site is known by what browsers say of it.
+ */
+export function whyForeign({ host, origin, fetchSite }: Sender, hosts: readonly string[]): string | undefined {
+  const name = nameOf(host);
+  const isOurs = name === 'localhost' || isIP(name) !== 0 || hosts.some((each) => each.toLowerCase() === name);
+  if (!isOurs) return `it is not called "${name}"; name that in the option "hosts" if it is`;
+  if (fetchSite !== undefined && fetchSite !== 'same-origin' && fetchSite !== 'none') return 'another site asks for it';
+  if (origin !== undefined && hostOf(origin) !== host?.toLowerCase()) return 'a page from elsewhere asks for it';
+  return undefined;
+}
+
+const hostOf = (origin: string) => (URL.canParse(origin) ? new URL(origin).host : undefined);
+
+/** The name or address in a Host header. */
+const nameOf = (host = '') => {
+  const [, bracketed, bare = ''] = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host) ?? [];
+  return (bracketed ?? bare).toLowerCase();
+};

@@ -1,0 +1,96 @@
+/** Opens the admin API, with all that belongs to it. */
+import { existsSync } from 'node:fs';
+import { chmod, unlink } from 'node:fs/promises';
+import http from 'node:http';
+import https from 'node:https';
+import net from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import type { BalancerView, ObserverScope } from 'pointsman';
+import type { AccessOptions, AdminAddress } from './access.ts';
+import { createApi } from './api.ts';
+import { dashboardFiles } from './files.ts';
+import { Hub } from './hub.ts';
+import { Watch } from './watch.ts';
+
+export interface AdminOptions extends AccessOptions {
+  readonly dashboard: boolean;
+}
+
+/** More would be a mistake, or an attack. */
+const mostConnections = 256;
+const requestSeconds = 30;
+
+/**
+ * @returns how to close it
+ * @throws Error (rejects with) if it cannot listen there
+ */
+export async function open(
+  address: AdminAddress,
+  options: AdminOptions,
+  balancer: BalancerView,
+  scope: ObserverScope,
+): Promise<() => Promise<void>> {
+  const hub = new Hub(scope);
+  const watch = new Watch(balancer, scope, hub);
+  const files = options.dashboard ? dashboardFiles() : () => undefined;
+  const { fetch } = createApi(options, { balancer, scope, hub, watch, files });
+  const server = serverFor(options, fetch);
+  server.maxConnections = mostConnections;
+  server.requestTimeout = requestSeconds * 1000;
+  server.headersTimeout = requestSeconds * 1000;
+  const close = async () => {
+    watch.stop();
+    hub.close();
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    server.closeAllConnections();
+    await closed;
+  };
+  try {
+    await listen(server, address);
+  } catch (error) {
+    watch.stop();
+    hub.close();
+    throw new Error(`cannot listen on ${options.listen}: ${(error as Error).message}`, { cause: error });
+  }
+  const bound = server.address();
+  const where = typeof bound === 'string' || bound === null ? options.listen : `tcp://${bound.address}:${bound.port}`;
+  scope.log.info({ address: where, tls: options.tls !== undefined, dashboard: options.dashboard }, 'admin API is open');
+  return close;
+}
+
+function serverFor(
+  { tls }: AdminOptions,
+  fetch: (request: Request) => Response | Promise<Response>,
+): http.Server | https.Server {
+  if (tls === undefined) return createAdaptorServer({ fetch, createServer: http.createServer }) as http.Server;
+  const { certificate: cert, key, ca } = tls;
+  const requireClient = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true };
+  const serverOptions: https.ServerOptions = { cert, key, minVersion: 'TLSv1.2', ...requireClient };
+  return createAdaptorServer({ fetch, createServer: https.createServer, serverOptions }) as https.Server;
+}
+
+async function listen(server: net.Server, address: AdminAddress): Promise<void> {
+  if ('path' in address) await removeStale(address.path);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(address, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  if ('path' in address) await chmod(address.path, 0o600); // whoever can open it can do all that operators can
+}
+
+/** A socket that nobody listens on is left of a process that was killed. */
+async function removeStale(path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  const isAlive = await new Promise<boolean>((resolve) => {
+    const socket = net.connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code !== 'ECONNREFUSED'));
+  });
+  if (!isAlive) await unlink(path);
+}

@@ -1,0 +1,339 @@
+/**
+ * What can only be known by looking again and again: rates, times to answer of late, how long backends have been down, and how
+ * things were in the last quarter of an hour.
+ */
+import type { BackendFacts, BalancerStats, BalancerView, ObserverScope } from 'pointsman';
+import type { Hub } from './hub.ts';
+
+/** How often it looks. */
+const lookMs = 1000;
+/** Over how many looks rates are taken: workers report once a second, but not when we look. */
+const rateLooks = 3;
+/** Times to answer are those of so many looks. */
+const latencyLooks = 10;
+/** The history has a point for so many looks, and so many of them: 15 minutes. */
+const historyLooks = 5;
+const historyPoints = 180;
+
+type Stats = BalancerStats['listeners'][string];
+type BackendStats = Stats['backends'][string];
+
+/** A backend as operators see it. */
+export interface BackendRow extends BackendFacts {
+  /** In one word how it is, whatever the reason; `waiting`: no connection has told yet. */
+  readonly status: 'up' | 'drain' | 'maint' | 'down' | 'failing' | 'ejected';
+  /** What is known about that. */
+  readonly why: string;
+  /** Its share of new work now, less than `weight` while it starts slowly. */
+  readonly currentWeight: number;
+  readonly checks: { readonly passed: number; readonly failed: number; readonly last?: string | undefined };
+  readonly ejections: number;
+  readonly sessions: number;
+  readonly messages: number;
+  readonly messagesPerSecond: number;
+  readonly inFlight: number;
+  readonly queued: number;
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+  readonly downs: number;
+  readonly downSeconds: number;
+  readonly idleSeconds: number | null;
+}
+
+interface HookRate {
+  readonly hook: string;
+  readonly plugins: readonly string[];
+  /** How often it runs; null: that is not counted. */
+  readonly perSecond: number | null;
+}
+
+export interface ListenerRow {
+  readonly name: string;
+  readonly listen: string;
+  readonly pool: string;
+  readonly links: string;
+  readonly connections: number;
+  readonly inFlight: number;
+  readonly rates: Readonly<Record<string, number>>;
+  readonly hooks: readonly HookRate[];
+  readonly stats: Stats | null;
+}
+
+export interface Overview {
+  readonly at: string;
+  readonly version: string;
+  readonly phase: string;
+  readonly workers: number;
+  readonly uptimeSeconds: number;
+  readonly logLevel: string;
+  readonly listeners: readonly ListenerRow[];
+  readonly backends: readonly BackendRow[];
+}
+
+/** One moment of the last quarter of an hour, all listeners together. */
+export interface HistoryPoint {
+  readonly at: string;
+  readonly connections: number;
+  readonly inFlight: number;
+  readonly forwardedPerSecond: number;
+  readonly refusedPerSecond: number;
+  readonly discardedPerSecond: number;
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+}
+
+/** How a backend was when it was last looked at. */
+interface Seen {
+  status: BackendRow['status'];
+  state: string;
+  weight: number;
+  downs: number;
+  downMs: number;
+}
+
+export class Watch {
+  readonly #balancer: BalancerView;
+  readonly #scope: ObserverScope;
+  readonly #hub: Hub;
+  readonly #startedAtMs: number;
+  readonly #looks: { readonly atMs: number; readonly stats: BalancerStats }[] = [];
+  readonly #history: HistoryPoint[] = [];
+  readonly #seen = new Map<string, Seen>();
+  #count = 0;
+  #cancel: () => void = () => {};
+
+  constructor(balancer: BalancerView, scope: ObserverScope, hub: Hub) {
+    this.#balancer = balancer;
+    this.#scope = scope;
+    this.#hub = hub;
+    this.#startedAtMs = scope.clock.now();
+    this.look();
+    this.#later();
+  }
+
+  stop(): void {
+    this.#cancel();
+  }
+
+  get history(): readonly HistoryPoint[] {
+    return this.#history;
+  }
+
+  #later(): void {
+    this.#cancel = this.#scope.clock.after(lookMs, () => {
+      this.look();
+      this.#later();
+    });
+  }
+
+  /** Looks at how things are, and tells of what has changed. */
+  look(): void {
+    const nowMs = this.#scope.clock.now();
+    const lastMs = this.#looks.at(-1)?.atMs ?? nowMs;
+    this.#looks.push({ atMs: nowMs, stats: this.#balancer.stats() });
+    if (this.#looks.length > latencyLooks + 1) this.#looks.shift();
+    for (const row of this.backends()) this.#compare(row, nowMs - lastMs);
+    if (this.#count++ % historyLooks === 0) {
+      this.#history.push(this.#point());
+      if (this.#history.length > historyPoints) this.#history.shift();
+    }
+    if (this.#hub.hears('stats')) this.#hub.tell('stats', this.overview());
+  }
+
+  #compare(row: BackendRow, elapsedMs: number): void {
+    const key = `${row.pool} ${row.name}`;
+    const { status, state, weight } = row;
+    const seen = this.#seen.get(key);
+    if (seen === undefined) {
+      this.#seen.set(key, { status, state, weight, downs: isDown(status) ? 1 : 0, downMs: 0 });
+      return;
+    }
+    if (isDown(seen.status)) seen.downMs += elapsedMs;
+    if (isDown(status) && !isDown(seen.status)) seen.downs++;
+    if (seen.status !== status || seen.state !== state || seen.weight !== weight) {
+      const { pool, name: backend, why } = row;
+      const at = new Date().toISOString();
+      this.#hub.tell('state', { at, pool, backend, status, was: seen.status, state, weight, why });
+      Object.assign(seen, { status, state, weight });
+    }
+  }
+
+  overview(): Overview {
+    const { control, clock } = this.#scope;
+    return {
+      at: new Date().toISOString(),
+      version: control.version,
+      phase: control.phase,
+      workers: control.workers,
+      uptimeSeconds: Math.round((clock.now() - this.#startedAtMs) / 100) / 10,
+      logLevel: control.logLevel,
+      listeners: this.listeners(),
+      backends: this.backends(),
+    };
+  }
+
+  listeners(): ListenerRow[] {
+    return this.#scope.control.listeners().map(({ listener: name, listen, pool, links, hooks }) => {
+      const stats = this.#last.listeners[name];
+      const rate = (count: (stats: Stats) => number) =>
+        this.#rate((all) => (all.listeners[name] ? count(all.listeners[name]) : 0));
+      const rates = Object.fromEntries(Object.entries(counts).map(([what, count]) => [what, rate(count)]));
+      return {
+        name,
+        listen,
+        pool,
+        links,
+        connections: stats?.connections.open ?? 0,
+        inFlight: sum(Object.values(stats?.backends ?? {}), ({ inFlight }) => inFlight),
+        rates,
+        hooks: hooks.map(({ hook, plugins }) => ({ hook, plugins, perSecond: ratesOfHooks[hook]?.(rates) ?? null })),
+        stats: stats ?? null,
+      };
+    });
+  }
+
+  backends(): BackendRow[] {
+    const { listeners } = this.#last;
+    const feeding = new Map<string, string[]>();
+    for (const { listener, pool } of this.#scope.control.listeners()) {
+      feeding.set(pool, [...(feeding.get(pool) ?? []), listener]);
+    }
+    return this.#balancer.backends().map((facts) => {
+      const names = feeding.get(facts.pool) ?? [];
+      const each = names.flatMap((listener) => listeners[listener]?.backends[facts.name] ?? []);
+      const [stats] = each; // what is of the pool is the same in all of them
+      const messagesOf = (all: BalancerStats) =>
+        sum(names, (listener) => all.listeners[listener]?.backends[facts.name]?.messages ?? 0);
+      const [p50Ms, p99Ms] = this.#quantiles(
+        (all) => all.listeners[names[0] ?? '']?.backends[facts.name]?.latencyCounts,
+      );
+      const seen = this.#seen.get(`${facts.pool} ${facts.name}`);
+      return {
+        ...facts,
+        ...statusOf(facts, stats),
+        currentWeight: stats?.weight ?? facts.weight,
+        checks: stats?.checks ?? { passed: 0, failed: 0 },
+        ejections: stats?.ejections ?? 0,
+        sessions: stats?.links ?? 0,
+        messages: messagesOf(this.#last),
+        messagesPerSecond: this.#rate(messagesOf),
+        inFlight: stats?.inFlight ?? 0,
+        queued: sum(each, ({ queued }) => queued),
+        p50Ms,
+        p99Ms,
+        downs: seen?.downs ?? 0,
+        downSeconds: Math.round((seen?.downMs ?? 0) / 1000),
+        idleSeconds: stats?.idleSeconds ?? null,
+      };
+    });
+  }
+
+  get #last(): BalancerStats {
+    return this.#looks.at(-1)?.stats ?? { listeners: {} };
+  }
+
+  /** How much a count grows a second, of late. */
+  #rate(count: (stats: BalancerStats) => number): number {
+    const last = this.#looks.at(-1);
+    const first = this.#looks.at(-1 - rateLooks) ?? this.#looks[0];
+    if (last === undefined || first === undefined || last.atMs <= first.atMs) return 0;
+    const perSecond = ((count(last.stats) - count(first.stats)) * 1000) / (last.atMs - first.atMs);
+    return Math.round(Math.max(0, perSecond) * 10) / 10;
+  }
+
+  /** The median and the 99th percentile of late, of what is counted by class. */
+  #quantiles(
+    countsOf: (stats: BalancerStats) => Readonly<Record<string, number>> | undefined,
+  ): [number | null, number | null] {
+    const after = countsOf(this.#last) ?? {};
+    const before = this.#looks.length > 1 ? (countsOf(this.#looks[0]!.stats) ?? {}) : {};
+    const classes = Object.entries(after)
+      .map(([ms, count]) => ({ ms: Number(ms), count: count - (before[ms] ?? 0) }))
+      .filter(({ count }) => count > 0)
+      .sort((one, other) => one.ms - other.ms);
+    const total = sum(classes, ({ count }) => count);
+    const quantile = (share: number) => {
+      let left = total * share;
+      return classes.find(({ count }) => (left -= count) <= 0)?.ms ?? null;
+    };
+    return [quantile(0.5), quantile(0.99)];
+  }
+
+  #point(): HistoryPoint {
+    const listeners = Object.values(this.#last.listeners);
+    const rateOf = (count: (stats: Stats) => number) => this.#rate((all) => sum(Object.values(all.listeners), count));
+    const pools = new Map(this.#scope.control.listeners().map(({ pool, listener }) => [pool, listener]));
+    const [p50Ms, p99Ms] = this.#quantiles((all) => {
+      const total: Record<string, number> = {};
+      for (const listener of pools.values()) {
+        for (const { latencyCounts } of Object.values(all.listeners[listener]?.backends ?? {})) {
+          for (const [ms, count] of Object.entries(latencyCounts)) total[ms] = (total[ms] ?? 0) + count;
+        }
+      }
+      return total;
+    });
+    return {
+      at: new Date().toISOString(),
+      connections: sum(listeners, ({ connections }) => connections.open),
+      inFlight: sum(pools.values(), (listener) =>
+        sum(Object.values(this.#last.listeners[listener]?.backends ?? {}), ({ inFlight }) => inFlight),
+      ),
+      forwardedPerSecond: rateOf(counts.forwarded),
+      refusedPerSecond: rateOf(counts.refused),
+      discardedPerSecond: rateOf(counts.discarded),
+      p50Ms,
+      p99Ms,
+    };
+  }
+}
+
+const isDown = (status: BackendRow['status']) => status === 'down' || status === 'failing' || status === 'maint';
+
+function statusOf({ state }: BackendFacts, stats: BackendStats | undefined): Pick<BackendRow, 'status' | 'why'> {
+  if (state === 'maint') return { status: 'maint', why: 'an operator has taken it out' };
+  const last = stats?.checks.last;
+  if (stats?.up === false) return { status: 'down', why: 'it cannot be reached' };
+  if (stats?.passing === false) return { status: 'failing', why: last ?? 'its checks fail' };
+  if (stats?.ejected === true) return { status: 'ejected', why: 'it stands out for failures or slowness' };
+  if (state === 'drain') return { status: 'drain', why: 'an operator lets it finish what it has' };
+  return { status: 'up', why: last ?? '' };
+}
+
+function sum<Item>(items: Iterable<Item>, of: (item: Item) => number): number {
+  let total = 0;
+  for (const item of items) total += of(item);
+  return total;
+}
+
+const routed = ({ routes }: Stats) => sum(Object.values(routes), (count) => count);
+
+/** What rates are taken of. */
+const counts = {
+  accepted: ({ connections }: Stats) => connections.accepted,
+  closed: ({ connections }: Stats) => connections.accepted - connections.open,
+  received: ({ fromClients, fromBackends }: Stats) => fromClients.received + fromBackends.received,
+  requests: ({ fromClients }: Stats) => fromClients.received,
+  answers: ({ fromBackends }: Stats) => fromBackends.received,
+  chosen: ({ routes }: Stats) => routes.strategy + routes.rechosen,
+  byIdentifier: ({ routes }: Stats) => routes.identifier,
+  byAffinity: ({ routes }: Stats) => routes.affinity,
+  routed,
+  forwarded: ({ fromClients, fromBackends }: Stats) => fromClients.forwarded + fromBackends.forwarded,
+  refused: ({ fromClients, fromBackends }: Stats) => fromClients.refused + fromBackends.refused,
+  discarded: ({ fromClients, fromBackends }: Stats) => fromClients.discarded + fromBackends.discarded,
+} as const;
+
+type Rates = Readonly<Record<string, number>>;
+
+/** How often the hooks run, as far as that is counted. */
+const ratesOfHooks: Readonly<Record<string, (rates: Rates) => number | undefined>> = {
+  onConnect: ({ accepted }) => accepted,
+  frame: ({ received }) => received,
+  detectId: ({ received }) => received,
+  chooseBackend: ({ chosen }) => chosen,
+  insertId: ({ routed }) => routed,
+  forward: ({ forwarded }) => forwarded,
+  refuse: ({ refused }) => refused,
+  onDrop: ({ refused = 0, discarded = 0 }) => Math.round((refused + discarded) * 10) / 10,
+  onDisconnect: ({ closed }) => closed,
+};

@@ -1,0 +1,139 @@
+/** The verbs on the admin API, against a balancer that runs in this process; everything on unix sockets. */
+import { EventEmitter, once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { askReload } from '../../../core/cli/ask-reload.ts';
+import { backends } from '../../../core/cli/backends.ts';
+import { operate } from '../../../core/cli/operate.ts';
+import { run } from '../../../core/cli/run.ts';
+import { tail } from '../../../core/cli/tail.ts';
+import { top } from '../../../core/cli/top.ts';
+import { collect } from './streams.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'pointsman-'));
+const file = join(directory, 'edge.yaml');
+const token = 'a token of the tests';
+const url = `unix:${directory}/admin.sock`;
+const options = { url, token };
+class FakeProcess extends EventEmitter {
+  exit(): void {}
+}
+const signals = new FakeProcess();
+const running = collect();
+let ended: Promise<number>;
+const backend = net.createServer((socket) => socket.pipe(socket));
+
+beforeAll(async () => {
+  writeFileSync(
+    file,
+    `pools: { calls: { backends: { a: "unix:${directory}/a.sock", b: { address: "unix:${directory}/a.sock", state: drain } } } }
+listeners: { edge: { listen: "unix:${directory}/edge.sock", pool: calls, pipeline: [{ ndjson: }, { round-robin: }] } }
+observers: [{ admin: { listen: "${url}", token: "${token}" } }]
+`,
+  );
+  backend.listen(join(directory, 'a.sock'));
+  const up = new Promise<void>((resolve) => {
+    const write = running.stdout.write.bind(running.stdout);
+    running.stdout.write = (text) => {
+      write(text);
+      if (text.includes('"started"')) resolve();
+    };
+  });
+  ended = run([file], { logLevel: 'info', stopSeconds: 1 }, running, signals as never);
+  await up;
+});
+
+afterAll(async () => {
+  signals.emit('SIGTERM', 'SIGTERM');
+  await ended;
+  backend.close();
+  rmSync(directory, { recursive: true });
+});
+
+async function did(verb: (output: ReturnType<typeof collect>) => Promise<number>) {
+  const output = collect();
+  const code = await verb(output);
+  return { code, stdout: output.stdout.text, stderr: output.stderr.text };
+}
+
+describe('verbs on a balancer that runs', () => {
+  it('the socket of the API is for its owner only', () => {
+    expect(statSync(join(directory, 'admin.sock')).mode & 0o777).toBe(0o600);
+  });
+
+  it('backends: one line each, or JSON', async () => {
+    const text = await did((output) => backends(options, output));
+    expect(text.code).toBe(0);
+    expect(text.stdout.split('\n').map((line) => line.split(/\s+/).slice(0, 3).join(' '))).toEqual([
+      ' backend state',
+      '● calls/a up',
+      '◐ calls/b drain',
+      '',
+    ]);
+    const json = await did((output) => backends({ ...options, json: true }, output));
+    expect(JSON.parse(json.stdout)).toMatchObject([{ name: 'a' }, { name: 'b', state: 'drain' }]);
+  });
+
+  it('drain, ready and maint change a backend, by its name or with its pool', async () => {
+    expect(await did((output) => operate('a', 'drain', options, output))).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^calls\/a: drains; 0 in flight, \d links open\n$/),
+    });
+    expect((await did((output) => operate('calls/a', 'maint', options, output))).stdout).toMatch(/^calls\/a: is out; /);
+    expect((await did((output) => operate('a', 'ready', options, output))).stdout).toMatch(/^calls\/a: is ready/);
+    expect(await did((output) => operate('c', 'ready', options, output))).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: 'pointsman: there is no backend "c"; there are a, b\n',
+    });
+  });
+
+  it('top: everything at a glance', async () => {
+    const { stdout } = await did((output) => top({ ...options, once: true }, output));
+    expect(stdout).toMatch(/^pointsman \d.* {2}running, 1 process, up /);
+    expect(stdout).toContain(`edge      unix:${directory}/edge.sock → calls`);
+    const json = await did((output) => top({ ...options, json: true }, output));
+    expect(JSON.parse(json.stdout)).toMatchObject({ phase: 'running', backends: [{ name: 'a' }, { name: 'b' }] });
+  });
+
+  it('tail: where messages go, and why, while they do', async () => {
+    const log = { ...collect() };
+    const tailing = tail({ ...options, limit: 1, backend: 'a' }, log);
+    const client = net.connect(join(directory, 'edge.sock'));
+    // When it listens is for the balancer to know; until then messages are not told.
+    const timer = setInterval(() => client.write('{"id":1}\n'), 20);
+    await tailing;
+    clearInterval(timer);
+    client.destroy();
+    await once(client, 'close');
+    expect(log.stdout.text).toMatch(/^\d\d:\d\d:\d\d\.\d{3} {2}edge {2}- → a {2}strategy {2}9 bytes\n$/);
+  });
+
+  it('reload: says what is wrong with the config, or that it is done', async () => {
+    const config = readFileSync(file, 'utf8');
+    writeFileSync(file, config.replace('pool: calls', 'pool: cals'));
+    expect(await did((output) => askReload(options, output))).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(
+        /^pointsman: the config is not in order; the one that ran still does\n {2}.*there is no pool "cals"/,
+      ),
+    });
+    writeFileSync(file, config);
+    expect(await did((output) => askReload(options, output))).toMatchObject({ code: 0, stdout: 'reloaded\n' });
+  });
+
+  it('say what is wrong when they are not let in, or nobody is there', async () => {
+    expect((await did((output) => backends({ url, token: 'wrong' }, output))).stderr).toBe(
+      `pointsman: ${url} wants a token: --token, or POINTSMAN_TOKEN\n`,
+    );
+    const nobody = `unix:${directory}/nobody.sock`;
+    expect((await did((output) => backends({ url: nobody }, output))).stderr).toContain(`nobody answers at ${nobody}:`);
+    expect((await did((output) => backends({ url: 'localhost:1' }, output))).stderr).toContain(
+      '"localhost:1" is no address',
+    );
+  });
+});
