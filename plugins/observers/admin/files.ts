@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 const types: Readonly<Record<string, string>> = {
   'index.html': 'text/html; charset=utf-8',
   'dashboard.js': 'text/javascript; charset=utf-8',
-  'dashboard.css': 'text/css; charset=utf-8',
+  'style.css': 'text/css; charset=utf-8',
   'icon.svg': 'image/svg+xml',
 };
 
