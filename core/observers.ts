@@ -67,6 +67,16 @@ export interface Observable extends BalancerView {
   onReport: (observer: number, value: unknown) => void;
 }
 
+/** A balancer of which there is nothing to see: for validating a config, and for plugins under test. */
+export const noBalancer: Readonly<Omit<Observable, 'onReport'>> = {
+  stats: () => ({ listeners: {} }),
+  backends: () => [],
+  connections: async () => ({ connections: [] }),
+  closeConnection: async () => false,
+  setBackend() {},
+  order() {},
+};
+
 interface Services {
   readonly clock: Clock;
   readonly log: Logger & { child?(fields: object): Logger };

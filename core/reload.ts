@@ -131,7 +131,7 @@ function lasting(pool: PoolSettings | undefined): object | undefined {
 export function changesOf(before: Settings, after: Settings): Record<string, readonly string[]> {
   const backendsOf = ({ pools }: Settings) =>
     pools.flatMap((pool) => pool.backends.map((backend) => ({ ...backend, name: `${pool.name}/${backend.name}` })));
-  const poolsOf = ({ pools }: Settings) => pools.map(({ backends: _, ...pool }) => pool);
+  const poolsOf = ({ pools }: Settings) => pools.map((pool) => ({ ...pool, backends: [] }));
   const keysOf = ({ keys }: Settings) => keys.map(({ id, secret }) => ({ name: id, secret }));
   const found: Record<string, readonly string[]> = {};
   const compare = (what: string, old: readonly Named[], now: readonly Named[]) => {

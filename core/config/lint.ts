@@ -2,7 +2,7 @@
 import { Checks } from '../checks.ts';
 import { type Composed, composePipeline, dryServices, linkMode, tapping } from '../compose.ts';
 import { PluginError } from '../errors.ts';
-import { type Observable, Observers } from '../observers.ts';
+import { noBalancer, Observers } from '../observers.ts';
 import { Pool } from '../pool.ts';
 import { type Address, formatAddress, isSecure } from '../runtime/address.ts';
 import type { KeySettings, Limits, ListenerSettings, PluginUse, PoolSettings } from '../settings.ts';
@@ -437,17 +437,8 @@ function lintPipeline(
 
 function lintObserver(draft: Draft, use: PluginUse, index: number, secrets: ReadonlyMap<string, string>): void {
   const { runtime, log } = dryServices([]);
-  const nothing: Observable = {
-    stats: () => ({ listeners: {} }),
-    backends: () => [],
-    connections: async () => ({ connections: [] }),
-    closeConnection: async () => false,
-    setBackend() {},
-    order() {},
-    onReport() {},
-  };
   try {
-    new Observers([use], nothing, { clock: runtime, log });
+    new Observers([use], { ...noBalancer, onReport() {} }, { clock: runtime, log });
   } catch (error) {
     if (!(error instanceof PluginError)) throw error;
     addFault(draft, ['observers', index, use.plugin.name], error, secrets);

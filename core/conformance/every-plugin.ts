@@ -8,7 +8,7 @@ import { show } from './bytes.ts';
 import { openedBy } from './opened.ts';
 import type { Rig, Wire } from './rig.ts';
 import { collectGarbage } from './runaway.ts';
-import { applyAlone, type Case, checkAlone, rigFor, type Setting, type Subject } from './subject.ts';
+import { applyAlone, type Case, checkAlone, observeAlone, rigFor, type Setting, type Subject } from './subject.ts';
 
 /** Clients that come and go. */
 const visitors = 40;
@@ -51,8 +51,10 @@ export const everyPluginCases: readonly Case[] = [
         const { options: complete, faults } = optionFaults(plugin, given);
         if (faults.length > 0) fail(`${what} are not valid: ${faults.join('; ')}`);
         try {
-          if (plugin.check === undefined) applyAlone({ plugin, options: complete });
-          else checkAlone({ plugin, options: complete });
+          const use = { plugin, options: complete };
+          if (plugin.check !== undefined) checkAlone(use);
+          if (plugin.observe !== undefined) observeAlone(use);
+          if (plugin.apply !== undefined) applyAlone(use);
         } catch (error) {
           fail(`${what} cannot be applied: ${(error as Error).message}`);
         }
@@ -88,6 +90,17 @@ export const everyPluginCases: readonly Case[] = [
       const opened = openedBy(() => checkAlone(use, { ...dryServices([]), runtime }));
       if (runtime.timers > 0) fail('check set a timer with clock.after: the core says when backends are asked');
       if (opened.length > 0) fail(`check used ${[...new Set(opened)].join(', ')}: the core connects`);
+    },
+  },
+  {
+    name: 'plugin: observe opens nothing',
+    applies: ({ plugin }) => plugin.observe !== undefined,
+    run({ plugin, options }) {
+      const runtime = new VirtualRuntime();
+      const use = { plugin, options: withDefaults(plugin, options) };
+      const opened = openedBy(() => observeAlone(use, { ...dryServices([]), runtime }));
+      if (runtime.timers > 0) fail('observe set a timer with clock.after: do that in scope.onStart');
+      if (opened.length > 0) fail(`observe used ${[...new Set(opened)].join(', ')}: do that in scope.onStart`);
     },
   },
   {

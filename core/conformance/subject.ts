@@ -3,6 +3,7 @@ import { Checks } from '../checks.ts';
 import { composePipeline, dryServices } from '../compose.ts';
 import { withDefaults } from '../config/validate.ts';
 import type { HookName } from '../hooks.ts';
+import { noBalancer, Observers } from '../observers.ts';
 import type { PluginDefinition, ProtocolFacts, Sample } from '../plugin.ts';
 import { Pool } from '../pool.ts';
 import type { CheckTiming, PluginUse } from '../settings.ts';
@@ -78,6 +79,14 @@ export function applyAlone(use: PluginUse, services = dryServices([])) {
 export function checkAlone(use: PluginUse, services = dryServices([])): void {
   const pool = new Pool(settingsWith([]).pools[0]!);
   new Checks(pool, [{ ...use, timing: use.options as CheckTiming }], services, () => {});
+}
+
+/**
+ * Lets the plugin observe a balancer of which there is nothing to see.
+ * @throws PluginError if it cannot
+ */
+export function observeAlone(use: PluginUse, { runtime, log } = dryServices([])): void {
+  new Observers([use], { ...noBalancer, onReport() {} }, { clock: runtime, log });
 }
 
 /** A rig for the samples of one set of options. */

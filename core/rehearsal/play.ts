@@ -29,7 +29,7 @@ const clientNetwork = '198.51.100.';
 
 /** @param settings those of the whole config */
 export async function play(script: Script, settings: Settings, { seed }: PlayOptions): Promise<TestResult> {
-  const logged: string[] = [];
+  let logged: string[] = [];
   let stage: Stage;
   try {
     stage = await Stage.set(settingsOf(settings, script.listener), seed, logged);
@@ -49,6 +49,8 @@ export async function play(script: Script, settings: Settings, { seed }: PlayOpt
       }
     }
   } finally {
+    // What is cut off at the end is of no interest.
+    logged = [...logged];
     await stage.strike();
   }
   const stats = stage.stats();

@@ -95,6 +95,10 @@ function strategy(choose: (scope: Scope) => HookSignatures['chooseBackend']) {
   });
 }
 
+/** What stands in no pipeline. */
+const only = (definition: Pick<PluginDefinition, 'check' | 'observe'>) =>
+  definePlugin({ name: 'flawed', summary, pointsman: '^1', options: Type.Object({}), ...definition });
+
 /** In turn, each as often as it weighs. */
 function weighted(backends: readonly Backend[], turn: number): Backend | undefined {
   const slots = backends.flatMap((backend) => Array.from({ length: backend.weight }, () => backend));
@@ -126,6 +130,8 @@ const definition = 'plugin: its definition is well-formed';
 const schema = 'plugin: its options schema is strict and describes every option';
 const defaults = 'plugin: its defaults, and the options of its samples, are valid and can be applied';
 const opensNothing = 'plugin: apply opens nothing';
+const checkOpensNothing = 'plugin: check opens nothing';
+const observeOpensNothing = 'plugin: observe opens nothing';
 const sharesNothing = 'plugin: instances share nothing';
 const noFault = 'plugin: no tap throws, or answers a promise where none is allowed';
 const letsGo = 'plugin: what it keeps for a client goes with the client';
@@ -202,6 +208,25 @@ export const flaws: readonly Flaw[] = [
       },
     }),
     caught: [opensNothing],
+  },
+  {
+    what: 'sets a timer in check',
+    plugin: only({
+      check(_options, { clock }) {
+        clock.after(1, () => {});
+        return { onOpen: (attempt) => attempt.pass() };
+      },
+    }),
+    caught: [checkOpensNothing],
+  },
+  {
+    what: 'listens in observe',
+    plugin: only({
+      observe() {
+        const server = createServer().listen(0, '127.0.0.1', () => server.close());
+      },
+    }),
+    caught: [observeOpensNothing],
   },
   { what: 'has an async apply', plugin: protocol({ apply: async () => {} }), caught: [opensNothing] },
   {

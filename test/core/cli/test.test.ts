@@ -154,6 +154,7 @@ describe('json', () => {
           column: 49,
           severity: 'error',
           stage: 'shape',
+          rule: 'unknown-member',
           message: '"backedn" is unknown here; did you mean "backend"?',
         },
       ],

@@ -403,6 +403,7 @@ describe('fails, and says where and why:', () => {
       report: `
         edge.yaml:12:54  step 3, reply
           the link that brought a its last message is closed
+        logged: requests lost with their link (a)
         logged: backend is down (a: read ECONNRESET)`,
     },
     {
