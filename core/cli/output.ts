@@ -32,3 +32,7 @@ export type LogLevel = (typeof logLevels)[number];
 /** What `create plugin` can make. */
 export const pluginKinds = ['protocol', 'strategy', 'observer'] as const;
 export type PluginKind = (typeof pluginKinds)[number];
+
+/** What `completion` can write scripts for. */
+export const shells = ['bash', 'zsh', 'fish'] as const;
+export type Shell = (typeof shells)[number];
