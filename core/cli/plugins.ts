@@ -1,12 +1,15 @@
 /** `pointsman plugins`: lists the plugins that a config can use. */
+import { readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { builtinPlugins } from '../config/builtins.ts';
 import { hooksOf } from '../config/inspect.ts';
-import { loadConfig } from '../config/load.ts';
+import { loadConfig, type PluginOrigin } from '../config/load.ts';
 import { allOptions } from '../config/schema.ts';
 import type { HookName } from '../hooks.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import { exitCodes, type Output, wantsColours } from './output.ts';
 import { textReport } from './report/text.ts';
+import { packageVersion } from './version.ts';
 
 export interface PluginsOptions {
   readonly format: 'text' | 'json';
@@ -18,31 +21,68 @@ export async function plugins(
   { format }: PluginsOptions,
   { stdout, stderr }: Output,
 ): Promise<number> {
-  const loaded = paths.length === 0 ? { plugins: builtinPlugins, findings: [] } : await loadConfig(paths);
+  const loaded = paths.length === 0 ? { plugins: builtinPlugins, findings: [], origins: [] } : await loadConfig(paths);
   const faults = loaded.findings.filter(({ stage }) => stage === 'syntax' || stage === 'plugins');
   stderr.write(textReport(faults, wantsColours(stderr)));
-  const rows = loaded.plugins.map((plugin: PluginDefinition) => ({ plugin, hooks: hooksOf(plugin) }));
+  const [builtIn, others] = [loaded.plugins.length - loaded.origins.length, loaded.origins];
+  const rows = loaded.plugins.map((plugin: PluginDefinition, index) => {
+    return { plugin, hooks: hooksOf(plugin), origin: originOf(others[index - builtIn]) };
+  });
   if (format === 'json') {
-    const list = rows.map(({ plugin, hooks }) => {
+    const list = rows.map(({ plugin, hooks, origin }) => {
       const { name, summary } = plugin;
       const options = allOptions(plugin);
-      return { name, kind: kindOf(plugin, hooks), summary, hooks, options };
+      return { name, kind: kindOf(plugin, hooks), summary, ...origin, hooks, options };
     });
     stdout.write(`${JSON.stringify(list, undefined, 2)}\n`);
   } else {
-    stdout.write(rows.map(({ plugin, hooks }) => asText(plugin, hooks)).join('\n'));
+    stdout.write(rows.map(({ plugin, hooks, origin }) => asText(plugin, hooks, origin)).join('\n'));
   }
   return faults.length === 0 ? exitCodes.clean : exitCodes.findings;
 }
 
-function kindOf({ check }: PluginDefinition, hooks: readonly HookName[] | undefined): string {
+interface Origin {
+  readonly origin: 'built-in' | 'package' | 'file';
+  /** The package's name, or the file's path as the config writes it. */
+  readonly from: string;
+  /** That of the package; undefined where there is none. */
+  readonly version: string | undefined;
+}
+
+/** @param origin undefined: it came with pointsman */
+function originOf(origin: PluginOrigin | undefined): Origin {
+  if (origin === undefined) return { origin: 'built-in', from: 'pointsman', version: packageVersion() };
+  const { specifier, configFile } = origin;
+  if (/^[./]/.test(specifier)) return { origin: 'file', from: specifier, version: undefined };
+  return { origin: 'package', from: specifier, version: versionOf(specifier, resolve(configFile)) };
+}
+
+/** The version of an installed package: its package.json is in a folder of its name, here or above. */
+function versionOf(name: string, configFile: string): string | undefined {
+  for (let folder = dirname(configFile); ; folder = dirname(folder)) {
+    try {
+      return (
+        JSON.parse(readFileSync(join(folder, 'node_modules', name, 'package.json'), 'utf8')) as { version?: string }
+      ).version;
+    } catch {
+      if (folder === dirname(folder)) return undefined;
+    }
+  }
+}
+
+function kindOf({ check, observe }: PluginDefinition, hooks: readonly HookName[] | undefined): string {
   if (check !== undefined) return 'check';
+  if (observe !== undefined) return 'observer';
   if (hooks?.includes('frame')) return 'protocol';
   return hooks?.includes('chooseBackend') ? 'strategy' : 'other';
 }
 
-function asText(plugin: PluginDefinition, hooks: readonly HookName[] | undefined): string {
-  const { name, summary, check } = plugin;
+function asText(
+  plugin: PluginDefinition,
+  hooks: readonly HookName[] | undefined,
+  { origin, from, version }: Origin,
+): string {
+  const { name, summary, check, observe } = plugin;
   const members = Object.entries(
     allOptions(plugin).properties as Record<string, { default?: unknown; description?: string }>,
   );
@@ -51,6 +91,8 @@ function asText(plugin: PluginDefinition, hooks: readonly HookName[] | undefined
     const value = schema.default === undefined ? '' : ` Default: ${JSON.stringify(schema.default)}.`;
     return `    ${option.padEnd(width)}  ${schema.description ?? ''}${value}\n`;
   });
-  const taps = hooks === undefined ? 'needs options' : `taps ${hooks.join(', ')}`;
-  return `${name} (${kindOf(plugin, hooks)}; ${check === undefined ? taps : "in a pool's checks"})\n  ${summary}\n${lines.join('')}`;
+  const taps = hooks === undefined ? 'needs options' : hooks.length === 0 ? 'taps nothing' : `taps ${hooks.join(', ')}`;
+  const place = check !== undefined ? "in a pool's checks" : observe === undefined ? taps : `in observers; ${taps}`;
+  const source = origin === 'built-in' ? '' : `; ${origin} ${from}${version === undefined ? '' : `@${version}`}`;
+  return `${name} (${kindOf(plugin, hooks)}; ${place}${source})\n  ${summary}\n${lines.join('')}`;
 }

@@ -20,6 +20,7 @@ const poolSettings: PoolSettings = {
 
 /** The hooks that a plugin taps with the options of its first sample; undefined if it cannot be applied so. */
 export function hooksOf(plugin: PluginDefinition): readonly HookName[] | undefined {
+  if (plugin.apply === undefined) return [];
   const listener = { name: 'listener', listen: address, pool: 'pool', identifiers: {}, limits: defaultLimits };
   const pipeline = [{ plugin, options: withDefaults(plugin, plugin.samples?.[0]?.options ?? {}) }];
   try {

@@ -90,6 +90,8 @@ async function teachImport(): Promise<void> {
     };
     export function resolve(specifier, context, next) {
       if (specifier === 'pointsman') return { url: ${JSON.stringify(core)}, format: 'module', shortCircuit: true };
+      // A file that has changed: tsx would make a CommonJS module of it, of a name that no file has.
+      if (/^file:.*\\.[jt]s\\?[0-9a-f]{16}$/.test(specifier)) return { url: specifier, format: 'module', shortCircuit: true };
       const [, name, parentURL] = /^${packageScheme}(.*)#(.*)$/.exec(specifier) ?? [];
       const found = name === undefined ? next(specifier, context) : next(name, { ...context, parentURL });
       const byPath = /^(\\.|file:)/.test(specifier) && context.conditions.includes('import');

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -199,6 +199,21 @@ describe('plugins', () => {
     expect(output.stdout.text).toContain('    metric  What counts as load: ');
   });
 
+  it('tells where each comes from', async () => {
+    const folder = join(directory, 'strangers');
+    const source = (name: string) =>
+      `import { definePlugin, Type } from 'pointsman';\nexport default definePlugin({ name: '${name}', summary: 'Watches.', pointsman: '^1', options: Type.Object({}), observe() {} });\n`;
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'here.js'), source('here'));
+    writeFileSync(join(folder, 'edge.yaml'), `${good}plugins: [./here.js]\n`);
+    const output = collect();
+    await plugins([join(folder, 'edge.yaml')], { format: 'text' }, output);
+    expect(output.stdout.text).toContain('here (observer; in observers; taps nothing; file ./here.js)\n');
+    const json = collect();
+    await plugins([], { format: 'json' }, json);
+    expect(JSON.parse(json.stdout.text)[0]).toMatchObject({ origin: 'built-in', from: 'pointsman' });
+  });
+
   it('tells programs as well', async () => {
     const output = collect();
     await plugins([], { format: 'json' }, output);
@@ -211,6 +226,8 @@ describe('plugins', () => {
       'least-loaded': 'strategy',
       hashing: 'strategy',
       'tcp-connect': 'check',
+      metrics: 'observer',
+      admin: 'observer',
     });
   });
 });
