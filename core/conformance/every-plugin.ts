@@ -14,6 +14,8 @@ import { applyAlone, type Case, checkAlone, observeAlone, rigFor, type Setting, 
 const visitors = 40;
 /** Whoever handled the last message may still hold it. */
 const remembered = 3;
+/** How often it is looked whether they have gone. */
+const trials = 4;
 const lettersInSummary = 200;
 
 export const everyPluginCases: readonly Case[] = [
@@ -140,10 +142,15 @@ export const everyPluginCases: readonly Case[] = [
         const rig = await rigFor(setting, { answers: !setting.taps.has('frame') });
         const clients: WeakRef<object>[] = [];
         for (let count = 0; count < visitors; count++) clients.push(await visit(rig, setting));
-        rig.forget();
-        rig.runtime.advance(4_000_000); // longer than anything may be remembered
-        await collectGarbage();
-        const kept = clients.filter((client) => client.deref() !== undefined).length;
+        let kept = visitors;
+        // The engine itself may hold on to some for a while; only what a plugin keeps stays through further visits.
+        for (let trial = 0; trial < trials && kept > remembered; trial++) {
+          if (trial > 0) await visit(rig, setting);
+          rig.forget();
+          rig.runtime.advance(4_000_000); // longer than anything may be remembered
+          await collectGarbage();
+          kept = clients.filter((client) => client.deref() !== undefined).length;
+        }
         if (kept > remembered) {
           fail(
             `${kept} of ${visitors} clients that have gone are still kept: use scope.perClient, or tap onDisconnect`,
