@@ -12,6 +12,7 @@ export type { Exchange, ExchangeTable } from './exchanges.ts';
 export { KeyedHash } from './hash.ts';
 export type { Detected, Framed, HookName, HookSignatures, Hooks, Tappable } from './hooks.ts';
 export type { Link } from './link.ts';
+export { listenAt, type ServerAddress, serverAddress } from './listen-at.ts';
 export { type LogFile, type LogFileOptions, openLogFile } from './log-file.ts';
 export type { Message, RouteReason, Side, Span } from './message.ts';
 export type { BackendChange, BackendFacts, BalancerView, ObserverScope } from './observers.ts';

@@ -67,7 +67,7 @@ export interface Ends {
 export interface ClientCertificate {
   /** The common name of its subject; empty if it has none. */
   readonly commonName: string;
-  /** Names as Node.js writes them: `DNS:a.example, URI:sip:a.example`; empty if there are none. */
+  /** Names as Node.js writes them: `DNS:a.example, URI:urn:a`; empty if there are none. */
   readonly subjectAltName: string;
   /** SHA-256, in hexadecimal digits with colons. */
   readonly fingerprint: string;

@@ -3,10 +3,8 @@
  * bytes, and how long answers and hooks take.
  */
 import http from 'node:http';
-import { createRequire } from 'node:module';
-import { type BalancerStats, definePlugin, type Side, Type } from 'pointsman';
-import type { Counter, Gauge, Histogram, OpenMetricsContentType, Registry } from 'prom-client';
-import { listenHttp, listenOption } from './http.ts';
+import { type BalancerStats, definePlugin, listenAt, type Side, serverAddress, Type } from 'pointsman';
+import type { Histogram, OpenMetricsContentType, Registry } from 'prom-client';
 
 /** Upper bounds of the buckets of response times, in seconds. */
 const responseBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -39,7 +37,10 @@ export default definePlugin({
   summary: 'Answers GET /metrics for Prometheus, as text or OpenMetrics.',
   pointsman: '^1',
   options: Type.Object({
-    listen: listenOption(9464, 'GET /metrics is answered'),
+    listen: Type.String({
+      default: 'tcp://127.0.0.1:9464',
+      description: 'Where GET /metrics is answered: tcp://host:port or unix:/path.',
+    }),
     hookSample: Type.Integer({
       minimum: 0,
       maximum: 1_000_000,
@@ -108,13 +109,20 @@ export default definePlugin({
   },
 
   observe(balancer, options, scope) {
+    try {
+      serverAddress(options.listen);
+    } catch (error) {
+      throw new Error(`listen: ${(error as Error).message}`);
+    }
     const gathered = new Gathered();
     scope.channel.onMessage((value) => gathered.add(value as Measured));
     let stop = async () => {};
     scope.onStart(async () => {
       // Loaded only where it is used: it takes a while.
       const client = await import('prom-client');
-      const registry = metricsOf(client, () => balancer.stats(), gathered);
+      // One look at the counts for all metrics, so that they go together.
+      let stats = balancer.stats();
+      const registry = metricsOf(client, scope.control.version, () => stats, gathered);
       if (options.process) client.collectDefaultMetrics({ register: registry });
       let busy = Promise.resolve();
       const server = http.createServer((request, response) => {
@@ -129,6 +137,7 @@ export default definePlugin({
           try {
             const type = isOpen ? client.Registry.OPENMETRICS_CONTENT_TYPE : client.Registry.PROMETHEUS_CONTENT_TYPE;
             registry.setContentType(type as OpenMetricsContentType);
+            stats = balancer.stats();
             const text = await registry.metrics();
             response.writeHead(200, { 'Content-Type': registry.contentType }).end(text);
           } catch (error) {
@@ -137,7 +146,12 @@ export default definePlugin({
           }
         });
       });
-      stop = await listenHttp(server, options.listen);
+      await listenAt(server, options.listen);
+      stop = () =>
+        new Promise((resolve) => {
+          server.close(() => resolve());
+          server.closeAllConnections();
+        });
       scope.log.info({ listen: options.listen }, 'metrics are at /metrics');
     });
     scope.onStop(() => stop());
@@ -173,96 +187,86 @@ class Gathered {
 type Client = typeof import('prom-client');
 type ListenerStats = BalancerStats['listeners'][string];
 
-/** All metrics; each asks for the statistics when it is read. */
-function metricsOf(client: Client, stats: () => BalancerStats, gathered: Gathered): Registry<OpenMetricsContentType> {
+/** All metrics; each looks at the statistics when it is read. */
+function metricsOf(
+  client: Client,
+  version: string,
+  stats: () => BalancerStats,
+  gathered: Gathered,
+): Registry<OpenMetricsContentType> {
   const registry = new client.Registry<OpenMetricsContentType>();
   const registers = [registry as unknown as Registry];
   const listeners = () => Object.entries(stats().listeners);
 
-  /** @param read gives the values anew: of counters the sums so far */
-  function counter<Label extends string>(
-    name: string,
-    help: string,
-    labelNames: readonly Label[],
-    read: (metric: Counter<Label>) => void,
-  ): void {
-    new client.Counter<Label>({
-      name: `pointsman_${name}`,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset();
-        read(this);
-      },
-    });
-  }
-  function gauge<Label extends string>(
-    name: string,
-    help: string,
-    labelNames: readonly Label[],
-    read: (metric: Gauge<Label>) => void,
-  ): void {
-    new client.Gauge<Label>({
-      name: `pointsman_${name}`,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset();
-        read(this);
-      },
-    });
-  }
+  /** Metrics whose values are given anew by `read` when somebody asks: of counters the sums so far. */
+  const define =
+    (Kind: typeof client.Counter | typeof client.Gauge) =>
+    <Label extends string>(
+      name: string,
+      help: string,
+      labelNames: readonly Label[],
+      read: (add: (labels: Readonly<Record<Label, string>>, value: number) => void) => void,
+    ): void => {
+      new Kind<Label>({
+        name: `pointsman_${name}`,
+        help,
+        labelNames,
+        registers,
+        collect() {
+          this.reset();
+          read((labels, value) => this.inc(labels, value));
+        },
+      });
+    };
+  const [counter, gauge] = [define(client.Counter), define(client.Gauge)];
+  /** Requests that are sent a second time are a direction of their own. */
+  const directionsOf = ({ fromClients, fromBackends, replays }: ListenerStats) => [
+    ['client', fromClients] as const,
+    ['backend', fromBackends] as const,
+    ['replay', replays] as const,
+  ];
   /** Of each listener one number. */
-  const ofListeners = (
-    kind: typeof counter | typeof gauge,
-    name: string,
-    help: string,
-    of: (stats: ListenerStats) => number,
-  ) =>
-    kind(name, help, ['listener'], (metric) => {
-      for (const [listener, its] of listeners()) metric.inc({ listener }, of(its));
+  const ofListeners = (kind: typeof counter, name: string, help: string, of: (stats: ListenerStats) => number) =>
+    kind(name, help, ['listener'], (add) => {
+      for (const [listener, its] of listeners()) add({ listener }, of(its));
     });
   /** Of each listener one number for each direction. */
   const ofDirections = (
-    kind: typeof counter | typeof gauge,
+    kind: typeof counter,
     name: string,
     help: string,
     of: (stats: ListenerStats['fromClients']) => number,
   ) =>
-    kind(name, help, ['listener', 'from'], (metric) => {
-      for (const [listener, { fromClients, fromBackends }] of listeners()) {
-        metric.inc({ listener, from: 'client' }, of(fromClients));
-        metric.inc({ listener, from: 'backend' }, of(fromBackends));
+    kind(name, help, ['listener', 'from'], (add) => {
+      for (const [listener, its] of listeners()) {
+        for (const [from, direction] of directionsOf(its)) add({ listener, from }, of(direction));
       }
     });
   const ofReasons = (name: string, help: string, of: (stats: ListenerStats['fromClients']) => Record<string, number>) =>
-    counter(name, help, ['listener', 'from', 'reason'], (metric) => {
-      for (const [listener, { fromClients, fromBackends }] of listeners()) {
-        for (const [from, direction] of [['client', fromClients] as const, ['backend', fromBackends] as const]) {
+    counter(name, help, ['listener', 'from', 'reason'], (add) => {
+      for (const [listener, its] of listeners()) {
+        for (const [from, direction] of directionsOf(its)) {
           const reasons = Object.entries(of(direction));
           for (const [index, [reason, count]] of reasons.entries()) {
-            metric.inc({ listener, from, reason: index < mostReasons ? reason : 'other' }, count);
+            add({ listener, from, reason: index < mostReasons ? reason : 'other' }, count);
           }
         }
       }
     });
   const ofBackends = (
-    kind: typeof counter | typeof gauge,
+    kind: typeof counter,
     name: string,
     help: string,
     of: (stats: ListenerStats['backends'][string]) => number,
   ) =>
-    kind(name, help, ['listener', 'backend'], (metric) => {
+    kind(name, help, ['listener', 'backend'], (add) => {
       for (const [listener, { backends }] of listeners()) {
-        for (const [backend, its] of Object.entries(backends)) metric.inc({ listener, backend }, of(its));
+        for (const [backend, its] of Object.entries(backends)) add({ listener, backend }, of(its));
       }
     });
 
-  gauge('build_info', 'Which version runs, on which Node.js: 1.', ['version', 'node'], (metric) => {
-    const { version } = createRequire(import.meta.url)('pointsman/package.json') as { version: string };
-    metric.set({ version, node: process.version }, 1);
+  gauge('build_info', 'Which version runs, on which Node.js: 1.', ['version', 'node'], (add) => {
+    add({ version, node: process.version }, 1);
   });
 
   ofListeners(gauge, 'connections', 'Client connections that are open.', ({ connections }) => connections.open);
@@ -302,16 +306,16 @@ function metricsOf(client: Client, stats: () => BalancerStats, gathered: Gathere
     'message_bytes_total',
     'Bytes of the messages that were forwarded, as they came.',
     ['listener', 'from'],
-    (metric) => {
+    (add) => {
       for (const [listener, bytes] of gathered.bytes) {
-        metric.inc({ listener, from: 'client' }, bytes.client);
-        metric.inc({ listener, from: 'backend' }, bytes.backend);
+        add({ listener, from: 'client' }, bytes.client);
+        add({ listener, from: 'backend' }, bytes.backend);
       }
     },
   );
-  counter('routes_total', 'Messages routed, by why they went where they went.', ['listener', 'reason'], (metric) => {
+  counter('routes_total', 'Messages routed, by why they went where they went.', ['listener', 'reason'], (add) => {
     for (const [listener, { routes }] of listeners()) {
-      for (const [reason, count] of Object.entries(routes)) metric.inc({ listener, reason }, count);
+      for (const [reason, count] of Object.entries(routes)) add({ listener, reason }, count);
     }
   });
   ofListeners(
@@ -359,11 +363,10 @@ function metricsOf(client: Client, stats: () => BalancerStats, gathered: Gathere
   ofBackends(gauge, 'backend_ejected', 'Whether it gets no new work as it stands out.', ({ ejected }) =>
     Number(ejected),
   );
-  gauge('backend_state', 'What it is let do: 1 for its state.', ['listener', 'backend', 'state'], (metric) => {
+  gauge('backend_state', 'What it is let do: 1 for its state.', ['listener', 'backend', 'state'], (add) => {
     for (const [listener, { backends }] of listeners()) {
       for (const [backend, its] of Object.entries(backends)) {
-        for (const state of ['ready', 'drain', 'maint'])
-          metric.set({ listener, backend, state }, Number(its.state === state));
+        for (const state of ['ready', 'drain', 'maint']) add({ listener, backend, state }, Number(its.state === state));
       }
     }
   });
@@ -372,21 +375,32 @@ function metricsOf(client: Client, stats: () => BalancerStats, gathered: Gathere
   ofBackends(gauge, 'backend_in_flight', 'Requests that wait for its answer.', ({ inFlight }) => inFlight);
   ofBackends(counter, 'backend_messages_total', 'Messages for it.', ({ messages }) => messages);
   ofBackends(counter, 'backend_ejections_total', 'How often it was ejected.', ({ ejections }) => ejections);
-  counter('backend_checks_total', 'Its checks, by how they went.', ['listener', 'backend', 'outcome'], (metric) => {
+  counter('backend_checks_total', 'Its checks, by how they went.', ['listener', 'backend', 'outcome'], (add) => {
     for (const [listener, { backends }] of listeners()) {
       for (const [backend, { checks }] of Object.entries(backends)) {
-        metric.inc({ listener, backend, outcome: 'passed' }, checks.passed);
-        metric.inc({ listener, backend, outcome: 'failed' }, checks.failed);
+        add({ listener, backend, outcome: 'passed' }, checks.passed);
+        add({ listener, backend, outcome: 'failed' }, checks.failed);
       }
     }
   });
 
-  registry.registerMetric(responsesOf(client, gathered));
-  counter('hook_seconds_total', 'Time in hooks, of the calls that were measured.', ['hook', 'plugin'], (metric) => {
-    for (const { hook, plugin, seconds } of gathered.hooks.values()) metric.inc({ hook, plugin }, seconds);
+  counter('reloads_total', 'Reloads of the config, by how they went.', ['outcome'], (add) => {
+    add({ outcome: 'succeeded' }, stats().reloads?.succeeded ?? 0);
+    add({ outcome: 'refused' }, stats().reloads?.failed ?? 0);
   });
-  counter('hook_calls_total', 'Calls of hooks that were measured.', ['hook', 'plugin'], (metric) => {
-    for (const { hook, plugin, calls } of gathered.hooks.values()) metric.inc({ hook, plugin }, calls);
+  gauge('reload_seconds', 'How long the last one that succeeded took.', [], (add) => {
+    add({}, (stats().reloads?.lastMilliseconds ?? 0) / 1000);
+  });
+  gauge('reload_timestamp_seconds', 'When it did, in seconds since 1970; 0: none has.', [], (add) => {
+    add({}, (stats().reloads?.lastAt ?? 0) / 1000);
+  });
+
+  registry.registerMetric(responsesOf(client, gathered));
+  counter('hook_seconds_total', 'Time in hooks, of the calls that were measured.', ['hook', 'plugin'], (add) => {
+    for (const { hook, plugin, seconds } of gathered.hooks.values()) add({ hook, plugin }, seconds);
+  });
+  counter('hook_calls_total', 'Calls of hooks that were measured.', ['hook', 'plugin'], (add) => {
+    for (const { hook, plugin, calls } of gathered.hooks.values()) add({ hook, plugin }, calls);
   });
   return registry;
 }

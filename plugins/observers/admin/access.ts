@@ -1,6 +1,7 @@
 /** Who may use the admin API: where it listens, tokens, certificates, and what browsers must not be made to do. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { BlockList, isIP } from 'node:net';
+import { type ServerAddress, serverAddress } from 'pointsman';
 
 export interface AccessOptions {
   readonly listen: string;
@@ -9,29 +10,25 @@ export interface AccessOptions {
   readonly hosts: readonly string[];
 }
 
-/** Where it listens. */
-export type AdminAddress = { readonly host: string; readonly port: number } | { readonly path: string };
-
 /**
- * Reads the address, and sees to it that nobody is let in by accident.
+ * Sees to it that nobody is let in by accident.
  * @throws Error that begins with the name of the option at fault
  */
-export function checkAccess({ listen, token, tls }: AccessOptions): AdminAddress {
+export function checkAccess({ listen, token, tls }: AccessOptions): void {
   if (tls !== undefined) checkTls(tls);
-  const [, path] = /^unix:(?:\/\/(?=\/))?(.+)$/.exec(listen) ?? [];
-  if (path !== undefined) return { path };
-  const [, bracketed, bare, port] =
-    /^tcp:(?:\/\/)?(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(listen) ?? [];
-  const host = bracketed ?? bare;
-  if (host === undefined || Number(port) > 65_535) {
-    throw new Error(`listen: "${listen}" is no address; write tcp://host:port or unix:/path`);
+  let address: ServerAddress;
+  try {
+    address = serverAddress(listen);
+  } catch (error) {
+    throw new Error(`listen: ${(error as Error).message}`);
   }
+  if ('path' in address) return;
+  const { host, port } = address;
   if (!isLoopback(host) && token === undefined && tls?.ca === undefined) {
     throw new Error(
       `listen: others can reach "${listen}"; give a "token" or "tls.ca", or listen on tcp://127.0.0.1:${port} or unix:/path`,
     );
   }
-  return { host, port: Number(port) };
 }
 
 function checkTls({ certificate, key, ca }: NonNullable<AccessOptions['tls']>): void {

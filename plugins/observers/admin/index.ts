@@ -63,11 +63,11 @@ export default definePlugin({
   },
 
   observe(balancer, options, scope) {
-    const address = checkAccess(options);
+    checkAccess(options);
     let close = async () => {};
     scope.onStart(async () => {
       const { open } = await import('./server.ts');
-      close = await open(address, options, balancer, scope);
+      close = await open(options, balancer, scope);
     });
     scope.onStop(() => close());
   },

@@ -1,12 +1,9 @@
 /** Opens the admin API, with all that belongs to it. */
-import { existsSync } from 'node:fs';
-import { chmod, unlink } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
-import net from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
-import type { BalancerView, ObserverScope } from 'pointsman';
-import type { AccessOptions, AdminAddress } from './access.ts';
+import { type BalancerView, listenAt, type ObserverScope } from 'pointsman';
+import type { AccessOptions } from './access.ts';
 import { createApi } from './api.ts';
 import { dashboardFiles } from './files.ts';
 import { Hub } from './hub.ts';
@@ -25,7 +22,6 @@ const requestSeconds = 30;
  * @throws Error (rejects with) if it cannot listen there
  */
 export async function open(
-  address: AdminAddress,
   options: AdminOptions,
   balancer: BalancerView,
   scope: ObserverScope,
@@ -46,7 +42,7 @@ export async function open(
     await closed;
   };
   try {
-    await listen(server, address);
+    await listenAt(server, options.listen, 0o600); // whoever can open it can do all that operators can
   } catch (error) {
     watch.stop();
     hub.close();
@@ -67,30 +63,4 @@ function serverFor(
   const requireClient = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true };
   const serverOptions: https.ServerOptions = { cert, key, minVersion: 'TLSv1.2', ...requireClient };
   return createAdaptorServer({ fetch, createServer: https.createServer, serverOptions }) as https.Server;
-}
-
-async function listen(server: net.Server, address: AdminAddress): Promise<void> {
-  if ('path' in address) await removeStale(address.path);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(address, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-  if ('path' in address) await chmod(address.path, 0o600); // whoever can open it can do all that operators can
-}
-
-/** A socket that nobody listens on is left of a process that was killed. */
-async function removeStale(path: string): Promise<void> {
-  if (!existsSync(path)) return;
-  const isAlive = await new Promise<boolean>((resolve) => {
-    const socket = net.connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code !== 'ECONNREFUSED'));
-  });
-  if (!isAlive) await unlink(path);
 }

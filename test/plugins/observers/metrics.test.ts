@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { linkSync, readFileSync } from 'node:fs';
 import http from 'node:http';
+import net from 'node:net';
 import { join } from 'node:path';
 import { type PluginDefinition, refusal } from 'pointsman';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -50,6 +52,8 @@ describe('GET /metrics', () => {
       'pointsman_routes_total{listener="edge",reason="strategy"} 2',
       'pointsman_connections{listener="edge"} 1',
       'pointsman_exchanges{listener="edge"} 2',
+      'pointsman_messages_received_total{listener="edge",from="replay"} 0',
+      'pointsman_reloads_total{outcome="succeeded"} 0',
       'pointsman_backend_in_flight{listener="edge",backend="a"} 2',
       'pointsman_backend_state{listener="edge",backend="b",state="drain"} 1',
     ]) {
@@ -76,6 +80,34 @@ describe('GET /metrics', () => {
     }
     expect(text).toMatch(/pointsman_hook_calls_total\{hook="frame",plugin="lines"\} [1-9]/);
     expect(text).toMatch(/pointsman_hook_calls_total\{hook="chooseBackend",plugin="turns"\} 1\n/);
+  });
+
+  it('looks once at the counts for all metrics, so that they go together', async () => {
+    const { rig, ask } = await measured();
+    rig.client().send('one\n');
+    let looks = 0;
+    const stats = rig.balancer.stats.bind(rig.balancer);
+    rig.balancer.stats = () => {
+      looks++;
+      return stats();
+    };
+    await ask();
+    expect(looks).toBe(1);
+  });
+
+  it('listens where a process that was killed has left its socket, and says which address is none', async () => {
+    const path = join(temporaryFolder(), 'stale.sock');
+    const killed = net.createServer().listen(path);
+    await once(killed, 'listening');
+    linkSync(path, `${path}.kept`);
+    killed.close();
+    await once(killed, 'close');
+    linkSync(`${path}.kept`, path);
+    const { observers } = await observed(metrics as PluginDefinition, { listen: `unix:${path}` });
+    await observers.stop();
+    await expect(observed(metrics as PluginDefinition, { listen: 'udp://127.0.0.1:1' })).rejects.toThrow(
+      '[metrics] observe: listen: "udp://127.0.0.1:1" is no address; write tcp://host:port or unix:/path',
+    );
   });
 
   it('speaks OpenMetrics if asked to, and knows one path and one method', async () => {

@@ -1,0 +1,41 @@
+/** Where observers have servers of their own: at tcp://host:port, or unix:/path. */
+import { chmodSync } from 'node:fs';
+import type net from 'node:net';
+import { parseAddress } from './runtime/address.ts';
+
+/** What `net.Server.listen` takes. */
+export type ServerAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+
+/**
+ * Reads the address of a server.
+ * @throws SyntaxError that says what an address looks like
+ */
+export function serverAddress(text: string): ServerAddress {
+  try {
+    const { transport, host, port, path } = parseAddress(text);
+    if (transport === 'unix') return { path };
+    if (transport === 'tcp' && host !== '') return { host, port };
+  } catch {
+    // Said below: what else there is to listen on is not for servers.
+  }
+  throw new SyntaxError(`"${text}" is no address; write tcp://host:port or unix:/path`);
+}
+
+/**
+ * Lets a server listen. The file of a unix socket that nobody listens on any more is removed first.
+ * @param mode who may open the file of a unix socket
+ * @throws the system's error (rejects with) if the address cannot be opened
+ */
+export async function listenAt(server: net.Server, text: string, mode = 0o660): Promise<void> {
+  const address = serverAddress(text);
+  const { vacate } = await import('./runtime/node.ts'); // a config is validated without it
+  await vacate(parseAddress(text));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(address, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  if ('path' in address) chmodSync(address.path, mode);
+}
