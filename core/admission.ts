@@ -120,12 +120,7 @@ export class Admission {
     if (!this.#poolHasRoom(isNew)) return undefined;
     if (this.#hasRoom(backend, client, isNew, atMs)) return backend;
     if (!isChosen) return undefined;
-    let least: Backend | undefined;
-    for (const each of this.#pool.available) {
-      if (each === avoids || !this.#hasRoom(each, client, isNew, atMs)) continue;
-      if (least === undefined || each.inFlight * least.weight < least.inFlight * each.weight) least = each;
-    }
-    return least;
+    return this.#pool.leastBusy((each) => each !== avoids && this.#hasRoom(each, client, isNew, atMs));
   }
 
   #poolHasRoom(isNew: boolean): boolean {

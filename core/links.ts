@@ -9,7 +9,8 @@ import type { Pipeline } from './pipeline.ts';
 import type { Logger } from './plugin.ts';
 import type { Backend, Pool } from './pool.ts';
 import { writeProxyHeader } from './runtime/proxy-protocol.ts';
-import type { Runtime, SocketHandler } from './runtime/runtime.ts';
+import { reach } from './runtime/reach.ts';
+import type { Runtime } from './runtime/runtime.ts';
 
 /** The first wait after a failed connect; each further one is twice as long, up to the last. */
 const firstBackoffMs = 200;
@@ -281,32 +282,13 @@ export class Links {
   }
 
   #probeNow(backend: Backend, failures: number): void {
-    const { settings } = this.#pool;
-    const stop = () => socket.destroy();
-    const isCurrent = () => this.#probes.get(backend) === stop;
-    const handler: SocketHandler = {
-      onOpen: () => {
-        if (isCurrent()) {
-          this.#probes.delete(backend);
-          this.#setUp(backend, true);
-        }
-        socket.destroy();
-      },
-      onBytes: () => {},
-      onEnd: () => socket.destroy(),
-      onWritten: () => {},
-      onClose: (error) => {
-        cancelTimeout();
-        if (!isCurrent() || this.#stopped) return;
-        this.#setUp(backend, false, error);
-        this.#probe(backend, failures + 1);
-      },
-    };
-    const cancelTimeout = this.runtime.after(settings.connectSeconds * 1000, () => socket.destroy());
-    const socket = this.runtime.connect(
-      { address: backend.address, preface: this.prefaceFor(undefined), tls: settings.tls, keepaliveSeconds: 0 },
-      handler,
-    );
+    const { tls, connectSeconds } = this.#pool.settings;
+    const options = { address: backend.address, preface: this.prefaceFor(undefined), tls };
+    const stop = reach(this.runtime, options, connectSeconds, (error) => {
+      this.#probes.delete(backend);
+      this.#setUp(backend, error === undefined, error);
+      if (error !== undefined) this.#probe(backend, failures + 1);
+    });
     this.#probes.set(backend, stop);
   }
 

@@ -39,8 +39,7 @@ export class Listener {
   readonly #pool: Pool;
   readonly #turn: Turn;
   readonly #links: Links;
-  #isAllowed: (address: string) => boolean;
-  #isDenied: (address: string) => boolean;
+  #letsIn: (address: string) => boolean;
   readonly #clients = new Set<Client>();
   readonly #perAddress = new Map<string, number>();
   #door: Door | undefined;
@@ -53,8 +52,7 @@ export class Listener {
     this.#runtime = services.runtime;
     this.#registry = services.clients;
     this.#pool = pool;
-    this.#isAllowed = networks(settings.allow ?? ['0.0.0.0/0', '::/0']);
-    this.#isDenied = networks(settings.deny ?? []);
+    this.#letsIn = visitorsOf(settings);
     this.composed = composePipeline(settings, pool, services);
     this.#turn = new Turn(services.runtime);
     const { pipeline, links } = this.composed;
@@ -103,8 +101,7 @@ export class Listener {
     this.settings = settings;
     const former = this.composed.pipeline;
     this.composed = composed;
-    this.#isAllowed = networks(settings.allow ?? ['0.0.0.0/0', '::/0']);
-    this.#isDenied = networks(settings.deny ?? []);
+    this.#letsIn = visitorsOf(settings);
     const { pipeline, exchanges, affinity, facts } = composed;
     pipeline.links = this.#links;
     exchanges?.setLimits(limits.inFlight, limits.replySeconds);
@@ -225,7 +222,7 @@ export class Listener {
     this.#clients.add(client);
     this.#perAddress.set(client.address, fromAddress);
     client.load = pipeline.admission?.enter(client, this.#runtime.now());
-    if (client.address !== '' && (this.#isDenied(client.address) || !this.#isAllowed(client.address))) {
+    if (!this.#letsIn(client.address)) {
       this.#turnAway(client, 'not allowed');
     } else if (this.#clients.size > connections || (connectionsPerAddress > 0 && fromAddress > connectionsPerAddress)) {
       this.#turnAway(client, 'too many connections');
@@ -400,6 +397,13 @@ export class Listener {
       ),
     };
   }
+}
+
+/** Whose connections are accepted. Clients on unix sockets have no address, and are let in. */
+function visitorsOf({ allow, deny }: ListenerSettings): (address: string) => boolean {
+  const isAllowed = allow === undefined ? () => true : networks(allow);
+  const isDenied = deny === undefined ? () => false : networks(deny);
+  return (address) => address === '' || (isAllowed(address) && !isDenied(address));
 }
 
 function countsOf({ latencyCounts }: Backend): Record<string, number> {

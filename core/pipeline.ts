@@ -377,7 +377,7 @@ export class Pipeline {
     }
     if (this.isStopping && reason === 'strategy') return stopping;
     let chosen = this.#hooks.chooseBackend.call(message, pool);
-    if (chosen !== undefined && chosen === message.avoids) chosen = leastBusy(pool.available, chosen);
+    if (chosen !== undefined && chosen === message.avoids) chosen = pool.leastBusy((each) => each !== message.avoids);
     if (chosen === undefined) return noBackend;
     message.reason = reason;
     message.backend = chosen;
@@ -634,16 +634,6 @@ export class Pipeline {
 
 function faultOf(fault: TokenFault): Refusal | 'unknown' {
   return fault === 'forged' ? forgedIdentifier : fault === 'gone' ? clientGone : 'unknown';
-}
-
-/** The one with the fewest requests for its weight; undefined: there is no other. */
-function leastBusy(backends: readonly Backend[], except: Backend): Backend | undefined {
-  let least: Backend | undefined;
-  for (const each of backends) {
-    if (each === except) continue;
-    if (least === undefined || each.inFlight * least.weight < least.inFlight * each.weight) least = each;
-  }
-  return least;
 }
 
 function nameOf(source: Client | Link): string {

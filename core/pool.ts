@@ -236,6 +236,16 @@ export class Pool {
     return this.#byNumber.get(number);
   }
 
+  /** Of the backends that are available, and that will do, the one with the fewest requests for its weight. */
+  leastBusy(willDo: (backend: Backend) => boolean): Backend | undefined {
+    let least: Backend | undefined;
+    for (const each of this.available) {
+      if (!willDo(each)) continue;
+      if (least === undefined || each.inFlight * least.weight < least.inFlight * each.weight) least = each;
+    }
+    return least;
+  }
+
   /** Marks a backend up or down; answers whether that was news. */
   setUp(backend: Backend, up: boolean): boolean {
     if (backend.up === up) return false;

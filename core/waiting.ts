@@ -71,8 +71,8 @@ export class Waiting {
 
   /** Puts the one back that was taken last: there was no room for it after all. */
   unshift(request: WaitingRequest): void {
-    this.#queue = [request, ...this.#queue.slice(this.#first)];
-    this.#first = 0;
+    if (this.#first > 0) this.#queue[--this.#first] = request;
+    else this.#queue.unshift(request);
     this.#bytes += request.bytes.length;
   }
 
