@@ -6,7 +6,7 @@
 export interface Channel {
   /**
    * Says something to the other half. What is sent to pipelines is an order that holds until the next one: pipelines that begin
-   * later hear the last.
+   * later hear the last. What pipelines say is dropped where another process does not keep up: let it be little, and seldom.
    */
   send(value: unknown): void;
   /** Hears what the other half says. To call in `apply` or `observe`. */

@@ -12,6 +12,10 @@ import { nodeRuntime } from '../runtime/node.ts';
 import type { Settings } from '../settings.ts';
 import { type Assignment, type FromWorker, type Question, type ToWorker, unpackSettings } from './messages.ts';
 
+/** So many reports of observers' pipelines may wait for a primary that does not keep up; what comes on top is dropped. */
+const mostReports = 1000;
+let reports = 0;
+
 /** How often the primary is told what was counted. */
 const reportMs = 1000;
 
@@ -21,6 +25,12 @@ function tell(message: FromWorker, then = () => {}): void {
 }
 
 let log: Log | undefined;
+
+function report(observer: number, value: unknown): void {
+  if (reports >= mostReports) return;
+  reports++;
+  tell({ type: 'report', observer, value }, () => reports--);
+}
 
 async function settingsOf({ settings, origins }: Pick<Assignment, 'settings' | 'origins'>): Promise<Settings> {
   const plugins = [...builtinPlugins];
@@ -38,7 +48,7 @@ async function start(assignment: Assignment): Promise<Balancer> {
     onBackendNews: (news) => tell({ type: 'news', news }),
     handOver: (handover, then) => tell({ type: 'handover', handover }, then),
   });
-  balancer.onReport = (observer, value) => tell({ type: 'report', observer, value });
+  balancer.onReport = report;
   for (const { pool, backend, change } of changes) balancer.setBackend(pool, backend, change);
   for (const [observer, value] of orders) balancer.order(observer, value);
   await balancer.start();

@@ -3,6 +3,8 @@ import { definePlugin, type Message, openLogFile, Type } from 'pointsman';
 
 /** How often lines leave the pipelines. */
 const gatherMs = 100;
+/** How many may come in that time; more are dropped. */
+const mostLines = 10_000;
 /** How often it is said how many lines were dropped, if any were. */
 const dropReportMs = 10_000;
 
@@ -19,6 +21,12 @@ interface Line {
   /** In seconds: of a connection how long it was open, of an answer how long it took. */
   readonly duration?: number | undefined;
   readonly payload?: string;
+}
+
+/** What one pipeline has to log. */
+interface Batch {
+  readonly lines: readonly Line[];
+  readonly dropped: number;
 }
 
 const fields = [
@@ -70,15 +78,18 @@ export default definePlugin({
     const listener = scope.listener.name;
     let lines: Line[] = [];
     let isDue = false;
+    let dropped = 0;
     let count = 0;
     const flush = () => {
       isDue = false;
       if (lines.length === 0) return;
-      scope.channel.send(lines);
+      scope.channel.send({ lines, dropped } satisfies Batch);
       lines = [];
+      dropped = 0;
     };
     const add = (line: Line) => {
-      lines.push(line);
+      if (lines.length < mostLines) lines.push(line);
+      else dropped++;
       if (isDue) return;
       isDue = true;
       scope.clock.after(gatherMs, flush);
@@ -131,8 +142,11 @@ export default definePlugin({
 
   observe(_balancer, { file, redact }, scope) {
     let write: (line: Line) => void = () => {};
-    scope.channel.onMessage((lines) => {
-      for (const line of lines as Line[]) write(line);
+    let dropped = 0;
+    scope.channel.onMessage((value) => {
+      const batch = value as Batch;
+      for (const line of batch.lines) write(line);
+      dropped += batch.dropped;
     });
     let stop = async () => {};
     scope.onStart(async () => {
@@ -147,9 +161,9 @@ export default definePlugin({
       let told = 0;
       let cancel = () => {};
       const report = () => {
-        const dropped = log.dropped - told;
-        if (dropped > 0) scope.log.warn({ dropped }, 'lines of the access log were dropped: its disk is too slow');
-        told += dropped;
+        const lost = dropped + log.dropped - told;
+        if (lost > 0) scope.log.warn({ dropped: lost }, 'lines of the access log were dropped: there are too many');
+        told += lost;
         cancel = scope.clock.after(dropReportMs, report);
       };
       report();
