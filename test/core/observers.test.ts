@@ -4,8 +4,7 @@ import type { Balancer } from '../../core/balancer.ts';
 import { Observers } from '../../core/observers.ts';
 import { Rig } from '../../core/rehearsal/rig.ts';
 import { VirtualRuntime } from '../../core/runtime/virtual.ts';
-import { defaultLimits, type Settings } from '../../core/settings.ts';
-import { lines, turns } from '../support/lines.ts';
+import { settingsWith } from '../support/settings.ts';
 
 const none = Type.Object({});
 
@@ -13,45 +12,11 @@ function watcher(definition: Omit<PluginDefinition, 'name' | 'summary' | 'points
   return definePlugin({ name: 'watcher', summary: 'Watches.', pointsman: '^1', options: none, ...definition } as never);
 }
 
-const address = { transport: 'tcp', host: '192.0.2.1', port: 5060, path: '' } as const;
-
-const settingsWith = (plugin: PluginDefinition): Settings => ({
-  keys: [],
-  pools: [
-    {
-      name: 'pool',
-      backends: [
-        { name: 'a', address: { ...address, port: 1 }, weight: 1 },
-        { name: 'b', address: { ...address, port: 2 }, weight: 1 },
-      ],
-      links: 'shared',
-      linksPerBackend: 1,
-      connectSeconds: 5,
-      keepaliveSeconds: 0,
-      queueBytes: 1024,
-    },
-  ],
-  listeners: [
-    {
-      name: 'edge',
-      listen: address,
-      pool: 'pool',
-      identifiers: {},
-      limits: defaultLimits,
-      pipeline: [
-        { plugin: lines as never, options: { shared: true, relays: false } },
-        { plugin: turns as never, options: {} },
-      ],
-    },
-  ],
-  observers: [{ plugin, options: {} }],
-});
-
 async function watched(plugin: PluginDefinition) {
   const logged: string[] = [];
   const keep = (_fields: object, text = '') => void logged.push(text);
   const log = { debug() {}, info() {}, warn() {}, error: keep };
-  const settings = settingsWith(plugin);
+  const settings = settingsWith({ observers: [{ plugin, options: {} }] });
   const rig = await Rig.start(settings, { log });
   const observers = new Observers(settings.observers!, rig.balancer, { clock: rig.runtime, log });
   return { rig, observers, logged };

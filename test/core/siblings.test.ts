@@ -5,8 +5,9 @@ import { balances } from '../../core/accounting.ts';
 import { Balancer } from '../../core/balancer.ts';
 import { Wire } from '../../core/rehearsal/rig.ts';
 import { VirtualRuntime } from '../../core/runtime/virtual.ts';
-import { defaultLimits, type Settings } from '../../core/settings.ts';
+import { defaultLimits } from '../../core/settings.ts';
 import { turns } from '../support/lines.ts';
+import { backendAt, edgeAddress, settingsWith } from '../support/settings.ts';
 
 /** Lines. One that begins with a token and a blank is for the client of that token; a client is told its own when it says `?`. */
 const named = definePlugin({
@@ -30,34 +31,18 @@ const named = definePlugin({
   },
 });
 
-const address = { transport: 'tcp', host: '192.0.2.1', port: 5060, path: '' } as const;
-const settings = (queueBytes: number): Settings => ({
-  keys: [{ id: 'k1', secret: Buffer.from('a secret of the tests') }],
-  pools: [
-    {
-      name: 'pool',
-      backends: [{ name: 'a', address: { ...address, port: 1 }, weight: 1 }],
-      links: 'shared',
-      linksPerBackend: 1,
-      connectSeconds: 5,
-      keepaliveSeconds: 0,
-      queueBytes: 4096,
-    },
-  ],
-  listeners: [
-    {
-      name: 'edge',
-      listen: address,
-      pool: 'pool',
-      identifiers: {},
+const settings = (queueBytes: number) =>
+  settingsWith({
+    keys: [{ id: 'k1', secret: Buffer.from('a secret of the tests') }],
+    pool: { backends: [backendAt('a', 1)] },
+    listener: {
       limits: { ...defaultLimits, queueBytes },
       pipeline: [
         { plugin: named as never, options: {} },
         { plugin: turns as never, options: {} },
       ],
     },
-  ],
-});
+  });
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const instances = ['0101010101010101', '0202020202020202'];
@@ -87,7 +72,7 @@ async function two({ queueBytes = 4096, isReachable = () => true as boolean } = 
     balancer.siblings!.set(instances);
   }
   const connect = (index: number) => {
-    const peer = runtime[index]!.dial(address, '198.51.100.1', 40_000 + index);
+    const peer = runtime[index]!.dial(edgeAddress, '198.51.100.1', 40_000 + index);
     return new Wire(runtime[index]!, peer!);
   };
   const token = (wire: Wire) => {

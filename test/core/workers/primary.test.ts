@@ -3,40 +3,12 @@ import { describe, expect, it } from 'vitest';
 import type { BalancerStats } from '../../../core/balancer.ts';
 import type { Logger } from '../../../core/plugin.ts';
 import { VirtualRuntime } from '../../../core/runtime/virtual.ts';
-import { defaultLimits, type Settings } from '../../../core/settings.ts';
 import { type FromWorker, type ToWorker, unpackSettings } from '../../../core/workers/messages.ts';
 import { Primary, type WorkerEvents, type WorkerProcess } from '../../../core/workers/primary.ts';
 import { lines, turns } from '../../support/lines.ts';
+import { backendAt, edgeAddress, settingsWith } from '../../support/settings.ts';
 
-const address = { transport: 'tcp', host: '127.0.0.1', port: 0, path: '' } as const;
-
-const settings: Settings = {
-  keys: [],
-  pools: [
-    {
-      name: 'pool',
-      backends: [{ name: 'a', address, weight: 1 }],
-      links: undefined,
-      linksPerBackend: 1,
-      connectSeconds: 5,
-      keepaliveSeconds: 0,
-      queueBytes: 1024,
-    },
-  ],
-  listeners: [
-    {
-      name: 'edge',
-      listen: address,
-      pool: 'pool',
-      identifiers: {},
-      limits: defaultLimits,
-      pipeline: [
-        { plugin: lines as never, options: { shared: true, relays: false } },
-        { plugin: turns as never, options: {} },
-      ],
-    },
-  ],
-};
+const settings = settingsWith({ pool: { backends: [backendAt('a', 1)] } });
 
 class PlayedWorker implements WorkerProcess {
   readonly pid: number;
@@ -169,7 +141,7 @@ describe('start', () => {
   it('gives all workers the same config and secret, and each an instance of its own', async () => {
     const { forked, vacated } = await playStarted();
     const [one, other] = forked.map(({ assignment }) => assignment);
-    expect(vacated).toEqual([address]);
+    expect(vacated).toEqual([edgeAddress]);
     expect([one!.worker, other!.worker]).toEqual([1, 2]);
     expect(one!.identity.processSecret).toEqual(other!.identity.processSecret);
     expect(one!.identity.processSecret).toHaveLength(32);
@@ -450,7 +422,7 @@ describe('what workers are asked', () => {
       {
         pool: 'pool',
         name: 'a',
-        address: 'tcp://127.0.0.1:0',
+        address: 'tcp://192.0.2.1:1',
         number: undefined,
         priority: 0,
         weight: 3,

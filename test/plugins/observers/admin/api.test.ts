@@ -6,16 +6,14 @@ import type { Control } from '../../../../core/control.ts';
 import { noControl } from '../../../../core/control.ts';
 import { Observers } from '../../../../core/observers.ts';
 import { Rig } from '../../../../core/rehearsal/rig.ts';
-import { defaultLimits, type Settings } from '../../../../core/settings.ts';
 import { createApi } from '../../../../plugins/observers/admin/api.ts';
 import { Hub } from '../../../../plugins/observers/admin/hub.ts';
 import admin from '../../../../plugins/observers/admin/index.ts';
 import { type Operation, operations } from '../../../../plugins/observers/admin/operations.ts';
 import { Watch } from '../../../../plugins/observers/admin/watch.ts';
 import { optionsOf } from '../../../support/embedded.ts';
-import { lines, turns } from '../../../support/lines.ts';
+import { settingsWith } from '../../../support/settings.ts';
 
-const address = { transport: 'tcp', host: '192.0.2.1', port: 5060, path: '' } as const;
 const token = 'a token of the tests';
 
 // biome-ignore lint/suspicious/noExplicitAny: what is answered is looked at member by member
@@ -43,37 +41,7 @@ async function play({ withToken = false, control, decisionsPerSecond = 200 }: Pl
     },
   });
   const options = optionsOf(plugin, { decisionsPerSecond });
-  const settings: Settings = {
-    keys: [],
-    pools: [
-      {
-        name: 'pool',
-        backends: [
-          { name: 'a', address: { ...address, port: 1 }, weight: 1 },
-          { name: 'b', address: { ...address, port: 2 }, weight: 1 },
-        ],
-        links: 'shared',
-        linksPerBackend: 1,
-        connectSeconds: 5,
-        keepaliveSeconds: 0,
-        queueBytes: 65_536,
-      },
-    ],
-    listeners: [
-      {
-        name: 'edge',
-        listen: address,
-        pool: 'pool',
-        identifiers: {},
-        limits: defaultLimits,
-        pipeline: [
-          { plugin: lines as never, options: { shared: true, relays: false } },
-          { plugin: turns as never, options: {} },
-        ],
-      },
-    ],
-    observers: [{ plugin: plugin as never, options }],
-  };
+  const settings = settingsWith({ observers: [{ plugin: plugin as never, options }] });
   const log = { debug() {}, info() {}, warn() {}, error() {} };
   const rig = await Rig.start(settings, { log });
   const hooks = [{ hook: 'frame', plugins: ['lines'] }];
