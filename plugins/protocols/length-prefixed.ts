@@ -40,6 +40,8 @@ const offset = (description: string, more?: { default: number }) =>
   Type.Integer({ description, minimum: 0, maximum: 65_535, ...more });
 const size = (description: string, maximum: number, more?: { default: number }) =>
   Type.Integer({ description, minimum: 1, maximum, ...more });
+const values = (description: string, maxItems: number) =>
+  Type.Array(Type.Integer({ minimum: 0 }), { description, minItems: 1, maxItems });
 const hex = (description: string) => Type.String({ description, pattern: '^ *([0-9A-Fa-f]{2} *)+$' });
 const answerOffset = Type.Optional(offset('Where it stands in answers, if elsewhere than in requests.'));
 const endian = Type.Enum(['big', 'little'], {
@@ -176,16 +178,8 @@ const Options = Type.Object(
           offset: offset('Where the field that tells kinds of frames apart starts.'),
           size: size('How many bytes it has.', 4, { default: 4 }),
           endian,
-          values: Type.Array(Type.Integer({ minimum: 0 }), {
-            description: 'Its values in the frames of a handshake.',
-            minItems: 1,
-            maxItems: 16,
-          }),
-          answers: Type.Array(Type.Integer({ minimum: 0 }), {
-            description: 'Its values in the answers to those.',
-            minItems: 1,
-            maxItems: 32,
-          }),
+          values: values('Its values in the frames of a handshake.', 16),
+          answers: values('Its values in the answers to those.', 32),
         },
         {
           ...strict,
@@ -202,11 +196,7 @@ const Options = Type.Object(
           offset: offset('Where the field that tells how it went starts.'),
           size: size('How many bytes it has.', 4, { default: 4 }),
           endian,
-          values: Type.Array(Type.Integer({ minimum: 0 }), {
-            description: 'Its values in answers of a backend that is unable.',
-            minItems: 1,
-            maxItems: 64,
-          }),
+          values: values('Its values in answers of a backend that is unable.', 64),
         },
         {
           ...strict,
@@ -222,11 +212,7 @@ const Options = Type.Object(
           offset: offset('Where the field that tells kinds of frames apart starts.'),
           size: size('How many bytes it has.', 4, { default: 4 }),
           endian,
-          values: Type.Array(Type.Integer({ minimum: 0 }), {
-            description: 'Its values in them.',
-            minItems: 1,
-            maxItems: 256,
-          }),
+          values: values('Its values in them.', 256),
           mark: Type.Optional(
             Type.Object(
               {

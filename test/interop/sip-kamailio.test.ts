@@ -24,52 +24,28 @@ describeWith('kamailio', 'sip-tester kamailio kamailio-tls-modules', 'Kamailio',
   describe.each(['tcp', 'tls'] as const)('over %s', (transport) => {
     const over = { from: transport, to: transport, servers: kamailioServers } as const;
 
-    it(
-      'completes calls, all requests of a call at the server of its INVITE',
-      async () => {
-        const played = await play({ ...over, caller: 'caller', callee: 'callee', times: calls });
+    it.each([
+      ['completes calls, all requests of a call at the server of its INVITE', 'caller', 'callee', 0],
+      [
+        'completes calls with reliable provisional answers and UPDATE, which the callee ends',
+        'caller-early',
+        'callee-early',
+        0,
+      ],
+      ['cancels calls that ring', 'caller-cancels', 'callee-cancelled', 2],
+      ['passes on that a call is busy, declined or to go elsewhere', 'caller-refused', 'callee-refusing', 1],
+      [
+        'brings the INVITE with credentials to the server that has asked for them',
+        'caller-challenged',
+        'callee-challenging',
+        2,
+      ],
+    ])(
+      '%s',
+      async (_what, caller, callee, related) => {
+        const played = await play({ ...over, caller, callee, times: calls });
         expectSuccess(played, calls);
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 0 });
-      },
-      timeoutMs,
-    );
-
-    it(
-      'completes calls with reliable provisional answers and UPDATE, which the callee ends',
-      async () => {
-        const played = await play({ ...over, caller: 'caller-early', callee: 'callee-early', times: calls });
-        expectSuccess(played, calls);
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 0 });
-      },
-      timeoutMs,
-    );
-
-    it(
-      'cancels calls that ring',
-      async () => {
-        const played = await play({ ...over, caller: 'caller-cancels', callee: 'callee-cancelled', times: calls });
-        expectSuccess(played, calls);
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 2 * calls });
-      },
-      timeoutMs,
-    );
-
-    it(
-      'passes on that a call is busy, declined or to go elsewhere',
-      async () => {
-        const played = await play({ ...over, caller: 'caller-refused', callee: 'callee-refusing', times: calls });
-        expectSuccess(played, calls);
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: calls });
-      },
-      timeoutMs,
-    );
-
-    it(
-      'brings the INVITE with credentials to the server that has asked for them',
-      async () => {
-        const played = await play({ ...over, caller: 'caller-challenged', callee: 'callee-challenging', times: calls });
-        expectSuccess(played, calls);
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 2 * calls });
+        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: related * calls });
       },
       timeoutMs,
     );
