@@ -7,14 +7,20 @@ import type { BackendSettings, BackendState, LoadLimits, PoolSettings } from './
 /** After so long without a peak, 1/e of it is left in `latencyMs`. */
 const latencyDecayMs = 10_000;
 
-/** Times to answer are counted in so many classes, four for each doubling, the first up to 1/16 ms. */
+/** Times to answer are counted in so many classes: the first below 1/16 ms, then four of equal width for each doubling. */
 const latencyBuckets = 88;
 
-/** The longest time that counts in a class, in milliseconds. */
-export const latencyBucketMs = (bucket: number): number => 2 ** (bucket / 4 - 4);
+/** Where a class ends, in milliseconds. */
+export const latencyBucketMs = (bucket: number): number => ((4 + (bucket % 4)) / 64) * 2 ** Math.floor(bucket / 4);
 
-const latencyBucketOf = (milliseconds: number) =>
-  milliseconds <= 0.0625 ? 0 : Math.min(latencyBuckets - 1, Math.ceil(Math.log2(milliseconds) * 4) + 16);
+/** Without logarithms, as it runs for every answer. */
+function latencyBucketOf(milliseconds: number): number {
+  const sixteenths = milliseconds * 16;
+  if (sixteenths < 1) return 0;
+  if (sixteenths >= 1 << 22) return latencyBuckets - 1;
+  const doublings = 31 - Math.clz32(sixteenths);
+  return Math.min(latencyBuckets - 1, 1 + 4 * doublings + Math.trunc(4 * (sixteenths / (1 << doublings) - 1)));
+}
 
 export class Backend {
   /** Its identity on the wire; unique in its pool. */

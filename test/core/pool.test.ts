@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { latencyBucketMs } from '../../core/pool.ts';
 import { embed } from '../support/embedded.ts';
 import { lines, turns } from '../support/lines.ts';
 import { poolOf } from '../support/pool.ts';
@@ -82,4 +83,17 @@ describe('a backend in maintenance', () => {
       rig.stats();
     }
   });
+});
+
+it('counts times to answer in classes, each of which holds what lies below its end and above that of the one before', () => {
+  for (const milliseconds of [0, 0.06, 0.0625, 0.1, 0.99, 1, 1.24, 1.25, 7, 59_999, 200_000]) {
+    const [backend] = poolOf('a').backends;
+    backend!.observeLatency(milliseconds, 1);
+    const bucket = backend!.latencyCounts.indexOf(1);
+    expect(milliseconds).toBeLessThan(latencyBucketMs(bucket));
+    if (bucket > 0) expect(milliseconds).toBeGreaterThanOrEqual(latencyBucketMs(bucket - 1));
+  }
+  const [backend] = poolOf('a').backends;
+  for (const milliseconds of [300_000, 1e9, 1e12]) backend!.observeLatency(milliseconds, 1);
+  expect(backend!.latencyCounts.at(-1)).toBe(3);
 });
