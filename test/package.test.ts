@@ -54,7 +54,7 @@ it.skipIf(process.env.POINTSMAN_REQUIRE_PEERS !== '1')(
     await succeed(project, 'npm', 'install', '--no-audit', '--no-fund', tarball);
 
     const pointsman = (...args: string[]) => succeed(project, 'npx', '--no-install', 'pointsman', ...args);
-    for (const kind of ['strategy', 'observer', 'protocol']) {
+    for (const kind of ['strategy', 'check', 'observer', 'protocol']) {
       const directory = kind === 'protocol' ? 'mllp' : `my-${kind}`;
       await pointsman('create', 'plugin', directory, '--kind', kind, '--directory', directory);
       const tested = await succeed(join(project, directory), 'npm', 'test');

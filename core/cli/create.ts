@@ -12,12 +12,19 @@ export interface CreateOptions {
   readonly directory?: string;
 }
 
-/** What stands beside the plugin in the pipeline of the example. */
-const pipelines: Readonly<Record<PluginKind, (name: string) => readonly string[]>> = {
-  protocol: (name) => [name, 'round-robin'],
-  strategy: (name) => ['ndjson', name],
-  observer: (name) => ['ndjson', name, 'round-robin'],
+/** Where the plugin stands in the example: its pipeline, what comes with the pool, and what stands at the end. */
+const examples: Readonly<Record<PluginKind, (name: string) => Example>> = {
+  protocol: (name) => ({ pipeline: [name, 'round-robin'] }),
+  strategy: (name) => ({ pipeline: ['ndjson', name] }),
+  observer: (name) => ({ pipeline: ['ndjson', 'round-robin'], observers: `\nobservers:\n  - ${name}: {}\n` }),
+  check: (name) => ({ pipeline: ['ndjson', 'round-robin'], checks: `    checks:\n      - ${name}: {}\n` }),
 };
+
+interface Example {
+  readonly pipeline: readonly string[];
+  readonly checks?: string;
+  readonly observers?: string;
+}
 
 /** The part of our own package.json that packages of plugins go by. */
 interface Manifest {
@@ -106,7 +113,7 @@ function packageJson(name: string, kind: PluginKind, { version, engines, depende
 }
 
 function exampleConfig(name: string, kind: PluginKind, specifier: string): string {
-  const pipeline = pipelines[kind](name).map((plugin) => `      - ${plugin}: {}\n`);
+  const { pipeline, checks = '', observers = '' } = examples[kind](name);
   return `plugins: [${specifier}]
 
 pools:
@@ -114,11 +121,11 @@ pools:
     backends:
       worker-1: tcp://127.0.0.1:7001
       worker-2: tcp://127.0.0.1:7002
-
+${checks}
 listeners:
   edge:
     listen: tcp://127.0.0.1:7000
     pool: workers
     pipeline:
-${pipeline.join('')}`;
+${pipeline.map((plugin) => `      - ${plugin}: {}\n`).join('')}${observers}`;
 }

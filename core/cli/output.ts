@@ -30,7 +30,7 @@ export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
 /** What `create plugin` can make. */
-export const pluginKinds = ['protocol', 'strategy', 'observer'] as const;
+export const pluginKinds = ['protocol', 'strategy', 'check', 'observer'] as const;
 export type PluginKind = (typeof pluginKinds)[number];
 
 /** What `completion` can write scripts for. */

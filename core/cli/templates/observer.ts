@@ -1,28 +1,41 @@
-/** Adds up what each client sends, and logs it when the client leaves. */
+/** Logs, every so often, how many messages clients have sent, and how long the longest was. */
 import { definePlugin, Type } from 'pointsman';
 
 export default definePlugin({
   name: 'my-observer',
-  summary: 'Logs how many messages and bytes each client has sent.',
+  summary: 'Logs how many messages clients have sent, and how long the longest was.',
   pointsman: '^1',
   options: Type.Object({
-    leastBytes: Type.Integer({ minimum: 0, default: 1, description: 'Clients that have sent less are not logged.' }),
+    everySeconds: Type.Number({ minimum: 1, maximum: 86_400, default: 60, description: 'How often, in seconds.' }),
   }),
 
-  apply(hooks, { leastBytes }, scope) {
-    // Made when first asked for, and dropped when the client has left.
-    const totalsOf = scope.perClient(() => ({ messages: 0, bytes: 0 }));
+  // Runs once, however many pipelines there are, and processes that share the work.
+  observe(balancer, { everySeconds }, scope) {
+    let longestBytes = 0;
+    let cancel = () => {};
+    const report = () => {
+      const listeners = Object.values(balancer.stats().listeners);
+      const received = listeners.reduce((sum, { fromClients }) => sum + fromClients.received, 0);
+      scope.log.info({ received, longestBytes }, 'messages of clients');
+      cancel = scope.clock.after(everySeconds * 1000, report);
+    };
 
-    hooks.forward.tap('my-observer', (message) => {
-      if (message.from !== 'client' || message.client === undefined) return;
-      const totals = totalsOf(message.client);
-      totals.messages++;
-      totals.bytes += message.length;
+    // What the taps below say, in whatever process.
+    scope.channel.onMessage((length) => {
+      longestBytes = Math.max(longestBytes, length as number);
     });
+    // Nothing is opened before: no timer, no socket, no file.
+    scope.onStart(report);
+    scope.onStop(() => cancel());
+  },
 
-    hooks.onDisconnect.tap('my-observer', (client) => {
-      const totals = totalsOf(client);
-      if (totals.bytes >= leastBytes) scope.log.info({ client: client.address, ...totals }, 'client has left');
+  // Runs for every pipeline. These taps only watch: what they answer is ignored.
+  apply(hooks, _options, scope) {
+    let longestBytes = 0;
+    hooks.forward.tap('my-observer', (message) => {
+      if (message.from !== 'client' || message.length <= longestBytes) return;
+      longestBytes = message.length;
+      scope.channel.send(longestBytes); // seldom, as it goes to another process
     });
   },
 });

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createPlugin } from '../../../core/cli/create.ts';
 import { pluginKinds } from '../../../core/cli/output.ts';
+import check from '../../../core/cli/templates/check.ts';
 import observer from '../../../core/cli/templates/observer.ts';
 import protocol from '../../../core/cli/templates/protocol.ts';
 import strategy from '../../../core/cli/templates/strategy.ts';
 import { loadConfig } from '../../../core/config/load.ts';
 import { conformance } from '../../../core/conformance/suite.ts';
+import { checked } from '../../support/checks.ts';
 import { collect } from './streams.ts';
 
 function emptyFolder(): string {
@@ -27,7 +29,8 @@ describe('create plugin', () => {
 
     const { settings, findings } = await loadConfig([join(directory, 'example.yaml')]);
     expect(findings).toEqual([]);
-    expect(settings!.listeners[0]!.pipeline.map(({ plugin }) => plugin.name)).toContain('acme');
+    const uses = [settings!.listeners[0]!.pipeline, settings!.pools[0]!.checks ?? [], settings!.observers ?? []];
+    expect(uses.flat().map(({ plugin }) => plugin.name)).toContain('acme');
     expect(text('index.test.ts')).toContain("from './index.ts'");
     for (const file of ['index.ts', 'index.test.ts', 'README.md'])
       expect(text(file)).not.toMatch(/my-|NAME|KIND|CONFIG/);
@@ -58,5 +61,16 @@ describe('create plugin', () => {
 });
 
 describe('the plugin that is created', () => {
-  for (const plugin of [protocol, strategy, observer]) conformance({ plugin, test: it });
+  for (const plugin of [protocol, strategy, check, observer]) conformance({ plugin, test: it });
+});
+
+it('is a check that wants an answer with the right beginning', () => {
+  const { runner, backends, advance } = checked([[check, { fall: 1 }]]);
+  runner.start();
+  advance(100);
+  expect(backends.map(({ link }) => link.take().toString())).toEqual(['PING\r\n', 'PING\r\n']);
+  backends[0]!.link.send('PO');
+  backends[0]!.link.send('NG\r\n');
+  backends[1]!.link.send('-ERR\r\n');
+  expect(advance(0)).toEqual(['b fails: my-check: another answer, but "-ERR"']);
 });
