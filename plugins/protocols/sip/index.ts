@@ -239,6 +239,8 @@ export default definePlugin({
       const record = recordOf(message);
       if (record !== undefined)
         scope.affinity.settle(message, record.offset, record.length, recordKind, settledSeconds);
+      // What else is answered in a call leaves it ringing.
+      if (header.method !== method.invite) return;
       const callIdBytes = header.callIdEnd - header.callIdStart;
       scope.affinity.settle(message, header.callIdStart - message.start, callIdBytes, callIdKind, settledSeconds);
     });

@@ -269,6 +269,20 @@ describe('a transaction', () => {
     expect(arrival(rig).name).toBe(name);
   });
 
+  it('keeps its call where it is while it rings, whatever else of the call has been answered', async () => {
+    rig = await sipRig({ pipeline: [[sip], [roundRobin]] });
+    const alice = rig.client();
+    alice.send(request('INVITE', { branch: 'z9hG4bKinvite' }));
+    const { name } = arrival(rig);
+    alice.send(request('PRACK', { branch: 'z9hG4bKprack', toTag: 'bob1', cseq: 2 }));
+    const prack = arrival(rig);
+    expect(prack.name).toBe(name);
+    rig.backend(name).link.send(respond(prack.message, '200 OK', 'bob1'));
+    rig.advance(100_000);
+    alice.send(request('UPDATE', { branch: 'z9hG4bKupdate', toTag: 'bob1', cseq: 3 }));
+    expect(arrival(rig).name).toBe(name);
+  });
+
   it('counts as in flight until its final answer', () => {
     const alice = rig.client();
     alice.send(request('INVITE', { branch: 'z9hG4bK1' }));
