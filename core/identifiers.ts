@@ -219,10 +219,16 @@ export class Identifiers implements TokenBook {
     const firstBit = 8 * this.#slotOffset;
     const at = start + Math.floor(firstBit / 5);
     if (at + 8 > end) return -1;
-    let value = 0;
-    for (let i = at; i < at + 8; i++) value = value * 32 + base32Value(foldCase(bytes[i]!, this.#foldCase));
-    const bitsBehind = 40 - (firstBit % 5) - 32;
-    return Math.floor(value / 2 ** bitsBehind) % 2 ** 32;
+    const bitsBehind = 8 - (firstBit % 5);
+    const high = this.#bitsInText(bytes, at) << (20 - bitsBehind); // what is before the slot is shifted out
+    return (high | (this.#bitsInText(bytes, at + 4) >> bitsBehind)) >>> 0;
+  }
+
+  /** What four characters stand for. */
+  #bitsInText(bytes: Buffer, at: number): number {
+    let bits = 0;
+    for (let i = at; i < at + 4; i++) bits = (bits << 5) | base32Value(foldCase(bytes[i]!, this.#foldCase));
+    return bits;
   }
 
   #makeBackendToken(backend: Backend, key: EnvelopeKey | undefined): Token {
