@@ -9,7 +9,7 @@ import { Watchdog } from './watchdog.ts';
 
 const { values } = parseArgs({
   options: {
-    seconds: { type: 'string', default: '60' },
+    seconds: { type: 'string' },
     inputs: { type: 'string' },
     target: { type: 'string', multiple: true },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
@@ -17,37 +17,45 @@ const { values } = parseArgs({
   },
 });
 
-/** Coverage slows everything down, so most of the time goes without. */
+/** Coverage slows everything down, so most of the time goes without, and most of the inputs where their number is given. */
 const exploringShare = 0.25;
+const exploringInputsShare = 0.05;
 
 const chosen = targets.filter(({ name }) => values.target === undefined || values.target.includes(name));
 if (chosen.length === 0) {
   process.stderr.write(`there is no such target; there are ${targets.map(({ name }) => name).join(', ')}\n`);
   process.exit(2);
 }
-const secondsEach = Number(values.seconds) / chosen.length;
-const mostInputs = values.inputs === undefined ? Number.POSITIVE_INFINITY : Number(values.inputs);
+const mostInputs = Number(values.inputs ?? Number.POSITIVE_INFINITY);
+const seconds = Number(values.seconds ?? (values.inputs === undefined ? 60 : Number.POSITIVE_INFINITY));
+const secondsEach = seconds / chosen.length;
 const watchdog = new Watchdog(20);
 let total = 0;
 for (const target of chosen) {
   const began = performance.now();
   const secondsPassed = () => (performance.now() - began) / 1000;
   let inputs = 0;
-  const until = (seconds: number) => (count: number) => {
+  const until = (most: number, seconds: number) => (count: number) => {
     inputs = count;
-    return count < mostInputs && secondsPassed() < seconds;
+    return count < most && secondsPassed() < seconds;
   };
   const coverage = new Coverage();
   let corpus = readCorpus(target.name);
   const seed = Number(values.seed);
-  let outcome = await fuzz(target, { seed, corpus, coverage, watchdog, goesOn: until(secondsEach * exploringShare) });
+  const explores = until(mostInputs * exploringInputsShare, secondsEach * exploringShare);
+  let outcome = await fuzz(target, { seed, corpus, coverage, watchdog, goesOn: explores });
   const explored = inputs;
   const blocks = coverage.size;
   coverage.stop();
   if (outcome.failure === undefined) {
     corpus = [...outcome.corpus];
     if (values.keep) writeCorpus(target.name, corpus);
-    outcome = await fuzz(target, { seed: seed + 1, corpus, watchdog, goesOn: until(secondsEach) });
+    outcome = await fuzz(target, {
+      seed: seed + 1,
+      corpus,
+      watchdog,
+      goesOn: until(mostInputs - explored, secondsEach),
+    });
   }
   total += explored + inputs;
   const { failure } = outcome;
