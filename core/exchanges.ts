@@ -196,16 +196,22 @@ export class Exchanges implements ExchangeTable {
     if (client.outstanding === 0) client.onSettled();
   }
 
-  /** Gives up on requests whose answer is overdue. The core calls it about once a second. */
-  expire(): void {
+  /**
+   * Gives up on requests whose answer is overdue. The core calls it about once a second.
+   * @param onOverdue is told of each link that was to bring such answers
+   */
+  expire(onOverdue: (link: Link) => void): void {
     const before = this.#now() - this.#expiryMs;
-    for (const { carried } of this.#carriers) {
+    for (const link of this.#carriers) {
+      const { carried } = link;
+      if (carried.oldest === undefined || carried.oldest.openedAtMs > before) continue;
       while (carried.oldest !== undefined && carried.oldest.openedAtMs <= before) {
         this.expired++;
         const { backend } = carried.oldest;
         backend.pool.outliers?.failed(backend, 'no answer');
         this.close(carried.oldest);
       }
+      onOverdue(link);
     }
   }
 

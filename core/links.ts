@@ -219,6 +219,14 @@ export class Links {
     this.#redispatch(link, waiting);
   }
 
+  /** Answers that it was to bring are overdue. Requests among them that have not left are refused; what waits besides is sent anew. */
+  onOverdue(link: Link): void {
+    if (!link.outbox.holdsOverdue) return;
+    const waiting = link.outbox.takeBack();
+    this.#pipeline.release(waiting);
+    this.#redispatch(link, waiting);
+  }
+
   /** The backend answers nothing more on this link; what waits leaves on its successor. */
   onEnding(link: Link): void {
     this.#redispatch(link, this.#takeBack(link));

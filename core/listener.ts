@@ -275,6 +275,8 @@ export class Listener {
     const { headerSeconds, idleSeconds, replySeconds } = this.settings.limits;
     const { pipeline, exchanges, affinity } = this.composed;
     const now = this.#runtime.now();
+    // Whoever is closed below is told before.
+    exchanges?.expire((link) => this.#links.onOverdue(link));
     for (const client of this.#clients) {
       const idleMs = now - client.lastActivityMs;
       if (client.closing) {
@@ -290,7 +292,6 @@ export class Listener {
         client.closeGently();
       }
     }
-    exchanges?.expire();
     pipeline.admission?.sweep(now);
     affinity?.expire(now);
     this.#links.closeRetired(replySeconds, exchanges !== undefined);

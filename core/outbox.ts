@@ -286,6 +286,8 @@ export interface TakenBack {
   /** The exchange it opened, and its id then: the object may serve another request by now. */
   readonly exchange: Exchange | undefined;
   readonly exchangeId: number;
+  /** That exchange was over when it was taken back. */
+  readonly isOverdue: boolean;
   /** It is a replay: the backend that had it before. */
   readonly avoids: Backend | undefined;
 }
@@ -304,6 +306,10 @@ class Entry {
   exchange: Exchange | undefined;
   exchangeId = 0;
   avoids: Backend | undefined;
+
+  get isOverdue(): boolean {
+    return this.exchange !== undefined && this.exchange.id !== this.exchangeId;
+  }
 }
 
 /**
@@ -348,6 +354,12 @@ export class LinkOutbox extends Outbox {
     }
   }
 
+  /** Whether a request waits here although its exchange is over: no answer to it would find its way. */
+  get holdsOverdue(): boolean {
+    for (let i = 0; i < this.#entryCount; i++) if (this.#entries[i]!.isOverdue) return true;
+    return false;
+  }
+
   /** Empties the queue and answers its messages as they were received, oldest first. The caller calls `settle` when it has dealt with them. */
   takeBack(): TakenBack[] {
     const taken: TakenBack[] = [];
@@ -368,8 +380,8 @@ export class LinkOutbox extends Outbox {
         from = this.#edits[edit]! + this.#edits[edit + 1]!;
       }
       pieces.push(bytes.subarray(from, entry.end));
-      const { source, exchange, exchangeId, avoids } = entry;
-      taken.push({ bytes: Buffer.concat(pieces), source: source!, exchange, exchangeId, avoids });
+      const { source, exchange, exchangeId, isOverdue, avoids } = entry;
+      taken.push({ bytes: Buffer.concat(pieces), source: source!, exchange, exchangeId, isOverdue, avoids });
     }
     this.clear();
     return taken;

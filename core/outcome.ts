@@ -27,7 +27,7 @@ export type CoreReason =
   | 'client-gone'
   /** A message on a shared link names no client connection. */
   | 'no-destination'
-  /** A queue or table that the message needs is full, or too many requests wait for their answers. */
+  /** A queue or table that the message needs is full, it has waited in one for too long, or too many requests wait for their answers. */
   | 'overloaded'
   /** More messages have come in a short time than are let in. */
   | 'rate-limited'

@@ -42,6 +42,9 @@ const slowClient = new Discard('slow-client');
 const defaultReplayBytes = 16_777_216;
 const defaultQueueRequests = 1024;
 
+/** A message that is sent anew, and was in no outbox. */
+const fresh = { exchange: undefined, exchangeId: 0, isOverdue: false, avoids: undefined } as const;
+
 /** Where a message goes, or why it goes nowhere. */
 type Route = Destination | Refusal | Discard;
 
@@ -293,7 +296,7 @@ export class Pipeline {
     while (waiting.first !== undefined) {
       const { bytes, client } = waiting.shift();
       client.outstanding--;
-      this.redispatch({ bytes, source: client, exchange: undefined, exchangeId: 0, avoids: undefined }, false);
+      this.redispatch({ ...fresh, bytes, source: client }, false);
       if (client.outstanding === 0) client.onSettled();
     }
   }
@@ -564,7 +567,7 @@ export class Pipeline {
     if (request !== undefined) {
       this.accounting.replays.received++;
       this.accounting.replays.held++;
-      replays.push({ bytes: request, source: client, exchange: undefined, exchangeId: 0, avoids: backend });
+      replays.push({ ...fresh, bytes: request, source: client, avoids: backend });
       return;
     }
     let reply: Uint8Array | undefined;
@@ -593,9 +596,9 @@ export class Pipeline {
     }
   }
 
-  /** A message that never left, through the hooks again as it was received. */
+  /** A message that never left, through the hooks again as it was received, unless it has waited for too long. */
   redispatch(taken: TakenBack, stopping: boolean): void {
-    const { source, bytes, avoids } = taken;
+    const { source, bytes, isOverdue, avoids } = taken;
     const counters = avoids === undefined ? source.counters : this.accounting.replays;
     counters.held--;
     const gone = source instanceof Client ? source.closed : source.state !== 'open';
@@ -604,7 +607,7 @@ export class Pipeline {
       return;
     }
     const message = this.#message;
-    const failure = this.#reopen(bytes, source);
+    const failure = this.#reopen(bytes, source) ?? (isOverdue ? overloaded : undefined);
     message.counters = counters;
     message.avoids = avoids;
     if (failure !== undefined) {

@@ -39,6 +39,13 @@ class Bench {
     return count;
   }
 
+  /** The links that had overdue ones. */
+  expire(): Link[] {
+    const links: Link[] = [];
+    this.table.expire((link) => void links.push(link));
+    return links;
+  }
+
   find(id: number, on: Link = this.link): Exchange | undefined {
     const answer = this.request();
     answer.from = 'backend';
@@ -230,10 +237,10 @@ describe('Exchanges', () => {
     bench.now = 1000;
     const { id: second } = bench.open()!;
     bench.now = 59_999;
-    bench.table.expire();
+    expect(bench.expire()).toEqual([]);
     expect(bench.table.size).toBe(2);
     bench.now = 60_000;
-    bench.table.expire();
+    expect(bench.expire()).toEqual([bench.link]);
     expect(bench.find(first)).toBeUndefined();
     expect(bench.find(second)?.id).toBe(second);
     expect([bench.table.size, bench.table.expired, bench.backend.inFlight]).toEqual([1, 1, 1]);
@@ -244,11 +251,11 @@ describe('Exchanges', () => {
     const { id } = bench.open()!;
     for (; bench.now < 10_000; bench.now += 10) {
       bench.table.close(bench.open()!);
-      bench.table.expire();
+      bench.expire();
     }
     expect(bench.find(id)?.id).toBe(id);
     bench.open();
-    bench.table.expire();
+    bench.expire();
     expect(bench.find(id)).toBeUndefined();
     expect(bench.table.size).toBe(1);
   });
@@ -307,7 +314,7 @@ describe('Exchanges', () => {
             model.delete(id);
           } else if (event.do === 'wait') {
             bench.now += event.milliseconds;
-            bench.table.expire();
+            bench.expire();
             for (const [id, { openedAt }] of model) if (openedAt <= bench.now - 10_000) model.delete(id);
           } else {
             bench.abandon(bench.otherLink);

@@ -312,6 +312,60 @@ describe('requests whose link breaks before they are answered', () => {
   });
 });
 
+describe('requests that wait to be sent longer than an answer may take', () => {
+  it('are refused, so that no answer can come to ids that were given anew; those behind them are sent', async () => {
+    const rig = await shared({ backends: ['a'], linkQueueBytes: 100, limits: { replySeconds: 5 } });
+    const [alice, bob] = [rig.client(), rig.client()];
+    const { link } = rig.backend('a');
+    link.pause();
+    alice.send('sent\n');
+    alice.send('waits\nwaits too\n');
+    rig.advance(3000);
+    bob.send('came later\n');
+    rig.advance(3000);
+    expect(alice.text()).toBe('error overloaded\nerror overloaded\n');
+    expect(rig.stats()).toMatchObject({
+      fromClients: { received: 4, forwarded: 1, held: 1, refusedFor: { overloaded: 2 } },
+      exchanges: { open: 1, expired: 3 },
+    });
+    link.resume();
+    const got = rig.backend('a').text();
+    expect(got).toMatch(/^@a #1 sent\n@a #\d+ came later\n$/);
+    link.send(`${/#\d+ (?=came)/.exec(got)![0]}done\n`);
+    expect(bob.text()).toBe('done\n');
+    expect(rig.stats().exchanges.open).toBe(0);
+  });
+
+  it('are refused to a client that has half-closed before it is closed', async () => {
+    const rig = await shared({ backends: ['a'], limits: { replySeconds: 5 } });
+    const alice = rig.client();
+    const { link } = rig.backend('a');
+    link.pause();
+    alice.send('sent\n');
+    alice.send('waits\n');
+    alice.end();
+    rig.advance(6000);
+    expect(alice.text()).toBe('error overloaded\n');
+    expect(alice.closed).toBe(true);
+  });
+
+  it('leave those alone whose backend reads in time', async () => {
+    const rig = await shared({ backends: ['a'], limits: { replySeconds: 5 } });
+    const alice = rig.client();
+    const { link } = rig.backend('a');
+    link.pause();
+    alice.send('sent\n');
+    rig.advance(3000);
+    alice.send('waits\n');
+    rig.advance(3000);
+    link.resume();
+    expect(rig.backend('a').text()).toBe('@a #1 sent\n@a #2 waits\n');
+    link.send('#2 done\n');
+    expect(alice.text()).toBe('done\n');
+    expect(rig.stats()).toMatchObject({ redispatched: 0, exchanges: { open: 0, expired: 1 } });
+  });
+});
+
 describe('a hint of another worker', () => {
   const news = (up: boolean) => ({ pool: 'pool', backend: 'a', up });
 
