@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { builtinPlugins } from '../config/builtins.ts';
+import { isAboutPlugins } from '../config/finding.ts';
 import { hooksOf } from '../config/inspect.ts';
 import { loadConfig, type PluginOrigin } from '../config/load.ts';
 import { allOptions } from '../config/schema.ts';
@@ -22,7 +23,7 @@ export async function plugins(
   { stdout, stderr }: Output,
 ): Promise<number> {
   const loaded = paths.length === 0 ? { plugins: builtinPlugins, findings: [], origins: [] } : await loadConfig(paths);
-  const faults = loaded.findings.filter(({ stage }) => stage === 'syntax' || stage === 'plugins');
+  const faults = loaded.findings.filter(isAboutPlugins);
   stderr.write(textReport(faults, wantsColours(stderr)));
   const [builtIn, others] = [loaded.plugins.length - loaded.origins.length, loaded.origins];
   const rows = loaded.plugins.map((plugin: PluginDefinition, index) => {

@@ -1,5 +1,6 @@
 /** `pointsman schema`: prints the JSON Schema of configs, for editors and CI. */
 import { builtinPlugins } from '../config/builtins.ts';
+import { isAboutPlugins } from '../config/finding.ts';
 import { loadConfig } from '../config/load.ts';
 import { schemaText } from '../config/schema.ts';
 import { exitCodes, type Output, wantsColours } from './output.ts';
@@ -12,7 +13,7 @@ export async function schema(paths: readonly string[], { stdout, stderr }: Outpu
     return exitCodes.clean;
   }
   const { plugins, findings } = await loadConfig(paths);
-  const faults = findings.filter(({ stage }) => stage === 'syntax' || stage === 'plugins');
+  const faults = findings.filter(isAboutPlugins);
   stderr.write(textReport(faults, wantsColours(stderr)));
   stdout.write(schemaText(plugins, { open: false }));
   return faults.length === 0 ? exitCodes.clean : exitCodes.findings;

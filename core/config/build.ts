@@ -5,15 +5,16 @@ import { dirname, resolve } from 'node:path';
 import { networks } from '../networks.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import { type Address, isWebSocket, parseAddress } from '../runtime/address.ts';
-import type {
-  BackendSettings,
-  CheckTiming,
-  KeySettings,
-  LinkTlsSettings,
-  ListenerSettings,
-  ListenerTlsSettings,
-  PluginUse,
-  PoolSettings,
+import {
+  type BackendSettings,
+  type CheckTiming,
+  defaultLimits,
+  type KeySettings,
+  type LinkTlsSettings,
+  type ListenerSettings,
+  type ListenerTlsSettings,
+  type PluginUse,
+  type PoolSettings,
 } from '../settings.ts';
 import { valueAt } from './describe.ts';
 import type { Findings, Path } from './finding.ts';
@@ -39,6 +40,7 @@ export interface Draft {
 export interface Built {
   readonly keys: readonly KeySettings[];
   readonly pools: ReadonlyMap<string, PoolSettings>;
+  /** All whose pipeline is in order. Of those with other mistakes, the members concerned have their defaults. */
   readonly listeners: ReadonlyMap<string, ListenerSettings>;
   readonly observers: readonly PluginUse[];
   readonly workers: number;
@@ -47,17 +49,24 @@ export interface Built {
 export function buildSettings(draft: Draft): Built {
   const { config, findings } = draft;
   const keys = findings.isSound(['keys']) ? (config.keys ?? []) : [];
+  const pools = buildEach(draft, 'pools', config.pools, buildPool);
   return {
     keys: keys.map(({ id, secret }) => ({ id, secret: Buffer.from(secret) })),
-    pools: buildEach(draft, 'pools', config.pools, buildPool),
+    pools: new Map([...pools].filter(([name]) => findings.isSound(['pools', name]))),
     listeners: buildEach(draft, 'listeners', config.listeners, buildListener),
-    observers: findings.isSound(['observers']) ? usesOf(draft, config.observers ?? []) : [],
+    observers: usesOf(draft, ['observers'], config.observers),
     workers: findings.isSound(['workers']) ? workersOf(config.workers) : 1,
   };
 }
 
 const workersOf = (workers: Config['workers']) => (workers === 'auto' ? availableParallelism() : workers);
 
+/** The value at a path; undefined if something is wrong with it. */
+function sound<Value>({ findings }: Draft, path: Path, value: Value): Value | undefined {
+  return findings.isSound(path) ? value : undefined;
+}
+
+/** Builds also what has mistakes, to find the others: `build` looks only at the members that are in order. */
 function buildEach<Member, Settings>(
   draft: Draft,
   section: string,
@@ -66,17 +75,17 @@ function buildEach<Member, Settings>(
 ): ReadonlyMap<string, Settings> {
   const built = new Map<string, Settings>();
   for (const [name, member] of Object.entries(members ?? {})) {
-    const path = [section, name];
-    if (!draft.findings.isSound(path)) continue;
-    const settings = build(draft, path, name, member);
-    if (settings !== undefined && draft.findings.isSound(path)) built.set(name, settings);
+    if (typeof member !== 'object' || member === null) continue;
+    const settings = build(draft, [section, name], name, member);
+    if (settings !== undefined) built.set(name, settings);
   }
   return built;
 }
 
 function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): PoolSettings {
-  const backends = Object.entries(pool.backends).map(([name, backend]): BackendSettings => {
+  const backends = Object.entries(pool.backends ?? {}).flatMap(([name, backend]): BackendSettings | [] => {
     const at = [...path, 'backends', name];
+    if (!draft.findings.isSound(at)) return [];
     if (typeof backend === 'string') return { name, address: readBackendAddress(draft, at, backend), weight: 1 };
     const { address, weight = 1, number, state, priority, limits } = backend;
     return {
@@ -92,9 +101,9 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
   const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, proxyProtocol } = pool;
   const { outliers, slowStartSeconds, minimumUp, panicPercent, drainedSeconds } = pool;
   const { limits, backendLimits, queueSeconds, queueRequests, replay, replayBytes } = pool;
-  const tls = pool.tls && readLinkTls(draft, [...path, 'tls'], pool.tls);
+  const tls = sound(draft, [...path, 'tls'], pool.tls);
   // The core's part of the options has the schema that says so (schema.ts).
-  const checks = usesOf(draft, pool.checks ?? []).map((use) => ({ ...use, timing: use.options as CheckTiming }));
+  const checks = usesOf(draft, [...path, 'checks'], pool.checks);
   return {
     name,
     backends,
@@ -110,8 +119,8 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
     connectSeconds,
     keepaliveSeconds,
     proxyProtocol,
-    tls,
-    checks,
+    tls: tls && readLinkTls(draft, [...path, 'tls'], tls),
+    checks: checks.map((use) => ({ ...use, timing: use.options as CheckTiming })),
     outliers,
     slowStartSeconds,
     minimumUp,
@@ -120,26 +129,41 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
   };
 }
 
-/** Answers undefined if one of its plugins could not be loaded. */
+/** Answers undefined if its pipeline is not in order, or one of its plugins could not be loaded. */
 function buildListener(draft: Draft, path: Path, name: string, listener: ListenerConfig): ListenerSettings | undefined {
-  const { pool, advertise, allow, deny, proxyProtocol, identifiers, limits } = listener;
-  const listen = readAddress(draft, [...path, 'listen'], listener.listen);
+  const member = <Name extends keyof ListenerConfig>(name: Name) => sound(draft, [...path, name], listener[name]);
+  const [listen, advertise, tls] = [member('listen'), member('advertise'), member('tls')];
+  const [allow, deny, proxyProtocol] = [member('allow'), member('deny'), member('proxyProtocol')];
+  const address = listen === undefined ? nowhere : readAddress(draft, [...path, 'listen'], listen);
   if (advertise !== undefined && !/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/.test(advertise)) {
     complain(draft, 'bad-address', [...path, 'advertise'], (written) => `"${written}" is not of the form host:port`);
   }
   checkNetworks(draft, [...path, 'allow'], allow);
   checkNetworks(draft, [...path, 'deny'], deny);
   checkNetworks(draft, [...path, 'proxyProtocol', 'from'], proxyProtocol?.from);
-  const tls = listener.tls && readListenerTls(draft, [...path, 'tls'], listener.tls);
-  const pipeline = usesOf(draft, listener.pipeline);
-  if (pipeline.length < listener.pipeline.length) return undefined;
-  return { name, listen, pool, advertise, allow, deny, proxyProtocol, identifiers, limits, tls, pipeline };
+  const settings = {
+    name,
+    listen: address,
+    pool: member('pool') ?? '',
+    advertise,
+    allow,
+    deny,
+    proxyProtocol,
+    identifiers: member('identifiers') ?? {},
+    limits: member('limits') ?? defaultLimits,
+    tls: tls && readListenerTls(draft, [...path, 'tls'], tls),
+    pipeline: usesOf(draft, [...path, 'pipeline'], listener.pipeline),
+  };
+  const { length } = settings.pipeline;
+  return length > 0 && length === listener.pipeline.length ? settings : undefined;
 }
 
-/** Leaves out plugins that could not be loaded. */
-function usesOf({ plugins }: Draft, entries: ListenerConfig['pipeline']): PluginUse[] {
-  return entries.flatMap(Object.entries).flatMap(([name, options]): PluginUse | [] => {
-    const plugin = plugins.get(name);
+/** Leaves out plugins that could not be loaded, and entries that are not in order. */
+function usesOf(draft: Draft, path: Path, entries: ListenerConfig['pipeline'] | undefined): PluginUse[] {
+  if (!Array.isArray(entries)) return [];
+  return entries.flatMap((entry: ListenerConfig['pipeline'][number], index): PluginUse | [] => {
+    const [[name, options] = ['', {}]] = Object.entries(sound(draft, [...path, index], entry) ?? {});
+    const plugin = draft.plugins.get(name);
     return plugin === undefined ? [] : { plugin, options };
   });
 }

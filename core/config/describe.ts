@@ -24,8 +24,15 @@ export function describeErrors(
   written: unknown,
   plugins: readonly PluginDefinition[] = [],
 ): Mistake[] {
-  return distinct(errors).map((error) => describe(error, written, plugins));
+  const mistakes = distinct(errors).map((error) => describe(error, written, plugins));
+  return mistakes.filter(({ rule, path }) => rule !== 'missing-member' || !mistakes.some(isItMisspelt(path)));
 }
+
+/** What is missing is there under a name that comes close. */
+const isItMisspelt = (missing: Path) => (mistake: Mistake) =>
+  mistake.rule === 'unknown-member' &&
+  mistake.path.slice(0, -1).join('/') === missing.slice(0, -1).join('/') &&
+  suggest(String(mistake.path.at(-1)), [String(missing.at(-1))]) !== '';
 
 function describe(error: ErrorObject, written: unknown, plugins: readonly PluginDefinition[]): Mistake {
   const { keyword, params, message = '' } = error;
@@ -41,18 +48,23 @@ function describe(error: ErrorObject, written: unknown, plugins: readonly Plugin
 
   switch (keyword) {
     case 'additionalProperties':
-      return unknownMember(error, path, params.additionalProperty as string, written, plugins);
+      return unknownMember(error, path, params.additionalProperty as string, written);
+    case 'false schema':
+      return misplaced(path, plugins);
     case 'required':
       return {
-        path,
+        path: [...path, params.missingProperty as string],
         atKey: true,
         rule: 'missing-member',
         message: `${name} has no "${params.missingProperty as string}"`,
       };
-    case 'type':
+    case 'type': {
+      const value = valueAt(written, path);
+      if (isPluginEntry(path) && typeof value === 'string') return wrong(`must be a mapping; write "${value}: {}"`);
       return wrong(
         `must be ${listed([...[params.type].flat().map(typeName), ...((params.literals as unknown[]) ?? []).map(show)], 'or')}${entered}`,
       );
+    }
     case 'enum': {
       const allowed = (params.allowedValues as unknown[]).map(show);
       const value = valueAt(written, path);
@@ -94,21 +106,11 @@ function describe(error: ErrorObject, written: unknown, plugins: readonly Plugin
   }
 }
 
-function unknownMember(
-  { parentSchema }: ErrorObject,
-  parent: Path,
-  member: string,
-  written: unknown,
-  plugins: readonly PluginDefinition[],
-): Mistake {
+function unknownMember({ parentSchema }: ErrorObject, parent: Path, member: string, written: unknown): Mistake {
   const path = [...parent, member];
-  const known = Object.keys((parentSchema?.properties ?? {}) as object);
+  const members = Object.entries((parentSchema?.properties ?? {}) as object);
+  const known = members.flatMap(([name, schema]) => (schema === false ? [] : name));
   if (isPluginEntry(parent)) {
-    const misplaced = plugins.find(({ name }) => name === member);
-    if (misplaced !== undefined) {
-      const message = `the plugin "${member}" is not for this list; it belongs ${places[sectionOf(misplaced)]}`;
-      return { path, atKey: true, rule: 'misplaced-plugin', message };
-    }
     const message = `there is no plugin "${member}"${suggest(member, known) || `; there are ${listed(known, 'and')}`}`;
     return { path, atKey: true, rule: 'unknown-plugin', message };
   }
@@ -124,6 +126,13 @@ function unknownMember(
     rule: 'unknown-member',
     message: `"${member}" is unknown here${suggest(member, known) || allowed}`,
   };
+}
+
+/** The only members that no value will do for are plugins, in lists that they are not for. */
+function misplaced(path: Path, plugins: readonly PluginDefinition[]): Mistake {
+  const plugin = plugins.find(({ name }) => name === path.at(-1))!;
+  const message = `the plugin "${plugin.name}" is not for this list; it belongs ${places[sectionOf(plugin)]}`;
+  return { path, atKey: true, rule: 'misplaced-plugin', message };
 }
 
 /** An entry of a list of plugins: one plugin's name with its options. */

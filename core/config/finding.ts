@@ -34,6 +34,9 @@ export interface Finding {
   readonly message: string;
 }
 
+/** It may keep plugins from being known. */
+export const isAboutPlugins = ({ rule, stage }: Finding): boolean => rule === 'syntax' || stage === 'plugins';
+
 /** The members that lead from the root of a config to a place in it; items of lists by their index. */
 export type Path = readonly (string | number)[];
 

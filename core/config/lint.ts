@@ -18,27 +18,35 @@ const leastSecretBytes = 16;
 
 export function lint(draft: Draft, built: Built, secrets: ReadonlyMap<string, string>): void {
   const { config, findings } = draft;
+  const listeners = [...built.listeners.values()];
+  const whole = listeners.filter(({ name }) => findings.isSound(['listeners', name]));
   lintReferences(draft);
-  lintKeys(draft, built.keys);
+  lintKeys(draft);
   for (const pool of built.pools.values()) {
     lintPool(draft, pool);
     lintHealth(draft, pool, secrets);
   }
-  lintAddresses(draft, [...built.listeners.values()]);
-  for (const listener of built.listeners.values()) {
+  lintAddresses(draft, listeners);
+  for (const listener of whole) {
     lintListenerTls(draft, listener);
     lintLimits(draft, listener);
     if (hasWorkers(draft)) lintLimitsOfWorkers(draft, listener);
+  }
+  const keys = findings.isSound(['keys']) ? built.keys : [someKey];
+  for (const listener of listeners) {
     // Where the pool is not in order, the pipeline may be, or not, all the same.
     const isThere = membersOf(config.pools).includes(listener.pool);
     const pool = built.pools.get(listener.pool) ?? (isThere ? { ...somePool, name: listener.pool } : undefined);
-    if (pool !== undefined && findings.isSound(['keys'])) lintPipeline(draft, listener, pool, built, secrets);
+    if (pool !== undefined) lintPipeline(draft, listener, pool, { ...built, keys }, secrets);
   }
-  for (const [index, use] of built.observers.entries()) lintObserver(draft, use, index, secrets);
+  for (const use of built.observers) lintObserver(draft, use, secrets);
   if (Object.keys(config.listeners ?? {}).length === 0 && findings.isSound(['listeners'])) {
     findings.add([], { rule: 'no-listener', stage: 'lint', message: 'the config has no listeners' });
   }
 }
+
+/** Stands in for keys that are not in order. */
+const someKey: KeySettings = { id: 'some', secret: Buffer.alloc(leastSecretBytes) };
 
 /** Stands in for a pool that is not in order: it gives no cause for remarks. */
 const somePool: Omit<PoolSettings, 'name'> = {
@@ -76,18 +84,20 @@ function lintReferences({ config, written, findings }: Draft): void {
 /** The names of a section's members, or none if it is not what it should be. */
 const membersOf = (section: unknown) => (typeof section === 'object' && section !== null ? Object.keys(section) : []);
 
-function lintKeys({ written, findings }: Draft, keys: readonly KeySettings[]): void {
-  const ids = new Map<string, number>();
-  for (const [index, { id, secret }] of keys.entries()) {
-    const twin = ids.get(id);
-    if (twin !== undefined) {
+function lintKeys({ config, written, findings }: Draft): void {
+  const ids = new Set<string>();
+  for (const index of membersOf(config.keys)) {
+    if (!findings.isSound(['keys', index])) continue;
+    const { id, secret } = config.keys![Number(index)]!;
+    const secretBytes = Buffer.byteLength(secret);
+    if (ids.has(id)) {
       const message = `the key "${id}" is there twice; ids tell keys apart`;
       findings.add(['keys', index, 'id'], { rule: 'duplicate-key-id', stage: 'lint', message });
     }
-    ids.set(id, index);
+    ids.add(id);
     const path = ['keys', index, 'secret'];
-    if (secret.length < leastSecretBytes) {
-      const message = `the secret has ${secret.length} bytes; it needs at least ${leastSecretBytes}`;
+    if (secretBytes < leastSecretBytes) {
+      const message = `the secret has ${secretBytes} bytes; it needs at least ${leastSecretBytes}`;
       findings.add(path, { rule: 'weak-secret', stage: 'lint', message });
     } else if (!String(valueAt(written, path)).includes('${')) {
       const message = 'the secret stands in the config; take it from outside with "${env:NAME}" or "${file:PATH}"';
@@ -329,8 +339,8 @@ function lintPipeline(
     composed = composePipeline(listener, pool, dryServices(keys, observers));
   } catch (error) {
     if (!(error instanceof PluginError)) throw error;
-    const watcher = observers.findIndex((use) => use.plugin.name === error.plugin);
-    const entry = watcher >= 0 ? ['observers', watcher, error.plugin] : entryPath(error.plugin);
+    const watcher = observers.find(({ plugin }) => plugin.name === error.plugin);
+    const entry = watcher === undefined ? entryPath(error.plugin) : observerPath(draft, watcher);
     addFault(draft, entry, error, secrets);
     return;
   }
@@ -435,13 +445,20 @@ function lintPipeline(
   }
 }
 
-function lintObserver(draft: Draft, use: PluginUse, index: number, secrets: ReadonlyMap<string, string>): void {
+/** Where an observer stands in the config. */
+function observerPath({ config }: Draft, { plugin, options }: PluginUse): Path {
+  // Those before it may be left out, and there may be others of its name.
+  const index = config.observers!.findIndex((entry) => entry?.[plugin.name] === options);
+  return ['observers', index, plugin.name];
+}
+
+function lintObserver(draft: Draft, use: PluginUse, secrets: ReadonlyMap<string, string>): void {
   const { runtime, log } = dryServices([]);
   try {
     new Observers([use], { ...noBalancer, onReport() {} }, { clock: runtime, log });
   } catch (error) {
     if (!(error instanceof PluginError)) throw error;
-    addFault(draft, ['observers', index, use.plugin.name], error, secrets);
+    addFault(draft, observerPath(draft, use), error, secrets);
   }
 }
 

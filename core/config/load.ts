@@ -73,8 +73,10 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
 
   const env = { ...(options.env ?? process.env), ...(options.tests === 'run' ? testEnvOf(written) : {}) };
   const { value, secrets, problems: missing } = substitute(written, locator, env);
-  for (const { path, message } of missing)
-    findings.add(path, { rule: 'unresolved-reference', stage: 'syntax', message });
+  for (const { path, message } of missing) {
+    const stage = path[0] === 'plugins' ? 'plugins' : 'syntax';
+    findings.add(path, { rule: 'unresolved-reference', stage, message });
+  }
   const unfilled = new Set(missing.map(({ path }) => path.join('/')));
 
   const plugins = new Map(builtins.map((plugin) => [plugin.name, plugin]));

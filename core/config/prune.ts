@@ -12,8 +12,8 @@ export function prune(schema: object, value: unknown): object {
 
 /** @param values what stands, in different places of the value, where the schema is for */
 function pruned(schema: unknown, values: readonly unknown[]): unknown {
-  if (values.length === 0) return {};
   if (!isObject(schema)) return schema;
+  if (values.length === 0) return {};
   const { properties, patternProperties, items } = schema;
   const objects = values.filter(isObject);
   const copy: Record<string, unknown> = { ...schema };

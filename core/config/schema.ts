@@ -494,8 +494,8 @@ export type Config = Static<ReturnType<typeof configSchema<typeof anyPipelineEnt
  */
 export function composeSchema(plugins: readonly PluginDefinition[], { open = false } = {}): object {
   const entry = (section: Section) => {
-    const branches: Record<string, object> = {};
-    for (const plugin of plugins) if (sectionOf(plugin) === section) branches[plugin.name] = optionsSchema(plugin);
+    const branches: Record<string, object | false> = {};
+    for (const plugin of plugins) branches[plugin.name] = sectionOf(plugin) === section && optionsSchema(plugin);
     return Type.Unsafe({
       type: 'object',
       description: 'One plugin with its options.',

@@ -189,6 +189,16 @@ describe('schema', () => {
     expect(JSON.parse(any.stdout.text).properties).toHaveProperty('listeners');
     expect(one.stdout.text).not.toBe(any.stdout.text);
   });
+
+  it('needs no secret, but what is needed to find the plugins', async () => {
+    const secret = file('secret.yaml', `${good}keys: [{ id: k1, secret: "\${env:POINTSMAN_NONE}" }]\n`);
+    const output = collect();
+    expect(await schema([secret], output)).toBe(0);
+    expect(output.stderr.text).toBe('');
+    const unknown = file('unknown.yaml', `${good}plugins: ["\${env:POINTSMAN_NONE}"]\n`);
+    expect(await schema([unknown], output)).toBe(1);
+    expect(output.stderr.text).toBe(`${unknown}:4:11  the environment variable POINTSMAN_NONE is not set\n`);
+  });
 });
 
 describe('plugins', () => {

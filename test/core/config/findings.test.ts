@@ -61,11 +61,7 @@ describe('shape', () => {
     {
       when: 'two members are missing, one of them because it is misspelt',
       listener: 'lissten: tcp://127.0.0.1:5060\npool: calls',
-      finds: [
-        '5:3  shape: edge has no "listen"',
-        '5:3  shape: edge has no "pipeline"',
-        '6:5  shape: "lissten" is unknown here; did you mean "listen"?',
-      ],
+      finds: ['5:3  shape: edge has no "pipeline"', '6:5  shape: "lissten" is unknown here; did you mean "listen"?'],
     },
     {
       when: 'a member is empty',
@@ -156,7 +152,7 @@ describe('shape', () => {
     {
       when: 'an entry of a pipeline is a bare name',
       listener: sound.listener.replace('{ turns: }', 'turns'),
-      finds: '8:28  shape: item 2 of pipeline must be a mapping, not "turns"',
+      finds: '8:28  shape: item 2 of pipeline must be a mapping; write "turns: {}"',
     },
     {
       when: 'a plugin is misspelt',
@@ -622,5 +618,62 @@ describe('lint', () => {
       const files = { 'a.cert': a.certificate, 'a.key': a.key, 'b.key': b.key };
       expect((await check({ 'edge.yaml': config(listen, tls), ...files })).lines).toEqual(expected);
     });
+  });
+});
+
+describe('one run', () => {
+  it('finds the mistakes of all stages, also beside each other', async () => {
+    const { lines } = await check(`keys:
+  - { id: k1, secret: short }
+  - { id: k2, secret: "\${env:MISSING}" }
+pools:
+  calls:
+    links: both
+    tls: { ca: missing.pem }
+    checks: [{ asker: { question: 3 } }, { turns: }]
+    backends:
+      a: { adress: "tcp://127.0.0.1:7001" }
+      b: tcp://127.0.0.1
+listeners:
+  edge:
+    lissten: tcp://127.0.0.1:5060
+    advertise: edge
+    allow: [10.0.0.0/40]
+    pool: cals
+    limits: { messagBytes: 1 }
+    identifiers: { mode: signed }
+    pipeline: [{ numbers: }, { keyed: { key: acount } }]
+  more:
+    listen: tcp://127.0.0.1:5061
+    pool: calls
+    limits: { messagBytes: 1 }
+    identifiers: { mode: sealed }
+    pipeline: [{ numbers: }, { keyed: { key: acount } }]
+plugins: [./missing.ts]
+observers: [{ turns: }, { watcher: { every: 10 } }]
+`);
+    expect(lines).toEqual(
+      [
+        '2:23  lint: the secret has 5 bytes; it needs at least 16',
+        '3:23  syntax: the environment variable MISSING is not set',
+        '6:12  shape: links must be "shared" or "dedicated", not "both"',
+        '7:16  lint: cannot read missing.pem: no such file',
+        '8:35  options: question must be a string, not 3',
+        '8:44  plugins: the plugin "turns" is not for this list; it belongs in the pipeline of a listener',
+        '10:12  shape: "adress" is unknown here; did you mean "address"?',
+        '11:10  lint: "tcp://127.0.0.1" is no address; write tcp://host:port, an IPv6 host as [::1]',
+        '14:5  shape: "lissten" is unknown here; did you mean "listen"?',
+        '15:16  lint: "edge" is not of the form host:port',
+        '16:13  lint: "10.0.0.0/40" is neither an IP address nor a network such as 10.0.0.0/8',
+        '17:11  lint: there is no pool "cals"; did you mean "calls"?',
+        '18:15  shape: "messagBytes" is unknown here; did you mean "messageBytes"?',
+        '24:15  shape: "messagBytes" is unknown here; did you mean "messageBytes"?',
+        '25:26  apply: "numbers" carries identifiers as numbers, which cannot be sealed',
+        '26:46  apply: "numbers" has no key "acount"; did you mean "account"?',
+        '27:11  plugins: cannot load plugin "./missing.ts": no such file',
+        '28:15  plugins: the plugin "turns" is not for this list; it belongs in the pipeline of a listener',
+        '28:45  apply: [watcher] observe: every: 10 is too seldom',
+      ].map((line) => `edge.yaml:${line}`),
+    );
   });
 });

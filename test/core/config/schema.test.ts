@@ -44,7 +44,8 @@ function* undescribed(schema: unknown, path: string): Generator<string> {
   for (const [keyword, value] of Object.entries(schema)) {
     if (keyword === 'default') continue;
     if (keyword === 'properties') {
-      for (const [member, its] of Object.entries(value as Record<string, { description?: string }>)) {
+      for (const [member, its] of Object.entries(value as Record<string, { description?: string } | false>)) {
+        if (its === false) continue; // not for this list
         if ((its.description ?? '') === '') yield `${path}/${member}`;
         yield* undescribed(its, `${path}/${member}`);
       }
