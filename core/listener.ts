@@ -22,6 +22,12 @@ import type { ListenerSettings } from './settings.ts';
 
 /** How often deadlines are looked after. */
 const sweepMs = 1000;
+/** How often it is looked, when it stops, who is owed nothing any more. */
+const stopLookMs = 20;
+/** Where nobody can tell whether answers are due, a client that has been quiet for so long is taken to have had them. */
+const quietMs = 1000;
+/** When it stops, clients get so long to close their end: a close with something unread would take from them what is on its way. */
+const farewellMs = 1000;
 
 /** A listening socket, and who accepts there. */
 interface Door {
@@ -298,7 +304,7 @@ export class Listener {
   }
 
   /**
-   * Stops accepting, waits until what is outstanding has been answered and queues are empty, then closes everything.
+   * Stops accepting, closes clients that are owed nothing at once and the others as soon as they have their answers, then everything.
    * @param deadlineSeconds how long to wait for that
    */
   async stop(deadlineSeconds: number): Promise<void> {
@@ -307,12 +313,14 @@ export class Listener {
     this.composed.pipeline.isStopping = true;
     const closed = this.close();
     const deadline = this.#runtime.now() + deadlineSeconds * 1000;
-    while (!this.#isIdle() && this.#runtime.now() < deadline) {
-      await new Promise<void>((resolve) => void this.#runtime.after(20, resolve));
+    for (;;) {
+      for (const client of this.#clients) if (!this.#isOwed(client)) client.closeGently();
+      if (this.#isSettled() || this.#runtime.now() >= deadline) break;
+      await new Promise<void>((resolve) => void this.#runtime.after(stopLookMs, resolve));
     }
     this.#cancelSweep?.();
     const cut = this.#outstanding();
-    if (cut.requests + cut.queued > 0) this.composed.log.warn(cut, 'cut off at the deadline');
+    if (cut.connections + cut.requests + cut.queued > 0) this.composed.log.warn(cut, 'cut off at the deadline');
     for (const client of this.#clients) client.destroy();
     this.#links.stop();
     this.composed.pipeline.stop();
@@ -327,16 +335,37 @@ export class Listener {
     }
   }
 
-  /** What is lost if it stops now. */
-  #outstanding() {
-    const { queued, exchanges, connections } = this.stats();
-    return { connections: connections.open, requests: exchanges.open, queued };
+  /** Whether something is still to come for a client, or waits for it. */
+  #isOwed(client: Client): boolean {
+    if (client.outbox.waitingBytes > 0) return true;
+    for (const { backend, outbox } of client.links.values()) if (backend.up && outbox.waitingBytes > 0) return true;
+    const due = this.composed.pipeline.answersDue(client);
+    const silentMs = this.#runtime.now() - client.lastActivityMs;
+    if (due === undefined) return silentMs < quietMs;
+    return due > 0 && silentMs < this.settings.limits.replySeconds * 1000;
   }
 
-  #isIdle(): boolean {
+  /** What is lost if it stops now. */
+  #outstanding() {
+    const { queued, exchanges } = this.stats();
+    let connections = 0;
+    let requests = exchanges.open;
+    for (const client of this.#clients) {
+      if (!this.#isOwed(client)) continue;
+      connections++;
+      if (this.composed.exchanges === undefined) requests += this.composed.pipeline.answersDue(client) ?? 0;
+    }
+    return { connections, requests, queued };
+  }
+
+  /** Nothing is to come for anybody, nothing waits, and those whose connections have been closed have heard of it. */
+  #isSettled(): boolean {
     if (this.composed.pipeline.waitingRequests > 0) return false;
     if ((this.composed.exchanges?.size ?? 0) > 0) return false;
-    for (const client of this.#clients) if (client.outbox.waitingBytes > 0) return false;
+    const now = this.#runtime.now();
+    for (const { closing, closingSinceMs, outbox } of this.#clients) {
+      if (!closing || outbox.waitingBytes > 0 || now - closingSinceMs < farewellMs) return false;
+    }
     for (const link of this.#links.all()) if (link.backend.up && link.outbox.waitingBytes > 0) return false;
     return true;
   }

@@ -121,17 +121,23 @@ export class Pipeline {
     this.#replays = pool.settings.replay === 'once' && facts.mayReplay !== undefined && exchanges !== undefined;
   }
 
+  /** How many answers a client waits for, as exchanges or the protocol tell. Undefined: nobody can. */
+  answersDue(client: Client): number | undefined {
+    const { exchanges, facts } = this.#options;
+    if (exchanges !== undefined) return client.outstanding;
+    try {
+      const due = facts.answersDue?.(client);
+      return due === undefined ? undefined : due + client.outstanding;
+    } catch (error) {
+      pluginFault(error, this.log);
+      return undefined;
+    }
+  }
+
   /** Whether a client that has half-closed is known to have all its answers: by exchanges, by the end of its links, or from the protocol. */
   hasAllAnswers(client: Client): boolean {
     if (client.links.size > 0 || client.outstanding > 0) return false;
-    const { exchanges, facts } = this.#options;
-    if (exchanges !== undefined || this.links.mode === 'dedicated') return true;
-    try {
-      return facts.answersDue?.(client) === 0;
-    } catch (error) {
-      pluginFault(error, this.log);
-      return false;
-    }
+    return this.links.mode === 'dedicated' || this.answersDue(client) === 0;
   }
 
   /** Takes the messages out of `bytes[start, end)` one by one; answers how far it came. What is left, the peer keeps. */

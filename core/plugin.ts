@@ -199,8 +199,8 @@ export interface ProtocolFacts {
   /** If it uses `scope.exchanges`, on whatever links: the width in bits of the field that carries the id. */
   readonly correlationBits?: number;
   /**
-   * How many answers a client waits for, for protocols on shared links without exchanges that can tell: a client that has
-   * half-closed is closed when there are none. Undefined: it is closed some time after its last message.
+   * How many answers a client waits for, for protocols without exchanges that can tell: a client that has half-closed, or whose
+   * balancer stops, is closed when there are none. Undefined: it is closed some time after its last message.
    */
   answersDue?(client: Client): number;
   /**

@@ -14,6 +14,8 @@ export interface Settings {
   readonly observers?: readonly PluginUse[] | undefined;
   /** How many processes share the work; undefined: 1. */
   readonly workers?: number | undefined;
+  /** How long answers that are due are waited for when it stops; undefined: `defaultStopSeconds`. */
+  readonly stopSeconds?: number | undefined;
 }
 
 export interface KeySettings {
@@ -191,6 +193,8 @@ export interface Limits {
   /** How many ids of related messages are remembered. */
   readonly affinityEntries: number;
 }
+
+export const defaultStopSeconds = 10;
 
 export const defaultLimits: Limits = {
   messageBytes: 1_114_112,

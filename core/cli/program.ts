@@ -28,9 +28,10 @@ export function createProgram(output: Output, finish: (code: number) => void): C
     .addArgument(configArgument('<config...>'))
     .addOption(new Option('--log-level <level>', 'log this and what is graver').choices(logLevels).default('info'))
     .addOption(
-      new Option('--stop-seconds <count>', 'how long answers that are due are waited for when it stops')
-        .argParser(positive)
-        .default(10),
+      new Option(
+        '--stop-seconds <count>',
+        'how long answers that are due are waited for when it stops (default: as the config says)',
+      ).argParser(positive),
     )
     .action(async (paths, options) => {
       const { run } = await import('./run.ts');

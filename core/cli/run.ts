@@ -4,6 +4,7 @@ import { Balancer } from '../balancer.ts';
 import { loadConfig } from '../config/load.ts';
 import { PointsmanError } from '../errors.ts';
 import { nodeRuntime, vacate } from '../runtime/node.ts';
+import { defaultStopSeconds } from '../settings.ts';
 import type { Primary } from '../workers/primary.ts';
 import { RunControl } from './control.ts';
 import { createLog, setLogLevel } from './log.ts';
@@ -13,8 +14,8 @@ import { countFindings, textReport } from './report/text.ts';
 
 export interface RunOptions {
   readonly logLevel: LogLevel;
-  /** How long answers that are due are waited for when it stops. */
-  readonly stopSeconds: number;
+  /** How long answers that are due are waited for when it stops. Undefined: as long as the config says. */
+  readonly stopSeconds?: number | undefined;
 }
 
 type Signal = 'SIGINT' | 'SIGTERM';
@@ -51,7 +52,6 @@ export async function run(
     balancer = new Primary(settings, { workers, origins, logLevel, log, clock: runtime, vacate, fork });
   }
   const stop = listenForStop(signals);
-  const { stopSeconds } = options;
   const control = new RunControl({
     running: () => reloader.running,
     balancer,
@@ -75,8 +75,9 @@ export async function run(
     const failed = 'failed' in balancer ? balancer.failed : stop.asked;
     const signal = await Promise.race([stop.asked, failed]);
     control.phase = 'stopping';
-    log.info({ signal, deadlineSeconds: stopSeconds }, 'stopping');
-    await balancer.stop({ deadlineSeconds: stopSeconds });
+    const deadlineSeconds = options.stopSeconds ?? reloader.running.settings.stopSeconds ?? defaultStopSeconds;
+    log.info({ signal, deadlineSeconds }, 'stopping');
+    await balancer.stop({ deadlineSeconds });
     await reloader.stop();
   } catch (error) {
     if (!(error instanceof PointsmanError)) throw error;

@@ -44,6 +44,7 @@ export interface Built {
   readonly listeners: ReadonlyMap<string, ListenerSettings>;
   readonly observers: readonly PluginUse[];
   readonly workers: number;
+  readonly stopSeconds: number;
 }
 
 export function buildSettings(draft: Draft): Built {
@@ -56,6 +57,7 @@ export function buildSettings(draft: Draft): Built {
     listeners: buildEach(draft, 'listeners', config.listeners, buildListener),
     observers: usesOf(draft, ['observers'], config.observers),
     workers: findings.isSound(['workers']) ? workersOf(config.workers) : 1,
+    stopSeconds: config.stopSeconds,
   };
 }
 

@@ -103,6 +103,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
         listeners: [...built.listeners.values()],
         observers: built.observers,
         workers: built.workers,
+        stopSeconds: built.stopSeconds,
       },
     }),
     findings: findings.inOrder(files),

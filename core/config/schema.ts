@@ -4,7 +4,7 @@
  */
 import type { Static, TObject, TSchema } from 'typebox';
 import type { PluginDefinition } from '../plugin.ts';
-import { defaultLimits } from '../settings.ts';
+import { defaultLimits, defaultStopSeconds } from '../settings.ts';
 import Type from '../vendor/typebox.ts';
 import { test } from './test-schema.ts';
 
@@ -461,6 +461,12 @@ const configSchema = <Entry extends TSchema>(pipelineEntry: Entry, observerEntry
         description:
           'How many processes share the work, each with its own event loop and its own links to every backend; ' +
           'auto: one for each processor. Limits, tables and strategies are those of each process.',
+      }),
+      stopSeconds: Type.Integer({
+        minimum: 0,
+        maximum: 3600,
+        default: defaultStopSeconds,
+        description: 'How long answers that are due are waited for when it stops; `--stop-seconds` comes before it.',
       }),
       plugins: Type.Optional(
         Type.Array(Type.String({ minLength: 1 }), {

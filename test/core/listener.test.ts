@@ -1,6 +1,6 @@
 import { refusal } from 'pointsman';
 import { describe, expect, it } from 'vitest';
-import { embed, type RigOptions } from '../support/embedded.ts';
+import { embed, type Rig, type RigOptions } from '../support/embedded.ts';
 import { guest, lines, turns } from '../support/lines.ts';
 
 const edge = (visitor: ReturnType<typeof guest> | undefined, options: Partial<RigOptions> = {}) =>
@@ -134,6 +134,84 @@ describe('a client', () => {
     expect(rig.logged).toHaveLength(1);
     rig.advance(70_000);
     expect(alice.closed).toBe(true);
+  });
+});
+
+describe('when it stops', () => {
+  const stopping = async (rig: Rig, deadlineSeconds = 10) => {
+    let isOver = false;
+    const stopped = rig.balancer.stop({ deadlineSeconds }).then(() => {
+      isOver = true;
+    });
+    await rig.settle();
+    return { stopped, isOver: () => isOver };
+  };
+  /** Lets time pass, and whatever waits for it. */
+  const pass = async (rig: Rig, milliseconds: number) => {
+    for (let past = 0; past < milliseconds; past += 20) {
+      rig.advance(20);
+      await rig.settle();
+    }
+  };
+
+  it('closes clients that wait for nothing at once, the others as soon as they have their answers', async () => {
+    const rig = await edge(undefined);
+    const [idle, waiting] = [rig.client(), rig.client()];
+    waiting.send('x\n');
+    const { isOver } = await stopping(rig);
+    expect([idle.ended, waiting.ended]).toEqual([true, false]);
+    idle.end();
+    await pass(rig, 2000);
+    rig.backend('a').link.send('#1 late\n');
+    await pass(rig, 20);
+    expect([waiting.text(), waiting.ended, isOver()]).toEqual(['late\n', true, false]);
+    waiting.end();
+    await pass(rig, 20);
+    expect([isOver(), rig.logged]).toEqual([true, []]);
+  });
+
+  it('waits a second for clients to close their end, not longer', async () => {
+    const rig = await edge(undefined);
+    const alice = rig.client();
+    const { isOver } = await stopping(rig);
+    await pass(rig, 900);
+    expect([alice.ended, alice.closed, isOver()]).toEqual([true, false, false]);
+    await pass(rig, 200);
+    expect([alice.closed, isOver()]).toEqual([true, true]);
+  });
+
+  it('says at the deadline what it has cut off', async () => {
+    const rig = await edge(undefined);
+    const [alice, bob, idle] = [rig.client(), rig.client(), rig.client()];
+    alice.send('x\ny\n');
+    bob.send('z\n');
+    idle.end();
+    const { isOver } = await stopping(rig, 3);
+    await pass(rig, 3100);
+    expect([isOver(), alice.closed, bob.closed]).toEqual([true, true, true]);
+    expect(rig.logged.slice(0, 1)).toEqual([
+      { level: 'warn', connections: 2, requests: 3, queued: 0, text: 'cut off at the deadline' },
+    ]);
+  });
+
+  it('takes a client for idle that has been quiet for a second, where nobody counts answers', async () => {
+    const rig = await embed({ pipeline: [[lines, { shared: false }], [turns]], links: 'dedicated' });
+    const [idle, busy] = [rig.client(), rig.client()];
+    rig.advance(1000);
+    busy.send('x\n');
+    const { isOver } = await stopping(rig);
+    expect([idle.ended, busy.ended]).toEqual([true, false]);
+    idle.end();
+    await pass(rig, 600);
+    rig.backend('a').link.send('first\n');
+    await pass(rig, 600);
+    rig.backend('a').link.send('second\n');
+    await pass(rig, 900);
+    expect([busy.text(), busy.ended]).toEqual(['first\nsecond\n', false]);
+    await pass(rig, 200);
+    busy.end();
+    await pass(rig, 20);
+    expect([busy.ended, isOver(), rig.logged]).toEqual([true, true, []]);
   });
 });
 

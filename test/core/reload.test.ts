@@ -322,6 +322,9 @@ it('refuses new sessions while it stops, and lets those go on that there are', a
   expect(alice.text()).toBe('error stopping\none\nthree\n');
   expect(rig.stats().fromClients.refusedFor).toEqual({ stopping: 1 });
   rig.advance(100);
+  await rig.settle();
+  alice.end();
+  rig.advance(100);
   await rig.runtime.until(stopped);
   expect(alice.closed).toBe(true);
 });

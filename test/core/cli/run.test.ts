@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,7 +30,7 @@ class FakeProcess extends EventEmitter {
 }
 
 /** Runs it until it listens for signals and has logged that it is up. */
-function start(file: string, signals: FakeProcess) {
+function start(file: string, signals: FakeProcess, stopSeconds?: number) {
   const output = collect();
   let onUp = () => {};
   const up = new Promise<void>((resolve) => {
@@ -41,7 +41,7 @@ function start(file: string, signals: FakeProcess) {
     write(text);
     if (text.includes('"started"')) onUp();
   };
-  return { output, up, ended: run([file], { logLevel: 'info', stopSeconds: 10 }, output, signals) };
+  return { output, up, ended: run([file], { logLevel: 'info', stopSeconds }, output, signals) };
 }
 
 describe('run', () => {
@@ -64,6 +64,21 @@ describe('run', () => {
     expect(signals.listenerCount('SIGTERM') + signals.listenerCount('SIGINT')).toBe(0);
   });
 
+  it.each([
+    [7, undefined, 7],
+    [7, 3, 3],
+    [undefined, undefined, 10],
+  ])('waits %s s for answers by the config and %s s by the option: %i', async (configured, stopSeconds, waits) => {
+    const signals = new FakeProcess();
+    const file = config('tcp://127.0.0.1:0');
+    if (configured !== undefined) appendFileSync(file, `stopSeconds: ${configured}\n`);
+    const { output, up, ended } = start(file, signals, stopSeconds);
+    await up;
+    signals.emit('SIGTERM', 'SIGTERM');
+    expect(await ended).toBe(0);
+    expect(output.stdout.text).toContain(`"signal":"SIGTERM","deadlineSeconds":${waits},`);
+  });
+
   it('ends at once at the second signal, which is not an echo of the first', async () => {
     const signals = new FakeProcess();
     let now = 1000;
@@ -83,7 +98,7 @@ describe('run', () => {
   it('starts nothing if the config has errors', async () => {
     const file = config('tcp://127.0.0.1:0', 'cals');
     const output = collect();
-    expect(await run([file], { logLevel: 'info', stopSeconds: 10 }, output, new FakeProcess())).toBe(1);
+    expect(await run([file], { logLevel: 'info' }, output, new FakeProcess())).toBe(1);
     expect(output.stderr.text).toBe(
       `${file}:2:57  there is no pool "cals"; did you mean "calls"?\n1 error; nothing was started\n`,
     );
@@ -95,9 +110,7 @@ describe('run', () => {
     await once(server, 'listening');
     const { port } = server.address() as { port: number };
     const output = collect();
-    expect(
-      await run([config(`tcp://127.0.0.1:${port}`)], { logLevel: 'info', stopSeconds: 10 }, output, new FakeProcess()),
-    ).toBe(2);
+    expect(await run([config(`tcp://127.0.0.1:${port}`)], { logLevel: 'info' }, output, new FakeProcess())).toBe(2);
     expect(output.stderr.text).toMatch(
       new RegExp(`^listener edge cannot listen on tcp://127.0.0.1:${port}: .*EADDRINUSE.*\n$`),
     );

@@ -29,6 +29,7 @@ listeners:
     expect(findings).toEqual([]);
     expect(settings).toEqual({
       workers: 1,
+      stopSeconds: 10,
       keys: [],
       observers: [],
       pools: [

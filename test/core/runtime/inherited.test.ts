@@ -4,9 +4,9 @@ import { writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { inheritedFd } from '../../../core/runtime/inherited.ts';
-import { dial, listen, temporaryFolder } from '../../support/peers.ts';
+import { listen, temporaryFolder } from '../../support/peers.ts';
 
 describe('a socket that the process has been given', () => {
   const env = { LISTEN_PID: '100', LISTEN_FDS: '2', LISTEN_FDNAMES: 'edge:admin:more' };
@@ -30,25 +30,122 @@ describe('a socket that the process has been given', () => {
   });
 });
 
-it('goes from one process to the next, with no connection refused', { timeout: 90_000 }, async () => {
+/** As a supervisor has it: a socket that is bound, where others listen. */
+function bind(): { fd: number; port: number; close: () => void } {
+  interface Handle {
+    fd: number;
+    getsockname(into: { port: number }): void;
+    close(): void;
+  }
+  const { _createServerHandle: create } = net as unknown as {
+    _createServerHandle(host: string, port: number, family: number): Handle;
+  };
+  const handle = create('127.0.0.1', 0, 4);
+  const name = { port: 0 };
+  handle.getsockname(name);
+  return { fd: handle.fd, port: name.port, close: () => handle.close() };
+}
+
+/** One request after the other, each on a connection that is there as long as nobody closes it; what got no answer is asked again. */
+class Asker {
+  readonly #port: number;
+  readonly #name: string;
+  #socket: net.Socket | undefined;
+  #isDone = false;
+  asked = 0;
+  answered = 0;
+  /** How often its connection was closed, or refused new requests, so that it went on on another. */
+  moved = 0;
+  /** What must not happen: connections that fail, answers to something else. */
+  readonly faults: string[] = [];
+  readonly done: Promise<void>;
+
+  constructor(port: number, name: string) {
+    this.#port = port;
+    this.#name = name;
+    onTestFinished(() => {
+      this.#isDone = true;
+      this.#socket?.destroy();
+    });
+    this.done = this.#run();
+  }
+
+  end(): void {
+    this.#isDone = true;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isDone) {
+      const id = `${this.#name}-${++this.asked}`;
+      let answer: string | undefined;
+      while (answer === undefined) {
+        this.#socket ??= this.#connect();
+        const socket = this.#socket;
+        socket.write(`{"jsonrpc":"2.0","method":"get","id":"1","params":"${id}"}\n`);
+        answer = await this.#answer(socket);
+        if (answer === undefined || answer.includes('"stopping"')) {
+          this.moved++;
+          answer = undefined;
+          socket.end();
+          this.#socket = undefined;
+        }
+      }
+      if ((JSON.parse(answer) as { result: string }).result === id) this.answered++;
+      else this.faults.push(answer);
+    }
+    this.#socket?.destroy();
+  }
+
+  #connect(): net.Socket {
+    const socket = net.connect({ port: this.#port, host: '127.0.0.1', noDelay: true });
+    socket.on('error', (error) => this.faults.push(error.message));
+    return socket;
+  }
+
+  /** Undefined: the connection was closed instead. */
+  #answer(socket: net.Socket): Promise<string | undefined> {
+    return new Promise((resolve) => {
+      let text = '';
+      const onData = (bytes: Buffer) => {
+        text += bytes;
+        if (text.endsWith('\n')) settle(text);
+      };
+      const onEnd = () => settle(undefined);
+      const settle = (answer: string | undefined) => {
+        socket.off('data', onData).off('end', onEnd).off('close', onEnd);
+        resolve(answer);
+      };
+      socket.on('data', onData).on('end', onEnd).on('close', onEnd);
+    });
+  }
+}
+
+it('goes from one process to the next under load: no connection refused, no request lost or sent twice', {
+  timeout: 120_000,
+}, async () => {
   const folder = temporaryFolder();
+  const asked = new Map<string, number>();
   const backend = await listen(
-    net.createServer((socket) => {
+    net.createServer({ noDelay: true }, (socket) => {
       socket.on('error', () => {});
-      socket.on('data', (bytes) => socket.write(bytes));
+      createInterface(socket)
+        .on('error', () => {})
+        .on('line', (line) => {
+          const { id, params } = JSON.parse(line) as { id: number; params: string };
+          asked.set(params, (asked.get(params) ?? 0) + 1);
+          socket.write(`${JSON.stringify({ jsonrpc: '2.0', result: params, id })}\n`);
+        });
     }),
   );
   const file = join(folder, 'config.yaml');
   writeFileSync(
     file,
     `pools: { calls: { backends: { a: "tcp://127.0.0.1:${backend}" } } }
-listeners: { edge: { listen: fd://3, pool: calls, pipeline: [{ ndjson: }, { round-robin: }] } }
+listeners: { edge: { listen: fd://3, pool: calls, pipeline: [{ ndjson: { correlation: id } }, { round-robin: }] } }
 `,
   );
-  const holder = net.createServer().listen({ port: 0, host: '127.0.0.1' });
-  await once(holder, 'listening');
-  const { port } = holder.address() as net.AddressInfo;
-  const { fd } = (holder as unknown as { _handle: { fd: number } })._handle;
+  const { fd, port, close } = bind();
+  onTestFinished(close);
   const start = async (): Promise<ChildProcess> => {
     const main = join(process.cwd(), 'core/cli/main.ts');
     const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), main, 'run', file], {
@@ -60,23 +157,35 @@ listeners: { edge: { listen: fd://3, pool: calls, pipeline: [{ ndjson: }, { roun
     child.stdout!.resume();
     return child;
   };
-  const ask = async (socket: net.Socket) => {
-    socket.write('{"op":"get"}\n');
-    const [bytes] = (await once(socket, 'data')) as [Buffer];
-    return bytes.toString();
-  };
   const stop = async (child: ChildProcess) => {
     child.kill('SIGTERM');
     expect(await once(child, 'exit')).toEqual([0, null]);
   };
 
-  const [first, second] = await Promise.all([start(), start()]);
-  holder.close();
-  await stop(first);
-  for (let each = 0; each < 50; each++) {
-    const socket = await dial(port);
-    expect(await ask(socket)).toContain('"op":"get"');
-    socket.destroy();
+  let running = await start();
+  const askers = Array.from({ length: 8 }, (_, index) => new Asker(port, `client-${index}`));
+  /** Every asker has got some answers more. */
+  const traffic = async () => {
+    const before = askers.map(({ answered }) => answered);
+    await vi.waitFor(() => expect(askers.every(({ answered }, index) => answered >= before[index]! + 30)).toBe(true), {
+      timeout: 20_000,
+      interval: 5,
+    });
+  };
+  await traffic();
+  for (let restart = 0; restart < 3; restart++) {
+    const next = await start();
+    await stop(running);
+    running = next;
+    await traffic();
   }
-  await stop(second);
+  for (const asker of askers) asker.end();
+  await Promise.all(askers.map(({ done }) => done));
+  await stop(running);
+
+  expect(askers.flatMap(({ faults }) => faults)).toEqual([]);
+  expect(askers.every(({ asked, answered }) => asked === answered)).toBe(true);
+  expect(Math.min(...askers.map(({ moved }) => moved))).toBeGreaterThan(0);
+  expect([...asked.values()].filter((times) => times !== 1)).toEqual([]);
+  expect(asked.size).toBe(askers.reduce((sum, { asked }) => sum + asked, 0));
 });

@@ -54,6 +54,30 @@ describe('a client that half-closes', () => {
   });
 });
 
+describe('a balancer that stops', () => {
+  it('waits for the final responses that clients wait for', async () => {
+    const alice = rig.client();
+    const idle = rig.client();
+    alice.send(request('INVITE', { branch: 'z9hG4bKinvite' }));
+    const { name, message: invite } = arrival(rig);
+    const stopped = rig.balancer.stop({ deadlineSeconds: 10 });
+    await rig.settle();
+    expect([alice.ended, idle.ended]).toEqual([false, true]);
+    rig.backend(name).link.send(respond(invite, '180 Ringing', 'bob1'));
+    rig.advance(5000);
+    await rig.settle();
+    rig.backend(name).link.send(respond(invite, '200 OK', 'bob1'));
+    expect(parse(alice.text()).map(({ startLine }) => startLine)).toEqual(['SIP/2.0 180 Ringing', 'SIP/2.0 200 OK']);
+    rig.advance(20);
+    await rig.settle();
+    expect(alice.ended).toBe(true);
+    alice.end();
+    idle.end();
+    rig.advance(20);
+    await rig.runtime.until(stopped);
+  });
+});
+
 describe('a call from a client', () => {
   it('runs from INVITE to BYE at one backend, its answers at their client', () => {
     const alice = rig.client();
