@@ -151,9 +151,14 @@ export abstract class Peer implements SocketHandler {
   /** Stops reading until `outbox` has room. */
   stallOn(outbox: Outbox): void {
     if (this.stalled) return;
+    this.stall();
+    outbox.waitForRoom(this);
+  }
+
+  /** Stops reading until `resume` is called. */
+  stall(): void {
     this.stalled = true;
     this.socket?.pause();
-    outbox.waitForRoom(this);
   }
 
   /** Goes on reading, first what had arrived before. */

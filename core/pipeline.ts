@@ -431,12 +431,12 @@ export class Pipeline {
     return undefined;
   }
 
-  /** Whether a client can take a message. Its own dedicated link is made to wait for it. */
+  /** Whether a client can take a message. Its own dedicated link is made to wait for it, others until the end of the turn at most. */
   #canTake(message: Message, client: Client): boolean {
     const { outbox } = client;
     if (outbox.waitingBytes === 0) return true;
     const isItsOwn = message.from === 'backend' && (message.source as Link).client === client;
-    if (!isItsOwn) return this.hasRoom(client, message.length);
+    if (!isItsOwn) return this.hasRoom(client, message.length, message.source);
     if (outbox.full) outbox.flush();
     if (outbox.full) message.source.stallOn(outbox);
     return true;
@@ -454,15 +454,34 @@ export class Pipeline {
     if (exchange !== undefined) outliers.took(backend, message.atMs - exchange.openedAtMs);
   }
 
-  /** A client that does not read must not make a link wait that others share: it is closed. */
-  hasRoom(client: Client, bytes: number): boolean {
+  /**
+   * A client that does not read must not make a link wait that others share: it is closed. That it reads shows at the end of the
+   * turn, as TLS hands nothing over before: until then it may have twice as much, and whoever sends more waits.
+   */
+  hasRoom(client: Client, bytes: number, source?: Peer): boolean {
     const { outbox } = client;
-    if (outbox.waitingBytes === 0 || outbox.waitingBytes + bytes <= this.limits.queueBytes) return true;
+    const { queueBytes } = this.limits;
+    if (outbox.waitingBytes === 0 || outbox.waitingBytes + bytes <= queueBytes) return true;
     outbox.flush();
-    if (outbox.waitingBytes === 0 || outbox.waitingBytes + bytes <= this.limits.queueBytes) return true;
+    if (outbox.waitingBytes === 0 || outbox.waitingBytes + bytes <= queueBytes) return true;
+    if (outbox.waitingBytes > 2 * queueBytes) {
+      this.#closeSlow(client);
+      return false;
+    }
+    source?.stall();
+    this.atTurnEnd(() => {
+      if (outbox.waitingBytes > queueBytes) this.#closeSlow(client);
+      source?.resume();
+    });
+    return true;
+  }
+
+  #closeSlow(client: Client): void {
+    if (client.closing) return;
+    const { outbox } = client;
     this.log.info({ client: client.address, queuedBytes: outbox.waitingBytes }, 'client reads too slowly: closed');
+    outbox.discard('slow-client');
     client.destroy();
-    return false;
   }
 
   /** The message is refused or discarded. */

@@ -165,7 +165,7 @@ export interface Limits {
   readonly messageBytes: number;
   /** The longest header, in bytes, in protocols that have one. */
   readonly headerBytes: number;
-  /** How many bytes may wait for one client: above it a dedicated link pauses, a client of shared links is closed as too slow, and one that does not read our replies is not read from. */
+  /** How many bytes may wait for one client: above it a dedicated link pauses, a client of shared links is closed as too slow when the turn of the event loop ends, and one that does not read our replies is not read from. */
   readonly queueBytes: number;
   /** Client connections at once. */
   readonly connections: number;

@@ -312,7 +312,7 @@ const limits = Type.Object(
       default: defaultLimits.headerBytes,
     }),
     queueBytes: bytes(
-      'How many bytes may wait for one client. Above it, a dedicated link pauses, a client of shared links is closed, and one that does not read our replies is not read from.',
+      'How many bytes may wait for one client. Above it, a dedicated link pauses, a client of shared links that still does not read is closed, and one that does not read our replies is not read from.',
       { default: defaultLimits.queueBytes },
     ),
     connections: count('How many clients may be connected at once.', { default: defaultLimits.connections }),

@@ -34,6 +34,8 @@ export class VirtualPeer {
   closed = false;
   /** While true the peer reads nothing; the balancer's writes stay pending. */
   paused = false;
+  /** What is written reaches the peer at the end of the turn, as over TLS. */
+  takesLate = false;
   /** Called for each chunk that arrives, after it was added to `chunks`. */
   onBytes: ((bytes: Buffer) => void) | undefined;
 
@@ -149,8 +151,9 @@ export class VirtualSocket implements Socket {
   }
 
   write(bytes: Buffer, ends: readonly number[]): boolean {
-    if (this.#peer.paused) {
+    if (this.#peer.paused || this.#peer.takesLate) {
       this.#pending.push({ bytes, ends });
+      if (!this.#peer.paused) this.#runtime.atTurnEnd(() => this.drain());
       return false;
     }
     this.#hand(bytes, ends);
@@ -170,7 +173,7 @@ export class VirtualSocket implements Socket {
 
   /** The peer reads again. */
   drain(): void {
-    if (this.#closed || this.#pending.length === 0) return;
+    if (this.#closed || this.#peer.paused || this.#pending.length === 0) return;
     const pending = this.#pending;
     this.#pending = [];
     for (const { bytes, ends } of pending) this.#hand(bytes, ends);

@@ -303,6 +303,7 @@ export class World {
       20_000 + (id % 40_000),
     );
     if (peer === undefined) return undefined;
+    peer.takesLate = chance.percent(30);
     const client = new SimulatedClient(id, peer, group.dialect, group.ledger, this.#note);
     this.#note(`client ${id} dials ${listener.settings.name}`);
     const added = { group, listener, client };
