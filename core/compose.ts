@@ -53,6 +53,8 @@ export interface Composed {
   readonly links: 'shared' | 'dedicated';
   /** The keys that strategies have asked for with `scope.messageKey`. */
   readonly messageKeys: readonly { readonly plugin: string; readonly key: string }[];
+  /** What the plugins have said with `scope.advise`. */
+  readonly advice: readonly { readonly plugin: string; readonly text: string }[];
   /** Reject with a PluginError only. */
   readonly starts: readonly (() => Promise<void>)[];
   readonly stops: readonly (() => Promise<void>)[];
@@ -110,6 +112,7 @@ export function composePipeline(
   const starts: (() => Promise<void>)[] = [];
   const stops: (() => Promise<void>)[] = [];
   const messageKeys: { plugin: string; key: string }[] = [];
+  const advice: { plugin: string; text: string }[] = [];
   let declared: ProtocolFacts | undefined;
   let protocol: PluginDefinition | undefined;
   const stateful: PluginDefinition[] = [];
@@ -169,6 +172,7 @@ export function composePipeline(
       declared = facts;
       protocol = plugin;
     },
+    advise: (text) => void advice.push({ plugin: plugin.name, text }),
     perClient<State>(create: (client: Client) => State) {
       const index = stateful.push(plugin) - 1;
       // The places in `client.states` are those of its own pipeline.
@@ -266,6 +270,7 @@ export function composePipeline(
     log,
     links,
     messageKeys,
+    advice,
     starts,
     stops,
     identifiers,

@@ -101,6 +101,11 @@ export interface Scope {
   messageKey(key: string): (message: Message) => Span;
   /** Declares what the protocol can do; for the one plugin of a pipeline that taps `frame`. */
   protocol(facts: ProtocolFacts): void;
+  /**
+   * Says in `apply` what works, but probably not as its author wants, in this pool and at this listener: `validate` warns of it.
+   * What cannot work is thrown. A text that begins with the name of an option (`id.size: …`) is shown at that option.
+   */
+  advise(text: string): void;
   /** State of this plugin for each client connection: made when first asked for, dropped when the connection closes. */
   perClient<State>(create: (client: Client) => State): (client: Client) => State;
   /**

@@ -8,7 +8,7 @@ import { type Address, formatAddress, isSecure } from '../runtime/address.ts';
 import type { KeySettings, Limits, ListenerSettings, PluginUse, PoolSettings } from '../settings.ts';
 import type { Built, Draft } from './build.ts';
 import { listed, valueAt } from './describe.ts';
-import type { Path } from './finding.ts';
+import type { Path, Remark } from './finding.ts';
 import { lintLoad } from './lint-load.ts';
 import { formatPlace } from './locate.ts';
 import { suggest } from './suggest.ts';
@@ -424,6 +424,10 @@ function lintPipeline(
       atKey: true,
     });
   }
+  for (const { plugin, text } of composed.advice) {
+    const remark = { rule: 'plugin-advises', stage: 'lint', severity: 'warning', message: text } as const;
+    addRemark(draft, entryPath(plugin), text, remark, secrets);
+  }
   const exposed = ['message', ...Object.keys(facts.keys ?? {})];
   for (const { plugin, key } of messageKeys) {
     if (exposed.includes(key)) continue;
@@ -462,22 +466,33 @@ function lintObserver(draft: Draft, use: PluginUse, secrets: ReadonlyMap<string,
   }
 }
 
-/**
- * What a plugin says about its options.
- * @param entry where it stands in the config
- */
+/** What a plugin cannot do with its options. */
 function addFault(
-  { written, findings }: Draft,
+  draft: Draft,
   entry: Path,
   { cause, message }: PluginError,
   secrets: ReadonlyMap<string, string>,
 ): void {
-  // Plugins begin what they say about an option with its name (`id.size: …`); point at it.
-  const [option = ''] = /^[\w.-]+(?=: )/.exec(cause instanceof Error ? cause.message : '') ?? [];
+  const said = cause instanceof Error ? cause.message : '';
+  addRemark(draft, entry, said, { rule: 'plugin-refuses', stage: 'apply', message }, secrets);
+}
+
+/**
+ * Plugins begin what they say about an option with its name (`id.size: …`): that is where the remark stands then.
+ * @param entry where the plugin stands in the config
+ */
+function addRemark(
+  { written, findings }: Draft,
+  entry: Path,
+  said: string,
+  remark: Remark,
+  secrets: ReadonlyMap<string, string>,
+): void {
+  const [option = ''] = /^[\w.-]+(?=: )/.exec(said) ?? [];
   const place = [...entry, ...option.split('.')];
   const isOption = valueAt(written, place) !== undefined;
-  const shown = [...secrets].reduce((text, [secret, reference]) => hide(text, secret, reference), message);
-  findings.add(isOption ? place : entry, { rule: 'plugin-refuses', stage: 'apply', message: shown, atKey: !isOption });
+  const message = [...secrets].reduce((text, [secret, reference]) => hide(text, secret, reference), remark.message);
+  findings.add(isOption ? place : entry, { ...remark, message, atKey: !isOption });
 }
 
 /** Texts shorter than this are no secrets, and turn up in messages by chance. */

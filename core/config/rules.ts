@@ -10,6 +10,7 @@ export const rules = {
   'misplaced-plugin': 'Plugins stand in the lists they are for.',
   'plugin-not-loaded': 'What "plugins" lists can be loaded, and is a plugin for this version.',
   'plugin-refuses': 'Plugins can be applied with the options they are given.',
+  'plugin-advises': 'Plugins can do with the options they are given what they are for.',
   'unknown-name': 'Listeners and tests name pools, listeners and backends that are there.',
   'bad-address': 'Addresses have a form that the transport allows.',
   'bad-network': 'Networks are IP addresses, maybe with the length of a prefix.',

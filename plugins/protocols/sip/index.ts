@@ -90,6 +90,13 @@ export default definePlugin({
     /** How many requests of a client wait for their final response. */
     const dueOf = scope.perClient(() => ({ answers: 0 }));
 
+    if (/^wss?$/.test(scope.listener.transport) && options.advertiseToBackends === undefined) {
+      scope.advise(
+        'no backend can connect to a WebSocket: what it sends over a connection of its own is lost, and so are calls to clients if it ' +
+          'reuses none of ours; name another listener of this pool in "advertiseToBackends"',
+      );
+    }
+
     // State of the message at hand, from `frame` to `forward`.
     const header = new Header();
     const routes = new OwnRoutes();

@@ -23,6 +23,8 @@ const numbers = definePlugin({
     if (options.field !== undefined && options.field.offset >= options.size) {
       throw new Error(`field.offset: ${options.field.offset} is beyond the frame`);
     }
+    if (options.marker === 'cafe') scope.advise('marker: cafe is for tests');
+    if (scope.listener.transport === 'udp') scope.advise('one frame in a datagram is a waste');
     if (options.marker === 'bad0') throw new Error(`the marker ${options.marker} is taken`);
     scope.protocol({ identifiers: 'number', keys: { account: () => undefined } });
     hooks.frame.tap('numbers', () => options.size);

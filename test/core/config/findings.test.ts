@@ -339,6 +339,17 @@ describe('options', () => {
       ...numbers('{ field: { offset: 9 } }'),
       finds: '8:46  apply: [numbers] apply: field.offset: 9 is beyond the frame',
     },
+    {
+      when: 'apply advises against an option',
+      ...numbers('{ marker: cafe }'),
+      finds: '8:37  warning: marker: cafe is for tests',
+    },
+    {
+      when: 'apply advises against its use at such a listener',
+      pools: numbers('').pools,
+      listener: numbers('{}').listener.replace('tcp', 'udp'),
+      finds: '8:18  warning: one frame in a datagram is a waste',
+    },
   ]);
 });
 
