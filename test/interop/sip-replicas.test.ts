@@ -21,18 +21,20 @@ import {
 } from '../support/sipp.ts';
 
 describeWith('sipp', 'sip-tester', 'SIPp', () => {
+  const own = { key: 'k2', names: ['edge-1', 'edge-2'] };
+  const same = { key: 'k1', names: ['uas-1', 'uas-2'] };
   it.each([
-    ['caller', 'callee'],
-    ['caller-early', 'callee-early'],
-    ['caller-cancels', 'callee-cancelled'],
+    ['caller', 'callee', 'keys and names of their own', own],
+    ['caller', 'callee', 'the same keys and names', same],
+    ['caller-early', 'callee-early', 'keys and names of their own', own],
+    ['caller-cancels', 'callee-cancelled', 'keys and names of their own', own],
   ])(
-    'passes calls on to other balancers, which pass them on to servers: %s, %s',
-    async (caller, callee) => {
+    'passes calls on to other balancers, which pass them on to servers: %s, %s, with %s',
+    async (caller, callee, _what, { key, names }) => {
       const servers = await sippServers(callee, 'tcp');
-      const inner = { servers: servers.ports, from: 'tcp', to: 'tcp', key: 'k2' } as const;
+      const inner = { servers: servers.ports, from: 'tcp', to: 'tcp', key } as const;
       const [one, other] = [await startEdge(inner), await startEdge(inner)];
-      const outer = { servers: [one.port, other.port], names: ['edge-1', 'edge-2'], from: 'tcp', to: 'tcp' } as const;
-      const edge = await startEdge(outer);
+      const edge = await startEdge({ servers: [one.port, other.port], names, from: 'tcp', to: 'tcp' });
       const callers = await sipp(caller, calling(edge.port, calls, 'tcp'));
       const played = await finish(callers, servers, edge);
       expectFlawless(played.client, { SuccessfulCall: calls });

@@ -7,6 +7,7 @@ import { calleeRoutes, callerRoutes, parseOne, request, respond, type SipMessage
 
 const one = 'tcp://192.0.2.1:5060';
 const two = 'tcp://192.0.2.2:5060';
+const three = 'tcp://192.0.2.3:5060';
 const servers = { a: 'tcp://10.0.0.1:5060', b: 'tcp://10.0.0.2:5060', c: 'tcp://10.0.0.3:5060' };
 
 let network: Network;
@@ -91,13 +92,26 @@ describe('two replicas', () => {
   });
 });
 
-describe('one behind the other', () => {
+/** What the outer ones call those behind them: as nobody else is called, or as these call their servers, in the same pool. */
+const namings = [
+  ['names of its own', ['inner']],
+  ['the names of the inner one', ['a', 'b']],
+] as const;
+
+describe.each(namings)('one behind the other, with the same keys and %s', (_what, names) => {
   let backends: VirtualBackend[];
   beforeEach(async () => {
     backends = [servers.a, servers.b].map((address) => network.backend(address));
     network.bridge(two);
-    await network.edge({ listeners: { [two]: {} }, backends: { a: servers.a, b: servers.b } });
-    await network.edge({ listeners: { [one]: {} }, backends: { inner: two } });
+    network.bridge(three);
+    for (const inner of [two, three]) {
+      await network.edge({ listeners: { [inner]: {} }, backends: { a: servers.a, b: servers.b } });
+    }
+    const inners = [two, three].slice(0, names.length);
+    await network.edge({
+      listeners: { [one]: {} },
+      backends: Object.fromEntries(names.map((name, i) => [name, inners[i]!])),
+    });
   });
 
   it('a call runs through both, each taking out its own, from whichever end', () => {
@@ -105,7 +119,7 @@ describe('one behind the other', () => {
     alice.send(request('INVITE', { branch: 'z9hG4bKinvite' }));
     const { message: invite, link, backend } = arrived(backends);
     expect(values(invite, 'Via').map((via) => via.split(';')[0])).toEqual([
-      'SIP/2.0/TCP 192.0.2.2:5060',
+      expect.stringMatching(/^SIP\/2\.0\/TCP 192\.0\.2\.[23]:5060$/),
       'SIP/2.0/TCP 192.0.2.1:5060',
       'SIP/2.0/TCP 192.0.2.10:5060',
     ]);
@@ -152,7 +166,10 @@ describe('one behind the other', () => {
     alice.send(request('REGISTER', { uri: 'sip:example.net' }));
     const { message, link } = arrived(backends);
     const path = values(message, 'Path');
-    expect(path.map((value) => /sip:([^;]+)/.exec(value)![1])).toEqual(['192.0.2.2:5060', '192.0.2.1:5060']);
+    expect(path.map((value) => /sip:([^:]+)/.exec(value)![1])).toEqual([
+      expect.stringMatching(/^192\.0\.2\.[23]$/),
+      '192.0.2.1',
+    ]);
     link.send(request('INVITE', { callId: 'back', fromTag: 'bob2', extra: path.map((value) => `Route: ${value}`) }));
     const invite = parseOne(alice.text());
     expect(values(invite, 'Route')).toEqual([]);
@@ -169,6 +186,30 @@ describe('one behind the other', () => {
     const toTag = /tag=(\w+)/.exec(value(answer, 'To'))![1]!;
     alice.send(request('ACK', { toTag, branch: 'z9hG4bKhops' }));
     expect(backends.map((backend) => backend.text())).toEqual(['', '']);
+  });
+});
+
+describe('one that records no routes, before one that does, with the same keys', () => {
+  it('leaves alone what the other has recorded, if their pools have different names', async () => {
+    const backends = [servers.a, servers.b].map((address) => network.backend(address));
+    network.bridge(two);
+    await network.edge({ listeners: { [two]: {} }, backends: { a: servers.a, b: servers.b } });
+    await network.edge({ listeners: { [one]: { identity: 'path' } }, pool: 'inner', backends: { a: two } });
+    const alice = network.client(one);
+    for (const [n, callId] of ['x', 'y', 'z'].entries()) {
+      alice.send(request('INVITE', { callId }));
+      const { message, link, backend } = arrived(backends);
+      expect(values(message, 'Record-Route')).toHaveLength(2);
+      link.send(respond(message, '200 OK', 'bob1'));
+      const extra = callerRoutes(parseOne(alice.text()));
+      alice.send(request('BYE', { callId: `unheard-of-${n}`, toTag: 'bob1', cseq: 2, extra }));
+      const bye = arrived(backends);
+      expect(bye.backend.name).toBe(backend.name);
+      expect(values(bye.message, 'Route')).toEqual([]);
+      bye.link.send(respond(bye.message, '200 OK'));
+      expect(parseOne(alice.text()).startLine).toBe('SIP/2.0 200 OK');
+    }
+    expect(network.isInOrder).toBe(true);
   });
 });
 

@@ -18,6 +18,8 @@ export interface EdgeOptions {
   before?: Readonly<Record<string, PluginDefinition>>;
   /** The addresses of the backends, by name. */
   backends: Readonly<Record<string, string>>;
+  /** The name of their pool; undefined: `calls`. */
+  pool?: string;
 }
 
 const quiet = () => {};
@@ -28,13 +30,13 @@ export class Network {
   #port = 40_000;
 
   /** Starts a balancer. All of them have the same keys. */
-  async edge({ listeners, backends, before = {} }: EdgeOptions): Promise<void> {
+  async edge({ listeners, backends, before = {}, pool = 'calls' }: EdgeOptions): Promise<void> {
     const balancer = new Balancer(
       {
         keys,
         pools: [
           {
-            name: 'calls',
+            name: pool,
             links: undefined,
             linksPerBackend: 1,
             connectSeconds: 5,
@@ -50,7 +52,7 @@ export class Network {
         listeners: Object.entries(listeners).map(([address, options]) => ({
           name: address,
           listen: parseAddress(address),
-          pool: 'calls',
+          pool,
           identifiers: {},
           limits: defaultLimits,
           pipeline: [
