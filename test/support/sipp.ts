@@ -201,6 +201,8 @@ async function decrypting(port: number, { certificate: cert, key }: Certificate)
 export interface Servers {
   readonly ports: readonly number[];
   readonly end: () => Promise<Report[]>;
+  /** What they have written to their output so far. */
+  readonly output: () => string;
 }
 
 /** Three SIPp that play `callee`. */
@@ -216,7 +218,7 @@ export async function sippServers(callee: string, transport: SipTransport): Prom
     for (const { running } of servers) running.signal('SIGUSR1'); // ends when its calls have
     return Promise.all(servers.map(({ report }) => report()));
   };
-  return { ports, end };
+  return { ports, end, output: () => servers.map(({ running }) => running.output()).join('\n') };
 }
 
 /**
@@ -225,11 +227,16 @@ export async function sippServers(callee: string, transport: SipTransport): Prom
  */
 export async function kamailioServers(callee: string, transport: SipTransport, spiral?: number): Promise<Servers> {
   const behind = await sippServers(callee, 'tcp');
-  return { ports: await Promise.all(behind.ports.map((port) => kamailio(port, transport, spiral))), end: behind.end };
+  const servers = await Promise.all(behind.ports.map((port) => kamailio(port, transport, spiral)));
+  return {
+    ports: servers.map(({ port }) => port),
+    end: behind.end,
+    output: () => servers.map(({ running }) => running.output()).join('\n'),
+  };
 }
 
-/** Starts Kamailio in front of a server on `serverPort`; answers its own port. */
-async function kamailio(serverPort: number, transport: SipTransport, spiral: number | undefined): Promise<number> {
+/** Starts Kamailio in front of a server on `serverPort`. */
+async function kamailio(serverPort: number, transport: SipTransport, spiral: number | undefined) {
   const folder = temporaryFolder();
   const port = await freePort();
   const config = fileURLToPath(new URL('../interop/kamailio/server.cfg', import.meta.url));
@@ -263,7 +270,7 @@ async function kamailio(serverPort: number, transport: SipTransport, spiral: num
     await ended;
   });
   await untilListening(port, running);
-  return port;
+  return { port, running };
 }
 
 /** A balancer in front of three servers, on a port of its own. */
@@ -402,13 +409,17 @@ export function expectSuccess({ client, servers, complaints, stats }: Played, ti
   expect(complaints).toEqual([]);
 }
 
-/** Does something with a balancer; if that fails, the error also has what the balancer has counted and complained of. */
-async function withCounts<Result>(edge: RunningBalancer, work: () => Promise<Result>): Promise<Result> {
+/** Does something; if that fails, the error also has what the balancer has counted and complained of, and the servers have written. */
+async function withCounts<Result>(
+  edge: RunningBalancer,
+  servers: Servers,
+  work: () => Promise<Result>,
+): Promise<Result> {
   try {
     return await work();
   } catch (cause) {
     const counts = inspect({ stats: edge.allStats(), complaints: edge.complaints.slice(0, 20) }, { depth: 9 });
-    throw new Error(`${(cause as Error).message}\n${counts}`, { cause });
+    throw new Error(`${(cause as Error).message}\n${counts}\n${servers.output().slice(0, 5000)}`, { cause });
   }
 }
 
@@ -424,7 +435,7 @@ export interface Phones {
 
 /** Phones register, and others call them: to their registrar, and from there along the Path, which leads back. */
 export function expectPhonesToCall({ edge, servers, times, from, connections }: Phones): Promise<void> {
-  return withCounts(edge, async () => {
+  return withCounts(edge, servers, async () => {
     const options = `${calling(edge.clientPort, times, from, connections)} -cid_str %u-phone`;
     const phones = await sipp('phone-called', `${options} -l ${times}`);
     await vi.waitFor(() => expect(edge.stats().fromBackends.forwarded).toBe(times), { timeout: sippSeconds * 1000 });
