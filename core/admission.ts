@@ -45,7 +45,7 @@ export class Admission {
   }
 
   /** Whether anything is limited, so that messages must be looked at. */
-  static isNeeded(pool: Pool, limits: Limits): boolean {
+  static isNeeded(pool: Pick<Pool, 'settings'>, limits: Limits): boolean {
     return (
       limits.messagesPerSecond > 0 ||
       limits.messagesPerSecondPerAddress > 0 ||

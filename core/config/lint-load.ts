@@ -45,6 +45,10 @@ export function lintLoad(
   if (pool.queueSeconds !== undefined && ofPool.every(([, limits]) => limits === undefined)) {
     warn([...poolPath, 'queueSeconds'], 'every backend has room without "limits" or "backendLimits"');
   }
+  if (pool.linksPerBackend > 1 && composed.links === 'dedicated') {
+    const message = `in listener "${listener.name}" every client has links of its own, however many that makes`;
+    warn([...poolPath, 'linksPerBackend'], message);
+  }
   if (pool.queueRequests !== undefined && pool.queueSeconds === undefined) {
     warn([...poolPath, 'queueRequests'], 'nothing waits without "queueSeconds"');
   }

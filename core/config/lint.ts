@@ -5,10 +5,11 @@ import { PluginError } from '../errors.ts';
 import { noBalancer, Observers } from '../observers.ts';
 import { Pool } from '../pool.ts';
 import { type Address, formatAddress, isSecure } from '../runtime/address.ts';
-import type { KeySettings, Limits, ListenerSettings, PluginUse, PoolSettings } from '../settings.ts';
+import type { KeySettings, ListenerSettings, PluginUse, PoolSettings } from '../settings.ts';
 import type { Built, Draft } from './build.ts';
 import { listed, valueAt } from './describe.ts';
 import type { Path, Remark } from './finding.ts';
+import { lintListenerLimits, lintPoolLimits } from './lint-limits.ts';
 import { lintLoad } from './lint-load.ts';
 import { formatPlace } from './locate.ts';
 import { suggest } from './suggest.ts';
@@ -24,12 +25,13 @@ export function lint(draft: Draft, built: Built, secrets: ReadonlyMap<string, st
   lintKeys(draft);
   for (const pool of built.pools.values()) {
     lintPool(draft, pool);
+    lintPoolLimits(draft, pool);
     lintHealth(draft, pool, secrets);
   }
   lintAddresses(draft, listeners);
   for (const listener of whole) {
     lintListenerTls(draft, listener);
-    lintLimits(draft, listener);
+    lintListenerLimits(draft, listener.name, built.pools.get(listener.pool));
     if (hasWorkers(draft)) lintLimitsOfWorkers(draft, listener);
   }
   const keys = findings.isSound(['keys']) ? built.keys : [someKey];
@@ -259,21 +261,6 @@ function lintListenerTls({ findings }: Draft, { name, listen, tls, proxyProtocol
     const message = 'client certificates need "ca", which says who may sign them';
     findings.add([...path, 'tls', 'clientCertificate'], { rule: 'client-ca-missing', stage: 'lint', message });
   }
-}
-
-/** Limits that leave no room for each other; only where both were written, as defaults are generous. */
-function lintLimits({ written, findings }: Draft, { name, limits }: ListenerSettings): void {
-  const path = ['listeners', name, 'limits'];
-  const isWritten = (limit: string) => valueAt(written, [...path, limit]) !== undefined;
-  const check = (larger: keyof Limits, smaller: keyof Limits, why: string) => {
-    if (!isWritten(larger) || !isWritten(smaller)) return;
-    if (limits[larger] <= limits[smaller] || limits[smaller] === 0) return;
-    const message = `${larger} is ${limits[larger]}, but ${smaller} is ${limits[smaller]}: ${why}`;
-    findings.add([...path, larger], { rule: 'contradicting-limits', stage: 'lint', severity: 'warning', message });
-  };
-  check('headerBytes', 'messageBytes', 'a header is part of its message');
-  check('connectionsPerAddress', 'connections', 'there are never so many');
-  check('headerSeconds', 'idleSeconds', 'a client that sends no byte is closed before');
 }
 
 /** `auto` is more than one, whatever machine this is: a config is to be judged alike everywhere. */

@@ -42,7 +42,7 @@ export const rules = {
   'unknown-key': 'Strategies hash by keys that the protocol exposes.',
   'links-mode': 'Links are shared only where the protocol can tell answers apart.',
   'contradicting-limits': 'No limit makes another one meaningless.',
-  'limit-without-effect': 'Limits of rate and load limit something.',
+  'limit-without-effect': 'Limits limit something.',
   'limit-per-worker': 'Limits that each worker counts for itself are meant so.',
   'affinity-per-worker': 'Related messages without identifier find the same backend from every worker.',
   'proxy-protocol': 'The PROXY protocol is spoken where there are connections, and where it can tell something.',

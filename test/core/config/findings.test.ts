@@ -688,3 +688,127 @@ observers: [{ turns: }, { watcher: { every: 10 } }]
     );
   });
 });
+
+describe('limits that leave no room for each other', () => {
+  const config = (limits: string, ofPool = '', backends = 'a: "tcp://127.0.0.1:7001", b: "tcp://127.0.0.1:7002"') =>
+    write({
+      pools: `pools:\n  calls:\n    { backends: { ${backends} }, ${ofPool} }`,
+      listener: `${sound.listener}\nlimits: { ${limits} }`,
+    });
+  const two = (of: string, other = of) =>
+    `a: { address: "tcp://127.0.0.1:7001", ${of} }, b: { address: "tcp://127.0.0.1:7002", ${other} }`;
+
+  it.each([
+    ['headerBytes: 9, messageBytes: 8', '', 'headerBytes is 9, but messageBytes is 8: a header is part of its message'],
+    [
+      'messageBytes: 9, queueBytes: 8',
+      '',
+      'messageBytes is 9, but queueBytes is 8: one message is more than may wait for a client',
+    ],
+    [
+      'messageBytes: 9',
+      'queueBytes: 8',
+      'messageBytes is 9, but queueBytes of pool "calls" is 8: one message is more than may wait for a backend',
+    ],
+    [
+      'connectionsPerAddress: 9, connections: 8',
+      '',
+      'connectionsPerAddress is 9, but connections is 8: there are never so many',
+    ],
+    ['inFlightPerAddress: 9, inFlight: 8', '', 'inFlightPerAddress is 9, but inFlight is 8: there are never so many'],
+    [
+      'messagesPerSecondPerAddress: 9, messagesPerSecond: 8',
+      '',
+      'messagesPerSecondPerAddress is 9, but messagesPerSecond is 8: there are never so many',
+    ],
+    [
+      'messagesPerSecondPerAddress: 1, messagesPerSecond: 8, burstMessagesPerAddress: 9, burstMessages: 8',
+      '',
+      'burstMessagesPerAddress is 9, but burstMessages is 8: there are never so many',
+    ],
+    [
+      'headerSeconds: 9, idleSeconds: 8',
+      '',
+      'headerSeconds is 9, but idleSeconds is 8: a client that sends no byte is closed before',
+    ],
+    [
+      'inFlight: 9',
+      'limits: { inFlight: 8 }',
+      'inFlight is 9, but inFlight of pool "calls" is 8: there are never so many',
+    ],
+    [
+      'messagesPerSecond: 9',
+      'limits: { messagesPerSecond: 8 }',
+      'messagesPerSecond is 9, but messagesPerSecond of pool "calls" is 8: there are never so many',
+    ],
+    [
+      'inFlight: 5, reservedPercent: 100',
+      '',
+      'reservedPercent is 100: limits of rate and load let no new work in at all',
+    ],
+    ['reservedPercent: 20', '', 'there is no limit of rate or load to reserve a part of'],
+  ])('of a listener: %s', async (limits, ofPool, message) => {
+    const { findings } = await check(config(limits, ofPool));
+    expect(findings.map(({ message, severity, line }) => [severity, line, message])).toEqual([['warning', 9, message]]);
+  });
+
+  it.each([
+    [
+      'limits: { inFlight: 8 }, backendLimits: { inFlight: 9 }',
+      undefined,
+      'inFlight is 9, but inFlight of pool "calls" is 8: there are never so many',
+    ],
+    [
+      'limits: { inFlight: 8 }, backendLimits: { inFlight: 5 }',
+      two('weight: 1', 'limits: { inFlight: 9 }'),
+      'inFlight is 9, but inFlight of pool "calls" is 8: there are never so many',
+    ],
+    [
+      'limits: { inFlight: 9 }, backendLimits: { inFlight: 4 }',
+      undefined,
+      'inFlight is 9, but those of the backends add up to 8: there are never so many',
+    ],
+    [
+      'limits: { messagesPerSecond: 9 }',
+      two('limits: { messagesPerSecond: 4 }'),
+      'messagesPerSecond is 9, but those of the backends add up to 8: there are never so many',
+    ],
+    ['panicPercent: 20', undefined, 'there are neither "checks" nor "outliers" to be ignored'],
+    [
+      'panicPercent: 60, checks: [{ asker: }]',
+      undefined,
+      'panicPercent is 60, but one of 2 backends that fails leaves 50: it is never taken out',
+    ],
+    [
+      'minimumUp: 2',
+      two('priority: 0', 'priority: 1'),
+      'minimumUp is 2, of which 1 come before priority 1: that always gets new work as well',
+    ],
+  ])('of a pool: %s', async (ofPool, backends, message) => {
+    const { findings } = await check(config('', ofPool, backends));
+    expect(findings.map(({ message, severity, line }) => [severity, line, message])).toEqual([['warning', 3, message]]);
+  });
+
+  it('of links that are not shared', async () => {
+    const { lines } = await check(config('', 'links: dedicated, linksPerBackend: 2'));
+    expect(lines).toEqual([
+      'edge.yaml:3:93  warning: in listener "edge" every client has links of its own, however many that makes',
+    ]);
+  });
+
+  it.each([
+    ['messageBytes: 8, headerBytes: 8, queueBytes: 8', 'queueBytes: 8'],
+    ['messageBytes: 1000000', ''],
+    ['queueBytes: 8', 'queueBytes: 8'],
+    ['idleSeconds: 0, headerSeconds: 9', ''],
+    ['connectionsPerAddress: 0, connections: 3', ''],
+    [
+      'inFlight: 8, inFlightPerAddress: 8, reservedPercent: 99',
+      'limits: { inFlight: 8 }, backendLimits: { inFlight: 4 }',
+    ],
+    ['', 'limits: { inFlight: 9 }, backendLimits: { messagesPerSecond: 4 }'],
+    ['', 'panicPercent: 50, checks: [{ asker: }]'],
+  ])('and none where they do: %s, %s', async (limits, ofPool) => {
+    expect((await check(config(limits, ofPool))).lines).toEqual([]);
+  });
+});
