@@ -4,9 +4,10 @@
  *
  * A request whose backend goes away has been forwarded, and stays so, whatever is done for its client then: it is `abandoned`
  * besides. If it is sent to another backend, that replay is a message of the balancer's own. It is counted apart, as received
- * when it is taken up, and has one outcome like all others. So nothing that has been counted is ever taken back.
+ * when it is taken up, and has one outcome like all others. So nothing that has been counted is ever taken back. What checks ask
+ * over links are messages of its own as well, and counted apart.
  */
-import type { RouteReason, Side } from './message.ts';
+import type { RouteReason } from './message.ts';
 import type { Reason } from './outcome.ts';
 import type { Backend } from './pool.ts';
 import type { BackendState } from './settings.ts';
@@ -53,6 +54,8 @@ export class Accounting {
   readonly client = new Counters();
   readonly backend = new Counters();
   readonly replays = new Counters();
+  /** What checks ask over links: messages of the balancer's own. */
+  readonly checks = new Counters();
   readonly routes: Record<RouteReason, number> = {
     identifier: 0,
     affinity: 0,
@@ -61,6 +64,7 @@ export class Accounting {
     correlation: 0,
     link: 0,
     replayed: 0,
+    check: 0,
   };
   /** Clients that connected, and how many of them were turned away. */
   accepted = 0;
@@ -90,6 +94,7 @@ export class Accounting {
     else if (reason === 'affinity') routes.affinity++;
     else if (reason === 'link') routes.link++;
     else if (reason === 'replayed') routes.replayed++;
+    else if (reason === 'check') routes.check++;
     else routes.rechosen++;
   }
 
@@ -97,10 +102,6 @@ export class Accounting {
   sendTo(backend: Backend, atMs: number): void {
     this.toBackend[backend.index] = (this.toBackend[backend.index] ?? 0) + 1;
     backend.lastMessageAtMs = atMs;
-  }
-
-  of(side: Side): Counters {
-    return side === 'client' ? this.client : this.backend;
   }
 }
 
@@ -132,6 +133,8 @@ export interface ListenerStats {
   readonly fromBackends: DirectionStats;
   /** Requests of clients that were sent again, as the backend that had them went away. */
   readonly replays: DirectionStats;
+  /** What checks have asked over links. The answers are among those from backends. */
+  readonly checks: DirectionStats;
   /** Messages routed, by why they went where they went. */
   readonly routes: Readonly<Record<RouteReason, number>>;
   readonly connections: { readonly open: number; readonly accepted: number; readonly turnedAway: number };
@@ -139,7 +142,7 @@ export interface ListenerStats {
   readonly affinity: { readonly entries: number; readonly evicted: number };
   readonly redispatched: number;
   readonly relayedBytes: number;
-  /** Messages in queues, counted in the queues themselves: equals `held` of both directions and the replays together. */
+  /** Messages in queues, counted in the queues themselves: equals `held` of both directions, the replays and the checks together. */
   readonly queued: number;
   /** Bytes in queues, and with sockets that have not written them yet. */
   readonly queuedBytes: number;
@@ -180,6 +183,7 @@ export function balances(stats: ListenerStats): boolean {
     closes(stats.fromClients) &&
     closes(stats.fromBackends) &&
     closes(stats.replays) &&
-    stats.queued === stats.fromClients.held + stats.fromBackends.held + stats.replays.held
+    closes(stats.checks) &&
+    stats.queued === stats.fromClients.held + stats.fromBackends.held + stats.replays.held + stats.checks.held
   );
 }

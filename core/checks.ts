@@ -2,12 +2,11 @@
  * Active checks. A plugin says how a backend is asked and what it must answer; here is when it is asked, how long the answer may
  * take, and how many answers it takes until a backend is believed to be well, or not.
  */
+import { type Asker, type Line, type Lines, OwnConnections } from './check-lines.ts';
 import { PluginError } from './errors.ts';
 import type { Clock, Logger } from './plugin.ts';
 import type { Backend, Pool } from './pool.ts';
-import type { Address } from './runtime/address.ts';
-import { writeProxyHeader } from './runtime/proxy-protocol.ts';
-import type { Runtime, Socket, SocketHandler } from './runtime/runtime.ts';
+import type { Runtime } from './runtime/runtime.ts';
 import type { CheckTiming, CheckUse } from './settings.ts';
 
 /** What a plugin's `check` gets besides its options. */
@@ -18,7 +17,7 @@ export interface CheckScope {
   readonly log: Logger;
 }
 
-/** How a backend is asked. Each attempt has a connection of its own, and ends when it passes or fails. */
+/** How a backend is asked. Each attempt has a connection of its own, or goes over a link, and ends when it passes or fails. */
 export interface Check {
   /** Whether TLS is spoken: as messages do where this is undefined, else whatever the backend's address says. */
   readonly security?: 'plain' | 'tls' | undefined;
@@ -79,11 +78,16 @@ export class Checks {
       try {
         if (plugin.check === undefined) throw new Error('it is no check');
         check = plugin.check(options as never, scope);
+        if (timing.over === 'link' && check.onBytes === undefined) {
+          throw new Error('over: it asks for no answer, so that there is nothing to send over a link');
+        }
       } catch (cause) {
         throw PluginError.threw(plugin.name, 'check', cause);
       }
+      const lines =
+        timing.over === 'link' ? pool.linkLines : [new OwnConnections(runtime, check.security, timing.port)];
       return pool.backends.map(
-        (backend) => new Watch(plugin.name, guarded(plugin.name, check, scope.log), timing, backend, runtime),
+        (backend) => new Watch(plugin.name, guarded(plugin.name, check, scope.log), timing, backend, lines, runtime),
       );
     });
   }
@@ -107,8 +111,10 @@ export class Checks {
   }
 }
 
+type Guarded = Required<Pick<Check, 'onOpen' | 'onBytes'>>;
+
 /** What the plugin throws is a failure of the check, and logged. */
-function guarded(plugin: string, check: Check, log: Logger): Required<Omit<Check, 'security'>> & Check {
+function guarded(plugin: string, check: Check, log: Logger): Guarded {
   const call = (what: string, attempt: Attempt, callback: () => void) => {
     try {
       callback();
@@ -119,7 +125,6 @@ function guarded(plugin: string, check: Check, log: Logger): Required<Omit<Check
     }
   };
   return {
-    security: check.security,
     onOpen: (attempt) => call('check.onOpen', attempt, () => check.onOpen(attempt)),
     onBytes: (attempt, received) => call('check.onBytes', attempt, () => check.onBytes?.(attempt, received)),
   };
@@ -133,26 +138,31 @@ class Watch {
   /** What was wrong the last time. */
   error: string | undefined;
   readonly #name: string;
-  readonly #check: ReturnType<typeof guarded>;
+  readonly #check: Guarded;
   readonly #timing: CheckTiming;
+  readonly #lines: Iterable<Lines>;
   readonly #runtime: Runtime;
   /** Answers in a row that contradict `passing`. */
   #contradictions = 0;
   #cancelWait: (() => void) | undefined;
-  #end: (() => void) | undefined;
+  /** The attempts under way: one on each line. */
+  readonly #trials = new Set<Trial>();
   #onNews: () => void = () => {};
 
+  /** @param lines a backend is well if it is on all of them */
   constructor(
     name: string,
-    check: ReturnType<typeof guarded>,
+    check: Guarded,
     timing: CheckTiming,
     backend: Backend,
+    lines: Iterable<Lines>,
     runtime: Runtime,
   ) {
     this.#name = name;
     this.#check = check;
     this.#timing = timing;
     this.backend = backend;
+    this.#lines = lines;
     this.#runtime = runtime;
   }
 
@@ -166,7 +176,12 @@ class Watch {
 
   stop(): void {
     this.#cancelWait?.();
-    this.#end?.();
+    this.#endTrials();
+  }
+
+  #endTrials(): void {
+    for (const trial of this.#trials) trial.stop();
+    this.#trials.clear();
   }
 
   #later(milliseconds: number): void {
@@ -174,66 +189,25 @@ class Watch {
       const { intervalSeconds, jitterPercent } = this.#timing;
       this.#later(intervalSeconds * 1000 * (1 + (jitterPercent / 100) * (2 * this.#runtime.random() - 1)));
       // In maintenance it may well be stopped.
-      if (this.backend.state !== 'maint' && this.#end === undefined) this.#ask();
+      if (this.backend.state !== 'maint' && this.#trials.size === 0) this.#ask();
     });
   }
 
   #ask(): void {
-    const { timeoutSeconds } = this.#timing;
     const began = this.#runtime.now();
-    let received: Buffer = Buffer.alloc(0);
-    const end = (error: string | undefined) => {
-      if (this.#end !== stop) return;
-      stop();
-      this.#note(error, this.#runtime.now() - began);
+    let isPassed = false;
+    const onEnd = (trial: Trial, verdict: Verdict) => {
+      this.#trials.delete(trial);
+      if (typeof verdict === 'object') this.#endTrials();
+      isPassed ||= verdict === 'passed';
+      if (this.#trials.size > 0) return;
+      const tookMs = this.#runtime.now() - began;
+      if (typeof verdict === 'object') this.#note(verdict.error, tookMs);
+      else if (isPassed) this.#note(undefined, tookMs);
     };
-    const failed = (why: string) => end(`${why}${inWords(received)}`);
-    const attempt: Attempt = {
-      backend: this.backend,
-      send: (bytes) => void (socket.writable && socket.write(Buffer.from(bytes), [bytes.length])),
-      pass: () => end(undefined),
-      fail: failed,
-    };
-    const handler: SocketHandler = {
-      onOpen: () => void (this.#end === stop && this.#check.onOpen(attempt)),
-      onBytes: (bytes, start, stopAt) => {
-        if (this.#end !== stop) return;
-        received = Buffer.concat([received, bytes.subarray(start, stopAt)]);
-        this.#check.onBytes(attempt, received);
-        if (received.length > mostAnswerBytes) failed(`more than ${mostAnswerBytes} bytes, and not the answer`);
-      },
-      onEnd: () => failed('closed before it had answered'),
-      onWritten: () => {},
-      onClose: (error) => failed(error?.message ?? 'closed before it had answered'),
-    };
-    const cancelTimeout = this.#runtime.after(timeoutSeconds * 1000, () =>
-      failed(`no answer within ${timeoutSeconds} s`),
-    );
-    const socket: Socket = this.#connect(handler);
-    const stop = () => {
-      this.#end = undefined;
-      cancelTimeout();
-      socket.destroy();
-    };
-    this.#end = stop;
-  }
-
-  #connect(handler: SocketHandler): Socket {
-    const { address, pool } = this.backend;
-    const { port } = this.#timing;
-    const { proxyProtocol, tls } = pool.settings;
-    // What listens on another port knows nothing of the PROXY protocol.
-    const preface =
-      port === undefined && proxyProtocol !== undefined ? writeProxyHeader(proxyProtocol, undefined) : undefined;
-    return this.#runtime.connect(
-      {
-        address: { ...secured(address, this.#check.security), port: port ?? address.port },
-        preface,
-        tls,
-        keepaliveSeconds: 0,
-      },
-      handler,
-    );
+    for (const lines of this.#lines) {
+      this.#trials.add(new Trial(this.#check, lines, this.backend, this.#timing.timeoutSeconds, this.#runtime, onEnd));
+    }
   }
 
   #note(error: string | undefined, tookMs: number): void {
@@ -256,10 +230,79 @@ class Watch {
   }
 }
 
-function secured(address: Address, security: Check['security']): Address {
-  if (security === undefined || address.transport === 'udp') return address;
-  if (address.transport === 'unix') return address;
-  return { ...address, transport: security === 'tls' ? 'tls' : 'tcp' };
+/** What comes of asking on one line; `unasked`: it could not be asked, through no fault of its own. */
+type Verdict = 'passed' | 'unasked' | { readonly error: string };
+
+/** A backend is asked on one line. */
+class Trial implements Attempt, Asker {
+  readonly backend: Backend;
+  readonly #check: Guarded;
+  readonly #lines: Lines;
+  readonly #line: Line;
+  readonly #onEnd: (trial: Trial, verdict: Verdict) => void;
+  readonly #cancelTimeout: () => void;
+  #received: Buffer = Buffer.alloc(0);
+  #isOver = false;
+
+  /** @param onEnd is told what has come of it, once, unless it is stopped; never before this has returned */
+  constructor(
+    check: Guarded,
+    lines: Lines,
+    backend: Backend,
+    timeoutSeconds: number,
+    runtime: Runtime,
+    onEnd: (trial: Trial, verdict: Verdict) => void,
+  ) {
+    this.#check = check;
+    this.#lines = lines;
+    this.backend = backend;
+    this.#onEnd = onEnd;
+    this.#cancelTimeout = runtime.after(timeoutSeconds * 1000, () => this.fail(`no answer within ${timeoutSeconds} s`));
+    this.#line = lines.open(backend, this);
+  }
+
+  send(bytes: Uint8Array): void {
+    if (!this.#isOver) this.#line.send(bytes);
+  }
+
+  pass(): void {
+    this.#end('passed');
+  }
+
+  fail(why: string): void {
+    const { via } = this.#lines;
+    this.#end({ error: `${via === undefined ? '' : `${via}: `}${why}${inWords(this.#received)}` });
+  }
+
+  onOpen(): void {
+    this.#check.onOpen(this);
+  }
+
+  onBytes(bytes: Buffer, start: number, end: number): void {
+    this.#received = Buffer.concat([this.#received, bytes.subarray(start, end)]);
+    this.#check.onBytes(this, this.#received);
+    if (this.#received.length > mostAnswerBytes) this.fail(`more than ${mostAnswerBytes} bytes, and not the answer`);
+  }
+
+  onFailed(why: string): void {
+    this.fail(why);
+  }
+
+  onUnasked(): void {
+    this.#end('unasked');
+  }
+
+  #end(verdict: Verdict): void {
+    if (this.#isOver) return;
+    this.stop();
+    this.#onEnd(this, verdict);
+  }
+
+  stop(): void {
+    this.#isOver = true;
+    this.#cancelTimeout();
+    this.#line.close();
+  }
 }
 
 /** The beginning of an answer, if there is one. */

@@ -2,11 +2,20 @@
 import type { AddressLoad } from './admission.ts';
 import type { Link } from './link.ts';
 import { Outbox, type Turn } from './outbox.ts';
+import type { Reason } from './outcome.ts';
 import { Peer } from './peer.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { ListenerFacts, Token } from './plugin.ts';
 import type { Backend } from './pool.ts';
 import type { ClientCertificate, Ends, Socket } from './runtime/runtime.ts';
+
+/** What a check asks over a link (check-lines.ts). */
+export interface Question {
+  /** Who is asked. */
+  readonly backend: Backend;
+  /** It has not reached the backend, or the answer will not come. */
+  lost(reason: Reason): void;
+}
 
 export class Client extends Peer {
   /** Its IP address; empty for unix sockets. */
@@ -32,10 +41,15 @@ export class Client extends Peer {
   readonly states: unknown[] = [];
   /** The connection is closed. */
   closed = false;
+  /** Undefined, but in the stand-ins that ask for checks. */
+  readonly question: Question | undefined;
   #onClosed: ((client: Client) => void) | undefined;
 
-  constructor(pipeline: Pipeline, turn: Turn, socket: Socket, onClosed: (client: Client) => void) {
-    super('client', pipeline, new Outbox(turn, pipeline.limits.queueBytes, socket.delimits), socket.delimits);
+  constructor(pipeline: Pipeline, turn: Turn, socket: Socket, onClosed: (client: Client) => void, question?: Question) {
+    const outbox = new Outbox(turn, pipeline.limits.queueBytes, socket.delimits);
+    const { client, checks } = pipeline.accounting;
+    super('client', pipeline, question === undefined ? client : checks, outbox, socket.delimits);
+    this.question = question;
     this.socket = socket;
     this.longestMessageBytes = socket.longestMessageBytes;
     this.address = socket.remoteAddress;

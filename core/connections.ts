@@ -50,7 +50,8 @@ export function connectionsOf(clients: Clients, query: ConnectionQuery, nowMs: n
   const end = Math.min(clients.slots, slot + mostLookedAt);
   for (; slot < end && connections.length < query.limit; slot++) {
     const client = clients.inSlot(slot);
-    if (client !== undefined && isAsked(client, query)) connections.push(factsOf(client, nowMs));
+    if (client !== undefined && client.question === undefined && isAsked(client, query))
+      connections.push(factsOf(client, nowMs));
   }
   return { connections, next: slot < clients.slots ? String(slot) : undefined };
 }

@@ -206,12 +206,24 @@ export class Exchanges implements ExchangeTable {
       const { carried } = link;
       if (carried.oldest === undefined || carried.oldest.openedAtMs > before) continue;
       while (carried.oldest !== undefined && carried.oldest.openedAtMs <= before) {
-        this.expired++;
-        const { backend } = carried.oldest;
-        backend.pool.outliers?.failed(backend, 'no answer');
+        const { backend, client } = carried.oldest;
+        if (client.question === undefined) {
+          this.expired++;
+          backend.pool.outliers?.failed(backend, 'no answer');
+        }
         this.close(carried.oldest);
       }
       onOverdue(link);
+    }
+  }
+
+  /** Gives up on what a client has asked on `link`. */
+  forget(client: Client, { carried }: Link): void {
+    // The newest first, as it has not asked long ago.
+    for (let each = carried.newest; each !== undefined && client.outstanding > 0; ) {
+      const { older } = each;
+      if (each.client === client) this.close(each);
+      each = older;
     }
   }
 

@@ -31,6 +31,7 @@ export class Link extends Peer {
     super(
       'backend',
       pipeline,
+      pipeline.accounting.backend,
       new LinkOutbox(turn, backend.pool.settings.queueBytes, backend.delimits),
       backend.delimits,
     );

@@ -168,9 +168,7 @@ export class Links {
   /** The link that messages from `source` to `backend` take: always the same one, which keeps them in order. */
   for(source: Client | Link, backend: Backend): Link | undefined {
     if (this.mode === 'shared') {
-      const links = this.#shared[backend.index]!;
-      const link =
-        links[links.length === 1 ? 0 : ('slot' in source ? source.slot : source.backend.index) % links.length]!;
+      const link = this.sharedFor(source, backend)!;
       if (link.state === 'closed') link.connect(); // another listener has found the backend up again
       return link;
     }
@@ -185,6 +183,13 @@ export class Links {
       link.connect();
     }
     return link;
+  }
+
+  /** The shared link among those to `backend` that is for `source`; undefined: there is none to a backend that is gone. */
+  sharedFor(source: Client | Link, backend: Backend): Link | undefined {
+    const links = this.#shared[backend.index];
+    if (links === undefined || links.length === 1) return links?.[0];
+    return links[('slot' in source ? source.slot : source.backend.index) % links.length];
   }
 
   onOpened(link: Link): void {

@@ -6,6 +6,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ListenerStats } from './accounting.ts';
+import { LinkLines } from './check-lines.ts';
 import { Client } from './client.ts';
 import type { Clients } from './clients.ts';
 import { areFamiliar, type Composed, composePipeline, type Services } from './compose.ts';
@@ -45,6 +46,7 @@ export class Listener {
   readonly #pool: Pool;
   readonly #turn: Turn;
   readonly #links: Links;
+  readonly #lines: LinkLines;
   #letsIn: (address: string) => boolean;
   readonly #clients = new Set<Client>();
   readonly #perAddress = new Map<string, number>();
@@ -74,6 +76,12 @@ export class Listener {
       }),
     );
     pipeline.links = this.#links;
+    this.#lines = new LinkLines(settings.name, {
+      runtime: services.runtime,
+      turn: this.#turn,
+      clients: services.clients,
+      pipeline: () => this.composed.pipeline,
+    });
   }
 
   /** Where it listens; undefined before `start`, and when another has taken over. */
@@ -195,6 +203,7 @@ export class Listener {
   /** Opens links, and looks after deadlines. */
   run(): void {
     this.#links.start();
+    if (this.#links.mode === 'shared') this.#pool.linkLines.add(this.#lines);
     this.#sweepLater();
     if (this.#door === undefined) return;
     this.composed.log.info({ address: formatAddress(this.#door.socket.address), pool: this.#pool.name }, 'listening');
@@ -207,6 +216,7 @@ export class Listener {
 
   /** Stops accepting; clients go on. */
   async close(): Promise<void> {
+    this.#pool.linkLines.delete(this.#lines);
     const door = this.#door;
     this.#door = undefined;
     await door?.socket.close();
@@ -379,6 +389,7 @@ export class Listener {
       queuedBytes += outbox.waitingBytes;
     };
     for (const client of this.#clients) count(client);
+    for (const standIn of this.#lines.standIns) count(standIn);
     const queuedFor: number[] = [];
     for (const link of this.#links.all()) {
       count(link);
@@ -388,6 +399,7 @@ export class Listener {
       fromClients: accounting.client.stats(),
       fromBackends: accounting.backend.stats(),
       replays: accounting.replays.stats(),
+      checks: accounting.checks.stats(),
       routes: { ...accounting.routes },
       connections: { open: this.#clients.size, accepted: accounting.accepted, turnedAway: accounting.turnedAway },
       exchanges: {

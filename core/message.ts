@@ -26,7 +26,9 @@ export type RouteReason =
   /** It came on a dedicated link, which has one client only. */
   | 'link'
   /** The backend that had it went away before it answered, so it goes to another one. */
-  | 'replayed';
+  | 'replayed'
+  /** It is what a check asks over a link, or the answer to that. */
+  | 'check';
 
 /** Part of a message: `length` bytes from `offset`, which counts from the message's first byte. */
 export interface Span {

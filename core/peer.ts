@@ -46,11 +46,11 @@ export abstract class Peer implements SocketHandler {
   #heldStart = 0;
   #heldEnd = 0;
 
-  constructor(side: Side, pipeline: Pipeline, outbox: Outbox, delimits: boolean) {
+  constructor(side: Side, pipeline: Pipeline, counters: Counters, outbox: Outbox, delimits: boolean) {
     this.pipeline = pipeline;
     this.outbox = outbox;
     this.delimits = delimits;
-    this.counters = pipeline.accounting.of(side);
+    this.counters = counters;
     // A peer is a client or a link and nothing else; the base class cannot say so.
     this.scan = new Scan(side, this as never, pipeline.limits, delimits);
     this.lastActivityMs = pipeline.now();

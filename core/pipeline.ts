@@ -235,7 +235,7 @@ export class Pipeline {
 
   /** Lets a client's message in, which may be late, or to another backend. Answers undefined if it waits. */
   #admit(message: Message, route: Route): Route | undefined {
-    if (route instanceof Refusal || route instanceof Discard) return route;
+    if (route instanceof Refusal || route instanceof Discard || message.reason === 'check') return route;
     const admission = this.admission!;
     const client = message.source as Client;
     const { avoids, reason } = message;
@@ -323,8 +323,10 @@ export class Pipeline {
   /** Where to? The message's identifier first, then what related messages did, then the strategy. */
   #route(message: Message): Route {
     const { source } = message;
-    if (message.from === 'client') message.client = source as Client;
-    else {
+    if (message.from === 'client') {
+      message.client = source as Client;
+      if (message.client.question !== undefined) return this.#routeQuestion(message, message.client.question.backend);
+    } else {
       message.backend = (source as Link).backend;
       message.client = (source as Link).client;
     }
@@ -350,6 +352,16 @@ export class Pipeline {
       return isUsable ? named : this.#instead(message, this.#options.whenDown, backendDown);
     }
     return named === 'unknown' ? this.#instead(message, this.#options.whenGone, unknownBackend) : named;
+  }
+
+  /** Whomever it names, what a check asks is for the backend that is checked, and is sent once. */
+  #routeQuestion(message: Message, backend: Backend): Route {
+    const detected = this.#hooks.detectId.call(message);
+    if (detected instanceof Refusal || detected instanceof Discard) return detected;
+    if (detected !== undefined && !(detected instanceof Exchange)) this.#resolve(message, detected);
+    if (this.#isAgain) return backendLost;
+    message.reason = 'check';
+    return (message.backend = backend);
   }
 
   /** The message carries no identifier. */
@@ -397,6 +409,7 @@ export class Pipeline {
   #forward(message: Message, destination: Destination): Refusal | Discard | undefined {
     if (destination instanceof Client) {
       if (destination.closed || destination.closing) return clientGone;
+      if (destination.question !== undefined) return this.#answerCheck(message, destination);
       if (message.length + message.growth > destination.longestMessageBytes) return tooLarge;
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, destination);
       if (!this.#canTake(message, destination)) return slowClient;
@@ -410,7 +423,7 @@ export class Pipeline {
       if (link === undefined) return noDestination;
       const { outbox } = link;
       if (message.length + message.growth > link.longestMessageBytes) return tooLarge;
-      if (outbox.waitingBytes > 2 * destination.pool.settings.queueBytes) return overloaded;
+      if (!this.hasRoomOn(link)) return overloaded;
       if (this.#forwardIsTapped) this.#hooks.forward.call(message, link);
       const { exchange, reason } = message;
       if (reason === 'strategy' || reason === 'rechosen' || reason === 'replayed') {
@@ -425,10 +438,24 @@ export class Pipeline {
       if (outbox.full && (message.from === 'client' || (message.source as Link).client !== undefined)) {
         message.source.stallOn(outbox);
       }
-      this.accounting.sendTo(destination, message.atMs);
+      if (reason !== 'check') this.accounting.sendTo(destination, message.atMs);
     }
     if (message.reason !== undefined) this.accounting.route(message.reason);
     return undefined;
+  }
+
+  /** What a backend answers to a check says nothing of how it treats clients. */
+  #answerCheck(message: Message, standIn: Client): undefined {
+    message.reason = 'check';
+    if (this.#forwardIsTapped) this.#hooks.forward.call(message, standIn);
+    standIn.outbox.append(message);
+    if (message.exchange !== undefined) this.#options.exchanges?.close(message.exchange);
+    this.accounting.route('check');
+  }
+
+  /** Whether more may be queued for a backend. */
+  hasRoomOn({ outbox, backend }: Link): boolean {
+    return outbox.waitingBytes <= 2 * backend.pool.settings.queueBytes;
   }
 
   /** Whether a client can take a message. Its own dedicated link is made to wait for it, others until the end of the turn at most. */
@@ -499,7 +526,9 @@ export class Pipeline {
         replied ? 'message refused' : 'message discarded',
       );
     }
-    if (message.from === 'backend' && message.exchange !== undefined) this.#options.exchanges?.close(message.exchange);
+    if (message.from === 'backend') {
+      if (message.exchange !== undefined) this.#options.exchanges?.close(message.exchange);
+    } else (message.source as Client).question?.lost(outcome.reason);
   }
 
   /**
@@ -587,6 +616,10 @@ export class Pipeline {
   /** A request that a backend has, and will not answer: it goes to another one, or its client is told at once. */
   #lose(exchange: Exchange, replays: TakenBack[]): void {
     const { client, backend, request } = exchange;
+    if (client.question !== undefined) {
+      client.question.lost('backend-lost');
+      return;
+    }
     this.accounting.abandoned++;
     if (client.closing) return;
     if (request !== undefined) {
@@ -606,12 +639,18 @@ export class Pipeline {
     this.accounting.abandonedRefused++;
   }
 
-  /** What is sent a second time is not kept again. */
+  /** Neither what is sent a second time is kept, nor what a check asks. */
   #keepRequest(message: Message, exchange: Exchange): void {
     const { facts, pool } = this.#options;
     const { replayBytes = defaultReplayBytes } = pool.settings;
-    if (message.avoids !== undefined || pool.keptBytes + message.length > replayBytes) return;
+    if (message.avoids !== undefined || message.reason === 'check') return;
+    if (pool.keptBytes + message.length > replayBytes) return;
     if (facts.mayReplay!(message)) exchange.keepRequest(message);
+  }
+
+  /** Nobody waits any more for what a check has asked on that link. */
+  forget(standIn: Client, link: Link): void {
+    this.#options.exchanges?.forget(standIn, link);
   }
 
   /** Ends the exchanges of messages that were taken back. */

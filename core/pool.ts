@@ -1,4 +1,5 @@
 /** Pools: named sets of backends with their health, weights and loads. Strategies choose among `available`. */
+import type { Lines } from './check-lines.ts';
 import type { OutlierRecord, Outliers } from './outliers.ts';
 import { bucketOf, type TokenBucket } from './rate.ts';
 import { type Address, delimits, formatAddress } from './runtime/address.ts';
@@ -163,6 +164,8 @@ export class Pool {
   outliers: Outliers | undefined;
   /** The backends that would be available if all read what they are sent. */
   #due: readonly Backend[] = [];
+  /** The links that checks can go over: those of each listener that shares its own. */
+  readonly linkLines = new Set<Lines>();
   /** Bytes of requests that are kept so that they can be replayed. */
   keptBytes = 0;
   /** The backends that were healthy and ready when that was last looked at. */

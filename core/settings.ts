@@ -130,6 +130,8 @@ export interface CheckTiming {
   readonly fall: number;
   /** The port to connect to. Undefined: that of the backend's address. */
   readonly port?: number | undefined;
+  /** What it is asked on: a connection of the check's own, or the links of each listener. Undefined: `connection`. */
+  readonly over?: 'connection' | 'link' | undefined;
 }
 
 export interface ListenerSettings {

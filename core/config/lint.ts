@@ -221,7 +221,7 @@ function lintHealth(draft: Draft, settings: PoolSettings, secrets: ReadonlyMap<s
   }
   for (const [index, use] of checks.entries()) {
     const { plugin, timing } = use;
-    const { intervalSeconds, timeoutSeconds, port } = timing;
+    const { intervalSeconds, timeoutSeconds, port, over } = timing;
     const entry = [...path, 'checks', index, plugin.name];
     if (timeoutSeconds >= intervalSeconds) {
       const message = `an attempt may take ${timeoutSeconds} s, but the next one begins after ${intervalSeconds} s; let timeoutSeconds be less than intervalSeconds`;
@@ -229,7 +229,10 @@ function lintHealth(draft: Draft, settings: PoolSettings, secrets: ReadonlyMap<s
       const place = isGiven ? [...entry, 'timeoutSeconds'] : entry;
       findings.add(place, { rule: 'check-timing', stage: 'lint', message, atKey: !isGiven });
     }
-    if (port !== undefined && backends.some(({ address }) => address.transport === 'unix')) {
+    if (port !== undefined && over === 'link') {
+      const message = "links lead to the port of the backend's address";
+      findings.add([...entry, 'port'], { rule: 'check-port', stage: 'lint', message });
+    } else if (port !== undefined && backends.some(({ address }) => address.transport === 'unix')) {
       const message = 'a backend of this pool is a unix socket, which has no ports';
       findings.add([...entry, 'port'], { rule: 'check-port', stage: 'lint', message });
     }
@@ -395,6 +398,12 @@ function lintPipeline(
     const message = `in listener "${listener.name}" nobody measures how long answers take, as "${framer}" does not correlate them with requests`;
     const at = ['pools', pool.name, 'outliers', 'latencyFactor'];
     findings.add(at, { rule: 'not-measured', stage: 'lint', severity: 'warning', message, atKey: true });
+  }
+  for (const [index, { plugin, timing }] of (pool.settings.checks ?? []).entries()) {
+    if (timing.over !== 'link' || composed.links === 'shared') continue;
+    const message = `in listener "${listener.name}" each client has links of its own, so that no check can go over them`;
+    const at = ['pools', pool.name, 'checks', index, plugin.name, 'over'];
+    findings.add(at, { rule: 'check-over-link', stage: 'lint', message });
   }
   lintLoad(draft, listener, poolSettings, composed);
   const replayPath = ['pools', pool.name, 'replay'];

@@ -137,6 +137,14 @@ const checkTiming = {
       description: "The port to connect to, if it is not that of the backend's address.",
     }),
   ),
+  over: Type.Optional(
+    Type.Enum(['connection', 'link'], {
+      description:
+        'connection: it asks on a connection of its own. link: over the links that clients share, of each listener of the pool: it sends a ' +
+        'whole message, which goes through the pipeline to the backend that is asked, and must be answered there as well. A link that ' +
+        'is closed is a failure. Needs a protocol that tells whose answer it is. Default: connection.',
+    }),
+  ),
 };
 
 const outliers = Type.Object(
@@ -180,7 +188,8 @@ const outliers = Type.Object(
   {
     ...closed,
     description:
-      'When a backend stands out among the others, and is ejected: it gets no new work for a while. What names it still goes there.',
+      'When a backend stands out among the others, and is ejected: it gets no new work for a while. It keeps its sessions: what names it, ' +
+      'or belongs to what it has, still goes there.',
   },
 );
 
@@ -251,7 +260,7 @@ const pool = <Entry extends TSchema>(checkEntry: Entry) =>
       checks: Type.Optional(
         Type.Array(checkEntry, {
           description:
-            'How backends are asked whether they are well. One that fails a check gets no messages, as if it were down. Each worker asks for itself.',
+            'How backends are asked whether they are well. One that fails a check gets no messages, not even of its sessions, as if it were down. Each worker asks for itself.',
         }),
       ),
       outliers: Type.Optional(outliers),
@@ -274,7 +283,8 @@ const pool = <Entry extends TSchema>(checkEntry: Entry) =>
         maximum: 100,
         default: 0,
         description:
-          'When a smaller share of the ready backends is healthy, checks and ejections are ignored, lest the few be overrun. 0: never.',
+          'When a smaller share of the ready backends is healthy, checks and ejections are ignored, lest the few be overrun. Backends that ' +
+          'cannot be reached stay out all the same. 0: never.',
       }),
       drainedSeconds: seconds(
         'A backend that drains and has had no message for that many seconds has drained, which is logged.',

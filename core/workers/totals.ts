@@ -76,6 +76,7 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
       fromClients: withoutHeld(last.fromClients),
       fromBackends: withoutHeld(last.fromBackends),
       replays: withoutHeld(last.replays),
+      checks: withoutHeld(last.checks),
       connections: { ...connections, open: 0 },
       exchanges: { ...exchanges, open: 0, abandoned: exchanges.abandoned + exchanges.open },
       affinity: { ...affinity, entries: 0 },

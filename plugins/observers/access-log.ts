@@ -133,7 +133,7 @@ export default definePlugin({
       });
     };
     hooks.forward.tap('access-log', (message) => {
-      if (isChosen()) note(message, message.reason);
+      if (message.reason !== 'check' && isChosen()) note(message, message.reason);
     });
     hooks.onDrop.tap('access-log', (message, { reason }) => {
       if (isChosen()) note(message, reason);

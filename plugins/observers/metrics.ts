@@ -60,6 +60,7 @@ export default definePlugin({
     const timed = new Map<string, [hook: string, plugin: string, seconds: number, calls: number]>();
 
     hooks.forward.tap('metrics', (message) => {
+      if (message.reason === 'check') return;
       bytes[message.from] += message.length;
       const { exchange } = message;
       if (message.from === 'client' || exchange === undefined) return;
@@ -219,11 +220,12 @@ function metricsOf(
       });
     };
   const [counter, gauge] = [define(client.Counter), define(client.Gauge)];
-  /** Requests that are sent a second time are a direction of their own. */
-  const directionsOf = ({ fromClients, fromBackends, replays }: ListenerStats) => [
+  /** Requests that are sent a second time are a direction of their own, and so is what checks ask over links. */
+  const directionsOf = ({ fromClients, fromBackends, replays, checks }: ListenerStats) => [
     ['client', fromClients] as const,
     ['backend', fromBackends] as const,
     ['replay', replays] as const,
+    ['check', checks] as const,
   ];
   /** Of each listener one number. */
   const ofListeners = (kind: typeof counter, name: string, help: string, of: (stats: ListenerStats) => number) =>

@@ -4,7 +4,11 @@ import type { Dialect, Read } from './dialects.ts';
 /** Something that must not happen has happened. */
 export class Violation extends Error {}
 
+/** Who sends what checks ask over links. */
+export const balancerId = 0;
+
 export interface Sent {
+  /** Clients count from 1. */
   readonly client: number;
   readonly number: number;
   /** The backend that it names; undefined: none. */
@@ -87,7 +91,8 @@ export class Ledger {
   }
 
   #mayReplay(label: string): boolean {
-    return this.#replays && this.sentBy(label).number % 2 === 0;
+    const { client, number } = this.sentBy(label);
+    return this.#replays && number % 2 === 0 && client !== balancerId;
   }
 
   /** A request has reached a backend. */
@@ -115,6 +120,7 @@ export class Ledger {
     if (this.#correlates && !this.#refused.has(label)) this.#waiting.add(label);
     this.deliveries++;
     if (sent.backend === undefined || sent.backend === backend) return sent;
+    if (sent.client === balancerId) throw new Violation(`${label} asks ${sent.backend} and has reached ${backend}`);
     if (this.rechooses && (again === true || this.#replayed.has(label) || this.#mayReplay(label))) return sent;
     if (this.rechooses && this.#health.outages(sent.backend) > sent.outages) return sent;
     throw new Violation(`${label} names ${sent.backend} and has reached ${backend}`);

@@ -2,23 +2,30 @@
  * The world of one seed: pools and listeners of different kinds, the real balancer between them on a virtual runtime, and the
  * peers around it. `act` lets one thing happen; `check` looks at everything that must hold.
  */
+import { type Attempt, definePlugin, Type } from 'pointsman';
 import { balances } from '../../core/accounting.ts';
 import { Balancer } from '../../core/balancer.ts';
 import type { Exchanges } from '../../core/exchanges.ts';
 import type { Listener } from '../../core/listener.ts';
 import type { Peer } from '../../core/peer.ts';
-import type { Logger } from '../../core/plugin.ts';
+import type { Logger, PluginDefinition } from '../../core/plugin.ts';
 import type { Pool } from '../../core/pool.ts';
 import { formatAddress } from '../../core/runtime/address.ts';
 import { type VirtualPeer, VirtualRuntime } from '../../core/runtime/virtual.ts';
-import { type CheckTiming, defaultLimits, type ListenerSettings, type PoolSettings } from '../../core/settings.ts';
+import {
+  type CheckTiming,
+  type CheckUse,
+  defaultLimits,
+  type ListenerSettings,
+  type PoolSettings,
+} from '../../core/settings.ts';
 import tcpConnect from '../../plugins/checks/tcp-connect.ts';
 import hashing from '../../plugins/strategies/hashing.ts';
 import leastLoaded from '../../plugins/strategies/least-loaded.ts';
 import roundRobin from '../../plugins/strategies/round-robin.ts';
 import { optionsOf } from '../support/embedded.ts';
 import { type Dialect, dialects } from './dialects.ts';
-import { Ledger, Violation } from './ledger.ts';
+import { balancerId, Ledger, Violation } from './ledger.ts';
 import { Chance, type Note, SimulatedBackend, SimulatedClient } from './peers.ts';
 
 /** Where checks connect: not where messages go, so that what is checked may fail while links are fine. */
@@ -50,6 +57,8 @@ export class World {
   readonly chance: Chance;
   readonly groups: Group[] = [];
   readonly balancer: Balancer;
+  /** By pool. */
+  readonly #ledgers = new Map<string, Ledger>();
   /** Whoever plays must not go on once the balancer listens no more. */
   isStopping = false;
   readonly #note: Note;
@@ -95,6 +104,7 @@ export class World {
           outages: (backend) => this.#outages.get(nameOf(backend)) ?? 0,
         },
       );
+      this.#ledgers.set(pool.name, ledger);
       this.#watch(pool);
       const backends = pool.backends.map(({ name, address }) => {
         const backend = new SimulatedBackend(name, dialect, ledger, note);
@@ -139,17 +149,26 @@ export class World {
       }),
       ...(dialect.replaying !== undefined &&
         chance.percent(50) && { replay: 'once', replayBytes: chance.pick([500, 262_144]) }),
-      ...this.#healthSettings(),
+      ...this.#healthSettings(dialect),
     };
   }
 
   /** Some pools look after the health of their backends, others only after their links. */
-  #healthSettings(): Partial<PoolSettings> {
+  #healthSettings(dialect: Dialect): Partial<PoolSettings> {
     const { chance } = this;
     if (chance.percent(40)) return {};
-    const options = optionsOf(tcpConnect, { port: checkPort, rise: 1 + chance.below(2), fall: 1 + chance.below(3) });
+    const checks: CheckUse[] = [];
+    const check = (plugin: PluginDefinition, more: object) => {
+      const options = optionsOf(plugin, { rise: 1 + chance.below(2), fall: 1 + chance.below(3), ...more });
+      checks.push({ plugin, options, timing: options as CheckTiming });
+    };
+    if (chance.percent(70)) check(tcpConnect, { port: checkPort });
+    if (dialect.links === 'shared' && chance.percent(50)) {
+      const often = chance.pick([{ intervalSeconds: 2 }, { intervalSeconds: 15, timeoutSeconds: 10 }]);
+      check(this.#asking(dialect), { over: 'link', ...often });
+    }
     return {
-      checks: chance.percent(70) ? [{ plugin: tcpConnect, options, timing: options as CheckTiming }] : [],
+      checks,
       ...(chance.percent(60) && {
         outliers: {
           consecutiveFailures: chance.pick([2, 5]),
@@ -164,6 +183,38 @@ export class World {
       panicPercent: chance.pick([0, 50]),
       drainedSeconds: 10,
     };
+  }
+
+  /** A check that sends a request as clients do, and wants the answer to that. */
+  #asking(dialect: Dialect): PluginDefinition {
+    let number = 0;
+    return definePlugin({
+      name: 'asking',
+      summary: 'Asks what clients ask.',
+      pointsman: '^1',
+      options: Type.Object({}),
+      check: (_options, { pool }) => {
+        const asked = new WeakMap<Attempt, string>();
+        const ledger = () => this.#ledgers.get(pool.name)!;
+        return {
+          onOpen: (attempt) => {
+            const label = `c${balancerId}.${++number}`;
+            asked.set(attempt, label);
+            const { name: backend } = attempt.backend;
+            ledger().send(label, { client: balancerId, number, backend, forged: false });
+            this.#note(`a check asks ${backend} ${label}`);
+            attempt.send(dialect.request(label, number, undefined));
+          },
+          onBytes: (attempt, received) => {
+            const read = dialect.read(received.subarray(0, dialect.frame(received)));
+            if (read.kind !== 'answer') throw new Violation(`a check got what is no answer: ${received}`);
+            const request = ledger().arrive(read, balancerId);
+            if (request !== asked.get(attempt)) throw new Violation(`${request} was not asked by who got the answer`);
+            attempt.pass();
+          },
+        };
+      },
+    });
   }
 
   #listenerSettings(dialect: Dialect, index: number, at: number, signs: boolean, rechooses: boolean): ListenerSettings {
@@ -503,7 +554,7 @@ export class World {
       missing += client.missing;
     }
     const forwarded = group.listeners.reduce((sum, { composed: { accounting } }) => {
-      return sum + accounting.client.forwarded + accounting.replays.forwarded;
+      return sum + accounting.client.forwarded + accounting.replays.forwarded + accounting.checks.forwarded;
     }, 0);
     const broken = forwarded - group.ledger.deliveries;
     if (missing > broken)

@@ -83,8 +83,8 @@ function identifiersInWords({ identifiers: { mode, form, signs, verify } }: List
 
 function checkLines({ checks }: ListenerFacts): string[] {
   return checks.flatMap(({ name, options, timing }) => {
-    const { intervalSeconds, timeoutSeconds, jitterPercent, rise, fall, port } = timing;
-    const where = port === undefined ? '' : ` at port ${port}`;
+    const { intervalSeconds, timeoutSeconds, jitterPercent, rise, fall, port, over } = timing;
+    const where = over === 'link' ? ' over the links' : port === undefined ? '' : ` at port ${port}`;
     const when = `every ${intervalSeconds} s ± ${jitterPercent} %${where}, within ${timeoutSeconds} s`;
     const verdict = `${counted(fall, 'failure')} in a row: out, ${rise === 1 ? '1 success' : `${rise} successes`}: in`;
     return [`${label('check')}${name} ${when}; ${verdict}`, ...indented(2, optionLines(options))];
@@ -224,6 +224,7 @@ export const reasons: Readonly<Record<RouteReason, string>> = {
   rechosen: 'the strategy chose it, as the backend that the message names is down or gone',
   correlation: 'it waits for this answer',
   link: 'the link serves this client only',
+  check: 'a check asks that backend, or is answered',
   replayed: 'the backend that had it went away before it answered',
 };
 

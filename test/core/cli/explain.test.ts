@@ -40,7 +40,7 @@ const signed = file(
   'signed.yaml',
   `keys: [{ id: k2, secret: "\${file:secret-2}" }, { id: k1, secret: "\${file:secret-1}" }]
 pools:
-  workers: { backends: { one: tcp://127.0.0.1:1, two: { address: tcp://127.0.0.1:2, weight: 2, number: 7, priority: 1 } }, minimumUp: 2, outliers: { latencyFactor: 3 }, checks: [{ message: { form: json-ping, rise: 1, port: 80 } }] }
+  workers: { backends: { one: tcp://127.0.0.1:1, two: { address: tcp://127.0.0.1:2, weight: 2, number: 7, priority: 1 } }, minimumUp: 2, outliers: { latencyFactor: 3 }, checks: [{ message: { form: json-ping, rise: 1, port: 80 } }, { message: { form: json-ping, over: link } }] }
   others: { links: dedicated, backends: { one: tcp://127.0.0.1:1, three: tcp://127.0.0.1:3 } }
 listeners:
   edge:
@@ -68,6 +68,8 @@ pool workers
   one  tcp://127.0.0.1:1  weight 1
   two  tcp://127.0.0.1:2  weight 2, number 7, priority 1
   check          message every 2 s ± 10 % at port 80, within 1 s; 3 failures in a row: out, 1 success: in
+    form: "json-ping"
+  check          message every 2 s ± 10 % over the links, within 1 s; 3 failures in a row: out, 2 successes: in
     form: "json-ping"
   outliers       out after 5 failures in a row or when 3 times as slow as the median, for 30 s, then longer, up to 300 s; at most 30 % at once
 
@@ -144,6 +146,11 @@ limits
             name: 'message',
             options: { form: 'json-ping' },
             timing: expect.objectContaining({ intervalSeconds: 2, rise: 1, port: 80 }),
+          },
+          {
+            name: 'message',
+            options: { form: 'json-ping' },
+            timing: expect.objectContaining({ over: 'link' }),
           },
         ],
         outliers: expect.objectContaining({ consecutiveFailures: 5, latencyFactor: 3 }),

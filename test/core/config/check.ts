@@ -77,7 +77,8 @@ const asker = definePlugin({
   options: Type.Object({ question: Type.Optional(Type.String()) }),
   check({ question }) {
     if (question === '') throw new Error('question: nothing is asked');
-    return { onOpen: (attempt) => attempt.pass() };
+    if (question === undefined) return { onOpen: (attempt) => attempt.pass() };
+    return { onOpen: (attempt) => attempt.send(Buffer.from(question)), onBytes: (attempt) => attempt.pass() };
   },
 });
 

@@ -251,6 +251,24 @@ describe('health', () => {
       finds: '3:96  apply: [asker] check: question: nothing is asked',
     },
     {
+      when: 'a check goes over links',
+      ...pool('links: shared, checks: [{ asker: { question: a, over: link } }]'),
+      finds: [],
+    },
+    {
+      when: 'a check over links has no question, or another port',
+      ...pool('links: shared, checks: [{ asker: { over: link } }, { asker: { question: a, over: link, port: 80 } }]'),
+      finds: [
+        '3:107  apply: [asker] check: over: it asks for no answer, so that there is nothing to send over a link',
+        "3:159  lint: links lead to the port of the backend's address",
+      ],
+    },
+    {
+      when: 'a check goes over links, and each client has its own',
+      ...pool('links: dedicated, checks: [{ asker: { question: a, over: link } }]'),
+      finds: '3:123  lint: in listener "edge" each client has links of its own, so that no check can go over them',
+    },
+    {
       when: 'a plugin is no check',
       ...pool('checks: [{ turns: }]'),
       finds: '3:77  plugins: the plugin "turns" is not for this list; it belongs in the pipeline of a listener',

@@ -1,0 +1,209 @@
+/**
+ * The lines on which checks ask a backend: a connection of their own, or a link that carries the messages of clients. Over a link a
+ * check's message goes through the listener's pipeline as a client's does, but always to the backend that is checked; its answer comes
+ * back by the protocol's own means. Who asks there is a stand-in: a client without a connection.
+ */
+import { Client, type Question } from './client.ts';
+import type { Clients } from './clients.ts';
+import type { Link } from './link.ts';
+import type { Turn } from './outbox.ts';
+import type { Reason } from './outcome.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { Backend } from './pool.ts';
+import type { Address } from './runtime/address.ts';
+import { writeProxyHeader } from './runtime/proxy-protocol.ts';
+import type { Runtime, Socket } from './runtime/runtime.ts';
+
+/** Who asks. Hears nothing before `open` has returned, and nothing after it has closed the line. */
+export interface Asker {
+  onOpen(): void;
+  /** `bytes[start, end)` have come, in memory that is the line's again when this returns. */
+  onBytes(bytes: Buffer, start: number, end: number): void;
+  onFailed(why: string): void;
+  /** The backend could not be asked, and is not to blame. */
+  onUnasked(): void;
+}
+
+/** A line that is open, or about to be. */
+export interface Line {
+  send(bytes: Uint8Array): void;
+  /** Says nothing more to the asker. */
+  close(): void;
+}
+
+/** Something that has a line to each backend. */
+export interface Lines {
+  /** Where the line leads over, for errors; undefined: nowhere else. */
+  readonly via: string | undefined;
+  open(backend: Backend, asker: Asker): Line;
+}
+
+/** Connections of a check's own. */
+export class OwnConnections implements Lines {
+  readonly via = undefined;
+  readonly #runtime: Runtime;
+  readonly #security: 'plain' | 'tls' | undefined;
+  readonly #port: number | undefined;
+
+  /**
+   * @param security whether TLS is spoken; undefined: as the backend's address says
+   * @param port undefined: that of the backend's address
+   */
+  constructor(runtime: Runtime, security: 'plain' | 'tls' | undefined, port: number | undefined) {
+    this.#runtime = runtime;
+    this.#security = security;
+    this.#port = port;
+  }
+
+  open({ address, pool }: Backend, asker: Asker): Line {
+    const { proxyProtocol, tls } = pool.settings;
+    const port = this.#port;
+    // What listens on another port knows nothing of the PROXY protocol.
+    const preface =
+      port === undefined && proxyProtocol !== undefined ? writeProxyHeader(proxyProtocol, undefined) : undefined;
+    let isClosed = false;
+    const failed = (why: string) => void (isClosed || asker.onFailed(why));
+    const socket = this.#runtime.connect(
+      {
+        address: { ...secured(address, this.#security), port: port ?? address.port },
+        preface,
+        tls,
+        keepaliveSeconds: 0,
+      },
+      {
+        onOpen: () => void (isClosed || asker.onOpen()),
+        onBytes: (bytes, start, end) => void (isClosed || asker.onBytes(bytes, start, end)),
+        onEnd: () => failed('closed before it had answered'),
+        onWritten: () => {},
+        onClose: (error) => failed(error?.message ?? 'closed before it had answered'),
+      },
+    );
+    return {
+      send: (bytes) => void (socket.writable && socket.write(Buffer.from(bytes), [bytes.length])),
+      close() {
+        isClosed = true;
+        socket.destroy();
+      },
+    };
+  }
+}
+
+function secured(address: Address, security: 'plain' | 'tls' | undefined): Address {
+  if (security === undefined || address.transport === 'udp') return address;
+  if (address.transport === 'unix') return address;
+  return { ...address, transport: security === 'tls' ? 'tls' : 'tcp' };
+}
+
+interface Services {
+  readonly runtime: Runtime;
+  readonly turn: Turn;
+  readonly clients: Clients;
+  /** The listener's pipeline now. What is under way finishes on the one it began with. */
+  readonly pipeline: () => Pipeline;
+}
+
+/** The shared links of one listener. */
+export class LinkLines implements Lines {
+  readonly via: string;
+  /** Who asks now. */
+  readonly standIns = new Set<Client>();
+  readonly #services: Services;
+
+  constructor(listener: string, services: Services) {
+    this.via = `over the link of listener ${listener}`;
+    this.#services = services;
+  }
+
+  open(backend: Backend, asker: Asker): Line {
+    return new StandIn(backend, asker, this.#services, this.standIns);
+  }
+}
+
+/** Plays the client: what it is sent is what the asker gets. */
+class StandIn implements Line, Question, Socket {
+  readonly delimits = false;
+  readonly longestMessageBytes = Number.POSITIVE_INFINITY;
+  readonly remoteAddress = '';
+  readonly remotePort = 0;
+  writable = true;
+  readonly backend: Backend;
+  readonly #asker: Asker;
+  readonly #services: Services;
+  readonly #others: Set<Client>;
+  readonly #pipeline: Pipeline;
+  #client: Client | undefined;
+  #link: Link | undefined;
+
+  constructor(backend: Backend, asker: Asker, services: Services, others: Set<Client>) {
+    this.backend = backend;
+    this.#asker = asker;
+    this.#services = services;
+    this.#others = others;
+    this.#pipeline = services.pipeline();
+    services.runtime.atTurnEnd(() => this.#open());
+  }
+
+  #open(): void {
+    if (!this.writable) return;
+    const { turn, clients } = this.#services;
+    const client = new Client(this.#pipeline, turn, this, (closed) => this.#forget(closed), this);
+    this.#client = client;
+    this.#others.add(client);
+    clients.add(client);
+    const link = this.#pipeline.links.sharedFor(client, this.backend);
+    this.#link = link;
+    // It is opened again by whoever looks after it: a check that did so too would multiply the attempts.
+    if (link === undefined || link.state === 'closed') this.#asker.onFailed('it is closed');
+    else if (!this.#pipeline.hasRoomOn(link)) this.#asker.onFailed('its queue is full');
+    else this.#asker.onOpen();
+  }
+
+  send(bytes: Uint8Array): void {
+    const client = this.#client!;
+    const before = client.receivedMessages;
+    client.onBytes(Buffer.from(bytes), 0, bytes.length);
+    if (!this.writable || client.stalled) return;
+    if (client.heldBytes > 0 || client.receivedMessages === before) {
+      this.#asker.onFailed('what is sent is no whole message');
+    }
+  }
+
+  lost(reason: Reason): void {
+    if (!this.writable) return;
+    if (reason === 'overloaded' || reason === 'stopping') this.#asker.onUnasked();
+    else this.#asker.onFailed(reason === 'backend-lost' ? 'it broke' : `the pipeline refuses what is sent: ${reason}`);
+  }
+
+  close(): void {
+    if (this.#client === undefined) this.writable = false;
+    else {
+      if (this.#link !== undefined) this.#pipeline.forget(this.#client, this.#link);
+      this.#client.destroy();
+    }
+  }
+
+  write(bytes: Buffer): boolean {
+    this.#asker.onBytes(bytes, 0, bytes.length);
+    return true;
+  }
+
+  pause(): void {}
+
+  resume(): void {}
+
+  end(): void {
+    this.destroy();
+  }
+
+  destroy(): void {
+    if (!this.writable) return;
+    this.writable = false;
+    this.#services.runtime.atTurnEnd(() => this.#client!.onClose(undefined));
+  }
+
+  #forget(client: Client): void {
+    this.#others.delete(client);
+    this.#services.clients.remove(client);
+    client.states.length = 0;
+  }
+}
