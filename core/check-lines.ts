@@ -150,11 +150,11 @@ class StandIn implements Line, Question, Socket {
     this.#client = client;
     this.#others.add(client);
     clients.add(client);
-    const link = this.#pipeline.links.sharedFor(client, this.backend);
+    const link = this.#pipeline.forwarding.links.sharedFor(client, this.backend);
     this.#link = link;
     // It is opened again by whoever looks after it: a check that did so too would multiply the attempts.
     if (link === undefined || link.state === 'closed') this.#asker.onFailed('it is closed');
-    else if (!this.#pipeline.hasRoomOn(link)) this.#asker.onFailed('its queue is full');
+    else if (!this.#pipeline.forwarding.hasRoomOn(link)) this.#asker.onFailed('its queue is full');
     else this.#asker.onOpen();
   }
 
@@ -177,7 +177,7 @@ class StandIn implements Line, Question, Socket {
   close(): void {
     if (this.#client === undefined) this.writable = false;
     else {
-      if (this.#link !== undefined) this.#pipeline.forget(this.#client, this.#link);
+      if (this.#link !== undefined) this.#pipeline.abandoned.forget(this.#client, this.#link);
       this.#client.destroy();
     }
   }

@@ -99,10 +99,14 @@ export class Client extends Peer {
 
   /** Queues a message that another process has taken in and counted; false if it cannot have it. */
   pass(message: Uint8Array): boolean {
-    if (this.closing || message.length > this.longestMessageBytes || !this.pipeline.hasRoom(this, message.length)) {
+    if (
+      this.closing ||
+      message.length > this.longestMessageBytes ||
+      !this.pipeline.forwarding.hasRoom(this, message.length)
+    ) {
       return false;
     }
-    this.lastActivityMs = this.pipeline.now();
+    this.lastActivityMs = this.pipeline.runtime.now();
     this.send(message);
     return true;
   }
@@ -139,7 +143,7 @@ export class Client extends Peer {
   /** Closes a half-closed connection when nothing is owed to it: at the end of the turn, as a request may just be on its way to another backend. */
   #finishIfDone(): void {
     if (!this.finished) return;
-    this.pipeline.atTurnEnd(() => {
+    this.pipeline.runtime.atTurnEnd(() => {
       if (!this.closed && this.pipeline.hasAllAnswers(this)) this.closeGently();
     });
   }

@@ -101,7 +101,7 @@ export class Link extends Peer {
   #opened(): void {
     this.#cancelTimeout?.();
     this.state = 'open';
-    this.openedAtMs = this.pipeline.now();
+    this.openedAtMs = this.pipeline.runtime.now();
     this.#links.onOpened(this);
     if (this.socket !== undefined) this.outbox.open(this.socket);
     if (this.#endAfterQueue) this.endWhenEmpty();
@@ -148,7 +148,7 @@ export class Link extends Peer {
 
   override onBytes(bytes: Buffer, start: number, end: number): void {
     if (this.client !== undefined && this.pipeline.relaysAnswers && !this.delimits && !this.client.delimits)
-      this.pipeline.relay(this, this.client, bytes, start, end);
+      this.pipeline.forwarding.relay(this, this.client, bytes, start, end);
     else super.onBytes(bytes, start, end);
   }
 

@@ -129,7 +129,7 @@ export class Links {
       else delete this.#shared[backend.index];
     }
     const waiting = link.outbox.takeBack();
-    this.#pipeline.release(waiting);
+    this.#pipeline.abandoned.release(waiting);
     this.#redispatch(link, waiting);
     if (link.state !== 'open') {
       if (link.state === 'idle' || link.state === 'closed') this.#retired.delete(link);
@@ -228,7 +228,7 @@ export class Links {
   onOverdue(link: Link): void {
     if (!link.outbox.holdsOverdue) return;
     const waiting = link.outbox.takeBack();
-    this.#pipeline.release(waiting);
+    this.#pipeline.abandoned.release(waiting);
     this.#redispatch(link, waiting);
   }
 
@@ -240,7 +240,7 @@ export class Links {
   /** All that has to go another way: what the backend had and will not answer, if it may be replayed, then what has never left. */
   #takeBack(link: Link): readonly TakenBack[] {
     const waiting = link.outbox.takeBack();
-    const replays = this.#pipeline.abandon(link, waiting);
+    const replays = this.#pipeline.abandoned.abandon(link, waiting);
     return replays.length > 0 ? [...replays, ...waiting] : waiting;
   }
 

@@ -75,7 +75,7 @@ export class Listener {
         error,
       }),
     );
-    pipeline.links = this.#links;
+    pipeline.forwarding.links = this.#links;
     this.#lines = new LinkLines(settings.name, {
       runtime: services.runtime,
       turn: this.#turn,
@@ -117,7 +117,7 @@ export class Listener {
     this.composed = composed;
     this.#letsIn = visitorsOf(settings);
     const { pipeline, exchanges, affinity, facts } = composed;
-    pipeline.links = this.#links;
+    pipeline.forwarding.links = this.#links;
     exchanges?.setLimits(limits.inFlight, limits.replySeconds);
     if (facts.relatedIds !== undefined) affinity?.follow(limits.affinityEntries, facts.relatedIds.bind(facts));
     for (const client of this.#clients) client.moveTo(pipeline, isFamiliar);
@@ -299,7 +299,7 @@ export class Listener {
         if (now - client.closingSinceMs >= lingerMs) client.destroy();
       } else if (headerSeconds > 0 && client.headerSinceMs > 0 && now - client.headerSinceMs >= headerSeconds * 1000) {
         this.composed.log.info({ client: client.address }, 'header took too long: closed');
-        pipeline.cutShort(client, 'header-timeout');
+        client.cutShort('header-timeout');
         client.closeGently();
       } else if (idleSeconds > 0 && idleMs >= idleSeconds * 1000 && client.outstanding === 0) {
         this.composed.log.debug({ client: client.address }, 'idle for too long: closed');
@@ -320,7 +320,7 @@ export class Listener {
   async stop(deadlineSeconds: number): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
-    this.composed.pipeline.isStopping = true;
+    this.composed.pipeline.routing.isStopping = true;
     const closed = this.close();
     const deadline = this.#runtime.now() + deadlineSeconds * 1000;
     for (;;) {
@@ -333,7 +333,7 @@ export class Listener {
     if (cut.connections + cut.requests + cut.queued > 0) this.composed.log.warn(cut, 'cut off at the deadline');
     for (const client of this.#clients) client.destroy();
     this.#links.stop();
-    this.composed.pipeline.stop();
+    this.composed.pipeline.waiting?.stop();
     await closed;
     // Closing takes a turn, and what is counted then belongs to the statistics.
     for (let turn = 0; turn < 2 && this.#clients.size > 0; turn++) {
@@ -370,7 +370,7 @@ export class Listener {
 
   /** Nothing is to come for anybody, nothing waits, and those whose connections have been closed have heard of it. */
   #isSettled(): boolean {
-    if (this.composed.pipeline.waitingRequests > 0) return false;
+    if ((this.composed.pipeline.waiting?.length ?? 0) > 0) return false;
     if ((this.composed.exchanges?.size ?? 0) > 0) return false;
     const now = this.#runtime.now();
     for (const { closing, closingSinceMs, outbox } of this.#clients) {
@@ -382,7 +382,7 @@ export class Listener {
 
   stats(): ListenerStats {
     const { accounting, exchanges, affinity } = this.composed;
-    let queued = this.composed.pipeline.waitingRequests;
+    let queued = this.composed.pipeline.waiting?.length ?? 0;
     let queuedBytes = 0;
     const count = ({ outbox }: Client | Link) => {
       queued += outbox.queuedMessages;

@@ -292,6 +292,9 @@ export interface TakenBack {
   readonly avoids: Backend | undefined;
 }
 
+/** What is `TakenBack` of a message that was in no outbox. */
+export const anew = { exchange: undefined, exchangeId: 0, isOverdue: false, avoids: undefined } as const;
+
 /** Entries kept for reuse. */
 const entriesKept = 4096;
 

@@ -53,7 +53,7 @@ export abstract class Peer implements SocketHandler {
     this.counters = counters;
     // A peer is a client or a link and nothing else; the base class cannot say so.
     this.scan = new Scan(side, this as never, pipeline.limits, delimits);
-    this.lastActivityMs = pipeline.now();
+    this.lastActivityMs = pipeline.runtime.now();
   }
 
   /**
@@ -73,7 +73,7 @@ export abstract class Peer implements SocketHandler {
   }
 
   onBytes(bytes: Buffer, start: number, end: number): void {
-    this.lastActivityMs = this.pipeline.now();
+    this.lastActivityMs = this.pipeline.runtime.now();
     this.receivedBytes += end - start;
     if (this.closing) return;
     const held = this.heldBytes;
@@ -142,9 +142,12 @@ export abstract class Peer implements SocketHandler {
     this.headerSinceMs = 0;
   }
 
-  /** No more will come: the message that had begun is lost. */
-  protected cutShort(): void {
-    if (this.heldBytes > 0) this.pipeline.cutShort(this, 'cut-short');
+  /** No more will come, or it takes too long: the message that had begun is lost. */
+  cutShort(reason: 'cut-short' | 'header-timeout' = 'cut-short'): void {
+    if (this.heldBytes > 0) {
+      this.counters.received++;
+      this.counters.discard(reason);
+    }
     this.dropHeld();
   }
 
@@ -165,7 +168,7 @@ export abstract class Peer implements SocketHandler {
   resume(): void {
     this.stalled = false;
     if (this.closing) return;
-    this.lastActivityMs = this.pipeline.now(); // it was us who made it wait
+    this.lastActivityMs = this.pipeline.runtime.now(); // it was us who made it wait
     if (this.heldBytes > 0) this.#consumeHeld();
     if (this.stalled || this.closing) return;
     this.socket?.resume();
@@ -196,7 +199,7 @@ export abstract class Peer implements SocketHandler {
   closeGently(): void {
     if (this.closing) return;
     this.closing = true;
-    this.closingSinceMs = this.pipeline.now();
+    this.closingSinceMs = this.pipeline.runtime.now();
     this.dropHeld();
     this.endWhenEmpty();
   }

@@ -1,64 +1,79 @@
 /**
  * New requests that wait for a backend with room for them: in the order they came, so many at most, and so long at most. What
- * belongs to a session does not wait with them.
+ * belongs to a session does not wait with them. They count as held, and their clients have them outstanding.
  */
 import type { Client } from './client.ts';
 import type { Message } from './message.ts';
 import type { Runtime } from './runtime/runtime.ts';
+import type { PoolSettings } from './settings.ts';
 
 /** How often it is looked whether there is room, besides whenever an answer has made some. */
 const tickMs = 20;
+const defaultRequests = 1024;
 
-/** A request that waits. It counts as held, and its client has it outstanding. */
 export interface WaitingRequest {
   readonly bytes: Buffer;
   readonly client: Client;
   readonly deadlineMs: number;
 }
 
-export interface WaitingOptions {
-  readonly seconds: number;
-  readonly requests: number;
-  readonly bytes: number;
-  readonly runtime: Runtime;
-  /** Takes as many of the first as there is room for, by `shift`. */
-  readonly drain: () => void;
-}
-
 export class Waiting {
-  readonly #options: WaitingOptions;
+  readonly #settings: PoolSettings;
+  readonly #runtime: Runtime;
+  readonly #resume: (request: WaitingRequest, isLate: boolean) => void;
   #queue: WaitingRequest[] = [];
   /** Where the first one is in the queue. */
   #first = 0;
   #bytes = 0;
+  /** The one that is being sent on. */
+  #resumed: WaitingRequest | undefined;
   #cancelTick: (() => void) | undefined;
   #isScheduled = false;
 
-  constructor(options: WaitingOptions) {
-    this.#options = options;
+  /** @param resume sends a request on, which may be told to wait again; one that is late is to be refused */
+  constructor(settings: PoolSettings, runtime: Runtime, resume: (request: WaitingRequest, isLate: boolean) => void) {
+    this.#settings = settings;
+    this.#runtime = runtime;
+    this.#resume = resume;
   }
 
   get length(): number {
     return this.#queue.length - this.#first;
   }
 
-  get first(): WaitingRequest | undefined {
-    return this.#queue[this.#first];
+  /** Whether a new request has to stand in line: others wait, and it is not their first. */
+  get isLine(): boolean {
+    return this.#resumed === undefined && this.length > 0;
   }
 
-  /** Puts a request at the end; false if there is no room. */
+  /** Makes a request wait, or wait again; false if there is no room. */
   add(message: Message, client: Client): boolean {
-    const { seconds, requests, bytes, runtime } = this.#options;
-    if (this.length >= requests || this.#bytes + message.length > bytes) return false;
-    const copy = Buffer.allocUnsafeSlow(message.length);
-    message.bytes.copy(copy, 0, message.start, message.end);
-    this.#queue.push({ bytes: copy, client, deadlineMs: runtime.now() + seconds * 1000 });
-    this.#bytes += copy.length;
-    this.#cancelTick ??= runtime.after(tickMs, this.#tick);
+    if (this.#resumed !== undefined) this.#putBack(this.#resumed);
+    else if (!this.#append(message, client)) return false;
+    message.counters.held++;
+    client.outstanding++; // so that it is not closed meanwhile
     return true;
   }
 
-  shift(): WaitingRequest {
+  #append(message: Message, client: Client): boolean {
+    const { queueSeconds = 0, queueRequests = defaultRequests, queueBytes } = this.#settings;
+    if (this.length >= queueRequests || this.#bytes + message.length > queueBytes) return false;
+    const bytes = Buffer.allocUnsafeSlow(message.length);
+    message.bytes.copy(bytes, 0, message.start, message.end);
+    this.#queue.push({ bytes, client, deadlineMs: this.#runtime.now() + queueSeconds * 1000 });
+    this.#bytes += bytes.length;
+    this.#cancelTick ??= this.#runtime.after(tickMs, this.#tick);
+    return true;
+  }
+
+  #putBack(request: WaitingRequest): void {
+    if (this.#first > 0) this.#queue[--this.#first] = request;
+    else this.#queue.unshift(request);
+    this.#bytes += request.bytes.length;
+  }
+
+  /** Takes the first one out. */
+  #shift(): WaitingRequest {
     const first = this.#queue[this.#first]!;
     this.#first++;
     this.#bytes -= first.bytes.length;
@@ -66,34 +81,60 @@ export class Waiting {
       this.#queue = this.#queue.slice(this.#first);
       this.#first = 0;
     }
+    first.client.outstanding--;
     return first;
-  }
-
-  /** Puts the one back that was taken last: there was no room for it after all. */
-  unshift(request: WaitingRequest): void {
-    if (this.#first > 0) this.#queue[--this.#first] = request;
-    else this.#queue.unshift(request);
-    this.#bytes += request.bytes.length;
   }
 
   /** There may be room: looks at the end of the turn. */
   look(): void {
     if (this.#isScheduled || this.length === 0) return;
     this.#isScheduled = true;
-    this.#options.runtime.atTurnEnd(() => {
+    this.#runtime.atTurnEnd(() => {
       this.#isScheduled = false;
-      this.#options.drain();
+      this.#drain();
     });
   }
 
   readonly #tick = (): void => {
     this.#cancelTick = undefined;
-    this.#options.drain();
-    if (this.length > 0) this.#cancelTick ??= this.#options.runtime.after(tickMs, this.#tick);
+    this.#drain();
+    if (this.length > 0) this.#cancelTick ??= this.#runtime.after(tickMs, this.#tick);
   };
 
-  stop(): void {
+  /** Sends on what has waited, as far as there is room. */
+  #drain(): void {
+    while (this.length > 0) {
+      const request = this.#shift();
+      const { client, deadlineMs } = request;
+      client.counters.held--;
+      if (client.closed) {
+        client.counters.discard('client-gone');
+        continue;
+      }
+      this.#resumed = request;
+      this.#resume(request, deadlineMs <= this.#runtime.now());
+      this.#resumed = undefined;
+      if (this.#queue[this.#first] === request) return;
+      if (client.outstanding === 0) client.onSettled();
+    }
+  }
+
+  /** Hands all requests, which count as held still, to `take`. */
+  handOver(take: (request: WaitingRequest) => void): void {
     this.#cancelTick?.();
     this.#cancelTick = undefined;
+    while (this.length > 0) {
+      const request = this.#shift();
+      take(request);
+      if (request.client.outstanding === 0) request.client.onSettled();
+    }
+  }
+
+  /** Gives all requests up. */
+  stop(): void {
+    this.handOver(({ client }) => {
+      client.counters.held--;
+      client.counters.discard('stopping');
+    });
   }
 }

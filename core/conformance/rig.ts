@@ -169,7 +169,7 @@ export class Rig {
     if (this.composed.links === 'dedicated') {
       const wire = await this.client();
       const client = wire.peer.socket.handler as Client;
-      this.composed.pipeline.links.for(client, this.scope.pool.backends[0]!);
+      this.composed.pipeline.forwarding.links.for(client, this.scope.pool.backends[0]!);
       this.runtime.settle();
     }
     if (this.#newestLink === undefined) fail('no link to a backend has opened');

@@ -210,7 +210,7 @@ export async function converse(settings: Settings, name: string, sending: Sendin
 function openLink(rig: Rig, client: Client, name: string): void {
   const [listener] = rig.balancer.listeners;
   const backend = rig.balancer.pools[0]!.byName(name)!;
-  listener!.composed.pipeline.links.for(client, backend);
+  listener!.composed.pipeline.forwarding.links.for(client, backend);
   rig.runtime.settle();
 }
 

@@ -469,7 +469,7 @@ export class World {
         const stats = listener.stats();
         if (!balances(stats)) throw new Violation(`${settings.name} does not balance: ${JSON.stringify(stats)}`);
         const { limits } = settings;
-        atMost(`${settings.name}: requests that wait`, composed.pipeline.waitingRequests, 10);
+        atMost(`${settings.name}: requests that wait`, composed.pipeline.waiting?.length ?? 0, 10);
         atMost(`${settings.name}: exchanges`, stats.exchanges.open, limits.inFlight);
         atMost(`${settings.name}: clients`, stats.connections.open, limits.connections);
         atMost(`${settings.name}: affinity entries`, stats.affinity.entries, limits.affinityEntries);

@@ -1,0 +1,91 @@
+/** What becomes of a message that goes nowhere: it is refused in the words of its protocol, or discarded, and counted. */
+import { Client } from './client.ts';
+import { PluginError } from './errors.ts';
+import type { Exchanges } from './exchanges.ts';
+import type { PipelineHooks } from './hooks.ts';
+import type { Link } from './link.ts';
+import type { Message } from './message.ts';
+import { Discard, Refusal } from './outcome.ts';
+import type { Logger } from './plugin.ts';
+
+export interface DroppingOptions {
+  readonly hooks: PipelineHooks;
+  readonly exchanges: Exchanges | undefined;
+  readonly log: Logger;
+}
+
+export class Dropping {
+  readonly #hooks: PipelineHooks;
+  readonly #exchanges: Exchanges | undefined;
+  readonly #log: Logger;
+  readonly #isWatched: boolean;
+
+  constructor({ hooks, exchanges, log }: DroppingOptions) {
+    this.#hooks = hooks;
+    this.#exchanges = exchanges;
+    this.#log = log;
+    this.#isWatched = hooks.isTapped('onDrop');
+  }
+
+  drop(message: Message, outcome: Refusal | Discard): void {
+    const { counters } = message;
+    if (message.from === 'client' && message.exchange !== undefined) this.#exchanges?.close(message.exchange);
+    const reply = outcome instanceof Discard ? outcome.reply : this.#refuse(message, outcome);
+    const replied = reply !== undefined && this.reply(message.source, reply);
+    if (outcome instanceof Refusal && replied) counters.refuse(outcome.reason);
+    else counters.discard(outcome.reason);
+    if (this.#isWatched) this.#tell(message, outcome, replied);
+    if (outcome instanceof Refusal) {
+      this.#log.warn(
+        { reason: outcome.reason, from: message.from, peer: nameOf(message.source), bytes: message.length },
+        replied ? 'message refused' : 'message discarded',
+      );
+    }
+    if (message.from === 'backend') {
+      if (message.exchange !== undefined) this.#exchanges?.close(message.exchange);
+    } else (message.source as Client).question?.lost(outcome.reason);
+  }
+
+  /**
+   * Sends an answer of our own; false if there is no way. A client that does not read is not read from either, so that
+   * replies cannot pile up; a backend gets none then, as others wait for what it sends.
+   */
+  reply(peer: Client | Link, bytes: Uint8Array): boolean {
+    const { outbox } = peer;
+    if (peer.closing || (outbox.full && !(peer instanceof Client))) return false;
+    peer.send(bytes);
+    if (outbox.full && peer instanceof Client) {
+      outbox.flush();
+      if (outbox.full) peer.stallOn(outbox);
+    }
+    return true;
+  }
+
+  #refuse(message: Message, refusal: Refusal): Uint8Array | undefined {
+    try {
+      return this.#hooks.refuse.call(message, refusal);
+    } catch (error) {
+      pluginFault(error, this.#log);
+      return undefined;
+    }
+  }
+
+  #tell(message: Message, outcome: Refusal | Discard, replied: boolean): void {
+    try {
+      this.#hooks.onDrop.call(message, outcome, replied);
+    } catch (error) {
+      pluginFault(error, this.#log);
+    }
+  }
+}
+
+function nameOf(source: Client | Link): string {
+  return source instanceof Client ? source.address : source.backend.name;
+}
+
+/** What a plugin threw costs its message, never the others. */
+export function pluginFault(error: unknown, log: Logger): Refusal {
+  const fault = error instanceof PluginError ? error : PluginError.threw('core', 'pipeline', error);
+  log.error({ plugin: fault.plugin, hook: fault.hook, err: fault }, fault.message);
+  return new Refusal('plugin-error', fault);
+}
