@@ -162,7 +162,8 @@ export function composePipeline(
       const key = keys[0]?.secret ?? clients.processSecret;
       return createHmac('sha256', key).update(`pointsman 1 plugin ${plugin.name} ${label}`).digest().subarray(0, 8);
     },
-    timeHooks: (every, measured) => hooks.time(every, runtime.now, measured),
+    timeHooks: (which, measured) => hooks.time(which, runtime.now, measured),
+    field: (name) => (message) => (isRouted(message) ? declared?.keys?.[name]?.(message) : undefined),
     messageKey(key) {
       messageKeys.push({ plugin: plugin.name, key });
       return (message) => keyOf(key, message);
@@ -279,6 +280,9 @@ export function composePipeline(
     succeeds,
   };
 }
+
+/** Whether the protocol has seen it as a whole: what is lost while it is framed has no fields. */
+const isRouted = ({ client, backend }: Message): boolean => client !== undefined || backend !== undefined;
 
 type Succession = Pick<Composed, 'facts' | 'protocol' | 'stateful' | 'links'>;
 

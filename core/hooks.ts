@@ -126,25 +126,24 @@ export class PipelineHooks {
   }
 
   /**
-   * Measures how long taps take: one call of so many, of all hooks but `onConnect`, and of taps that are there already.
-   * @param every of so many calls one is measured
+   * Measures how long taps take, of all hooks but `onConnect`, and of taps that are there already.
+   * @param which one call of so many, or whether the call that is about to be made is measured
    * @param now milliseconds
    * @param measured is told of each call that was measured
    */
   time(
-    every: number,
+    which: number | (() => boolean),
     now: () => number,
     measured: (hook: HookName, plugin: string, milliseconds: number) => void,
   ): void {
-    let calls = 0;
+    const isDue = typeof which === 'number' ? oneOf(which) : which;
     for (const name of hookNames) {
       if (name === 'onConnect') continue;
       (this[name] as SyncHook<unknown[], unknown>).intercept({
         register(tap) {
           const { fn: call, name: plugin } = tap as unknown as { fn: (...args: unknown[]) => unknown; name: string };
           const fn = (...args: unknown[]): unknown => {
-            if (++calls < every) return call(...args);
-            calls = 0;
+            if (!isDue()) return call(...args);
             const began = now();
             const answer = call(...args);
             measured(name, plugin, now() - began);
@@ -181,6 +180,15 @@ export class PipelineHooks {
     }
     return Object.freeze(view) as Hooks;
   }
+}
+
+/** Answers true once in so many calls. */
+function oneOf(every: number): () => boolean {
+  let calls = 0;
+  return () => {
+    calls = (calls + 1) % every;
+    return calls === 0;
+  };
 }
 
 type AnyTap = (...args: never[]) => unknown;

@@ -14,7 +14,7 @@ export type { Detected, Framed, HookName, HookSignatures, Hooks, Tappable } from
 export type { Link } from './link.ts';
 export { listenAt, type ServerAddress, serverAddress } from './listen-at.ts';
 export { type LogFile, type LogFileOptions, openLogFile } from './log-file.ts';
-export type { Message, RouteReason, Side, Span } from './message.ts';
+export type { Message, RouteReason, Side, Span, TraceContext } from './message.ts';
 export type { BackendChange, BackendFacts, BalancerView, ObserverScope } from './observers.ts';
 export { type CoreReason, Discard, discard, type Reason, Refusal, refusal } from './outcome.ts';
 export {

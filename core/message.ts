@@ -36,6 +36,13 @@ export interface Span {
   length: number;
 }
 
+/** A W3C trace context (https://www.w3.org/TR/trace-context/), as its two fields have it. */
+export interface TraceContext {
+  readonly traceparent: string;
+  /** Empty: there is none. */
+  readonly tracestate: string;
+}
+
 /** Who sent a message. */
 export type Side = 'client' | 'backend';
 
@@ -68,6 +75,11 @@ export class Message {
   readonly identifier: Span = { offset: 0, length: 0 };
   /** The exchange that this request opened or this answer completes. */
   exchange: Exchange | undefined;
+  /**
+   * The trace context it is to leave with, which an observer gives it before the protocol's `insertId`. That writes it where the
+   * message has a place for it. Undefined: what the message carries stays as it came.
+   */
+  traceContext: TraceContext | undefined;
   /** Counts the messages that this object has served, so that what belongs to one is not taken for the next one's. */
   serial = 0;
   /** What `span` answers. */
@@ -96,6 +108,7 @@ export class Message {
     this.destination = undefined;
     this.reason = undefined;
     this.exchange = undefined;
+    this.traceContext = undefined;
     this.identifier.length = 0;
     this.editCount = 0;
     this.growth = 0;

@@ -99,6 +99,12 @@ export interface Scope {
    * ids, or the whole message where it has none; any other key must be one that the protocol declares in `keys`.
    */
   messageKey(key: string): (message: Message) => Span;
+  /**
+   * For observers: answers where the field of that name stands in a message, among those that the protocol declares in `keys`.
+   * What that answers is undefined where the protocol or the message has none, and valid until the next one is looked for; to
+   * call from `detectId` on.
+   */
+  field(name: string): (message: Message) => Span | undefined;
   /** Declares what the protocol can do; for the one plugin of a pipeline that taps `frame`. */
   protocol(facts: ProtocolFacts): void;
   /**
@@ -109,10 +115,14 @@ export interface Scope {
   /** State of this plugin for each client connection: made when first asked for, dropped when the connection closes. */
   perClient<State>(create: (client: Client) => State): (client: Client) => State;
   /**
-   * For observers: measures how long the taps of the pipeline take, one call of so many. To call in `apply`.
+   * For observers: measures how long the taps of the pipeline take. To call in `apply`.
+   * @param which one call of so many, or whether the call that is about to be made is measured
    * @param measured is told of each call that was measured
    */
-  timeHooks(every: number, measured: (hook: HookName, plugin: string, milliseconds: number) => void): void;
+  timeHooks(
+    which: number | (() => boolean),
+    measured: (hook: HookName, plugin: string, milliseconds: number) => void,
+  ): void;
   /** To an observer's `observe`, from its `apply`. Silent in plugins that are no observers. */
   readonly channel: Channel;
   /** Runs before the listener opens. Open sockets and timers here. */
@@ -241,7 +251,10 @@ export interface ProtocolFacts {
    * begin without memory of them. (Plugins whose code has not changed keep what they know, and always move.)
    */
   readonly staysWithClients?: boolean;
-  /** Message fields that `hashing` can use as its key, by name. Undefined answer: the message has none. */
+  /**
+   * Message fields by name, for `hashing` by them and for observers. Undefined answer: the message has none. `traceparent` and
+   * `tracestate` are those of a W3C trace context: a protocol that has them writes `message.traceContext` there.
+   */
   readonly keys?: Readonly<Record<string, (message: Message) => Span | undefined>>;
 }
 

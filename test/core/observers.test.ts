@@ -56,6 +56,58 @@ describe('an observer', () => {
     expect(logged).toEqual(['[watcher] forward: no room']);
   });
 
+  it('finds fields by their name in messages that are whole, and times the calls of hooks that it chooses', async () => {
+    const seen: unknown[] = [];
+    const plugin = watcher({
+      apply(hooks, _options, scope) {
+        const size = scope.field('size');
+        const nothing = scope.field('nothing');
+        let isOn = false;
+        hooks.detectId.tap({ name: 'watcher', stage: -1 }, (message) => {
+          isOn = message.length > 4;
+          seen.push({ ...size(message) }, nothing(message));
+          return undefined;
+        });
+        hooks.onDrop.tap('watcher', (message) => void seen.push(size(message)));
+        scope.timeHooks(
+          () => isOn,
+          (hook, plugin) => void seen.push(`${hook} ${plugin}`),
+        );
+      },
+    });
+    const framer = definePlugin({
+      name: 'framer',
+      summary: 'Frames lines.',
+      pointsman: '^1',
+      options: none,
+      apply(hooks, _options, scope) {
+        scope.protocol({ identifiers: 'text', keys: { size: ({ length }) => ({ offset: 0, length }) } });
+        hooks.frame.tap('framer', (bytes, start, end) =>
+          bytes[start] === 0x21 ? 'broken' : bytes.subarray(start, end).indexOf(0x0a) + 1 || 'more',
+        );
+      },
+    });
+    const [edge] = settingsWith().listeners;
+    const pipeline = [{ plugin: framer as never, options: {} }, edge!.pipeline[1]!];
+    const settings = settingsWith({
+      pool: { links: undefined },
+      listener: { pipeline },
+      observers: [{ plugin, options: {} }],
+    });
+    const rig = await Rig.start(settings, { log: { debug() {}, info() {}, warn() {}, error() {} } });
+    rig.client().send('one\ntwenty\n!');
+    expect(seen).toEqual([
+      { offset: 0, length: 4 },
+      undefined,
+      { offset: 0, length: 7 },
+      undefined,
+      'chooseBackend turns',
+      'frame framer',
+      undefined,
+      'onDrop watcher',
+    ]);
+  });
+
   it('talks over its channel with its taps, and pipelines that begin later hear the last order', async () => {
     const reports: unknown[] = [];
     const plugin = watcher({
