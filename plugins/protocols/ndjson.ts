@@ -23,6 +23,7 @@ import {
   refusal,
   type Span,
   type Token,
+  type TraceContext,
   Type,
 } from 'pointsman';
 import { type JsonFault, JsonScan, type Member } from './json-scan.ts';
@@ -109,6 +110,12 @@ export default definePlugin({
         default: [],
         description: 'Top-level members that `hashing` can use as its key.',
       }),
+      traceparent: Type.Optional(
+        memberName(
+          'The top-level member that carries the W3C trace context (`traceparent` in CloudEvents), for observers that trace: they read it, and what clients send leaves with theirs.',
+        ),
+      ),
+      tracestate: Type.Optional(memberName('The top-level member that carries its `tracestate`.')),
       replayable: Type.Optional(
         Type.Object(
           {
@@ -226,6 +233,20 @@ export default definePlugin({
     if (markName !== undefined && (markName === options.id || markName === options.correlation)) {
       throw new Error(`replayable.mark: the member ${markName} has another meaning already`);
     }
+    for (const option of ['traceparent', 'tracestate'] as const) {
+      const others = [
+        options.id,
+        options.correlation,
+        markName,
+        option === 'tracestate' ? options.traceparent : undefined,
+      ];
+      if (options[option] !== undefined && others.includes(options[option])) {
+        throw new Error(`${option}: the member ${options[option]} has another meaning already`);
+      }
+    }
+    if (options.tracestate !== undefined && options.traceparent === undefined) {
+      throw new Error('tracestate: it says nothing without traceparent');
+    }
     if (options.correlation === options.id) throw new Error(`id and correlation are the same member, ${options.id}`);
     const correlates = options.correlation !== undefined && scope.pool.settings.links !== 'dedicated';
 
@@ -240,6 +261,9 @@ export default definePlugin({
     // Without the option the JSON-RPC id stands in, which `correlates` keeps from being used.
     const correlation = line.watch(options.correlation ?? 'id');
     const affinity = options.affinity === undefined ? undefined : line.watch(options.affinity);
+
+    const traceparent = options.traceparent === undefined ? undefined : line.watch(options.traceparent);
+    const tracestate = options.tracestate === undefined ? undefined : line.watch(options.tracestate);
 
     // Read only where anybody wants to know.
     const failure = scope.pool.settings.outliers === undefined ? undefined : line.watch(options.failure.member);
@@ -302,7 +326,11 @@ export default definePlugin({
         isFailure: (message) => hasValue(message, failure) && isFailure(message, failure, options.failure),
       }),
       ...(affinity && { relatedIds }),
-      keys: Object.fromEntries(options.keys.map((name) => [name, keyOf(line.watch(name))])),
+      keys: {
+        ...Object.fromEntries(options.keys.map((name) => [name, keyOf(line.watch(name))])),
+        ...(traceparent && { traceparent: textOf(traceparent) }),
+        ...(tracestate && { tracestate: textOf(tracestate) }),
+      },
     });
 
     /** How long the last line was. */
@@ -369,6 +397,14 @@ export default definePlugin({
     const correlationText = memberText(correlation.name, '0'.repeat(idDigits));
     let writtenId = 0;
 
+    const writeTrace = (message: Message, context: TraceContext, isFollowed: boolean): void => {
+      if (tracestate !== undefined && (tracestate.present || context.tracestate !== '')) {
+        write(message, line, tracestate, memberText(tracestate.name, JSON.stringify(context.tracestate)), true);
+      }
+      if (traceparent === undefined) return;
+      write(message, line, traceparent, memberText(traceparent.name, JSON.stringify(context.traceparent)), isFollowed);
+    };
+
     // Members are added before one is cut, because both may happen at the same place.
     const editRequest = (message: Message, token: Token): Refusal | undefined => {
       let addsCorrelation = false;
@@ -384,6 +420,9 @@ export default definePlugin({
       }
       const cuts = strip && id.present;
       const others = line.memberCount - (cuts ? 1 : 0);
+      if (message.traceContext !== undefined) {
+        writeTrace(message, message.traceContext, others > 0 || addsCorrelation || stampsRequests);
+      }
       if (mark !== undefined && message.reason === 'replayed') {
         write(message, line, mark, markText!, others > 0 || addsCorrelation || stampsRequests);
       }
@@ -474,6 +513,17 @@ function keyOf(member: Member): (message: Message) => Span | undefined {
     if (!hasValue(message, member)) return undefined;
     span.offset = member.valueAt;
     span.length = member.valueLength;
+    return span;
+  };
+}
+
+/** Within the quotes of a string. */
+function textOf(member: Member): (message: Message) => Span | undefined {
+  const span: Span = { offset: 0, length: 0 };
+  return (message) => {
+    if (!member.present || message.bytes[message.start + member.valueAt] !== 0x22) return undefined;
+    span.offset = member.valueAt + 1;
+    span.length = member.valueLength - 2;
     return span;
   };
 }

@@ -15,7 +15,7 @@ import * as names from './names.ts';
 
 // See characters.ts for the reason.
 const { CR, LF, SPACE, TAB, COLON, highBits, classOf, isDigit, ascii } = characters;
-const { isBlank, skipBlanks, trimBlanks, skipInLine, skipToken, beginsWith, isSame, readDecimal } = bytewise;
+const { isBlank, isWord, skipBlanks, trimBlanks, skipInLine, skipToken, beginsWith, isSame, readDecimal } = bytewise;
 const { countValues, hasKnownScheme, isUriByte, valuesAtMost } = readers;
 const { field, fields, isInitial, method, fieldOf, readMethod } = names;
 
@@ -38,7 +38,15 @@ const isCallIdByte = classOf((byte) => byte > SPACE && byte !== 0x7f);
 
 const anyVia = new Via();
 
+/** A field that an option names. */
+export interface NamedField {
+  /** In lower case. */
+  readonly name: Buffer;
+  readonly field: number;
+}
+
 export class Header {
+  readonly #named: readonly NamedField[];
   bytes: Buffer = Buffer.alloc(0);
   /** The same bytes, to be read four at a time. */
   view: DataView = new DataView(new ArrayBuffer(0));
@@ -109,6 +117,10 @@ export class Header {
   surplusBytes = 0;
   /** The message ends before its Content-Length says. */
   #isShort = false;
+
+  constructor(named: readonly NamedField[] = []) {
+    this.#named = named;
+  }
 
   /** Begins with the message at `bytes[start]`, and forgets the one before. */
   open(bytes: Buffer, start: number): void {
@@ -266,6 +278,7 @@ export class Header {
     while (colon < end && (bytes[colon] === SPACE || bytes[colon] === TAB)) colon++;
     if (nameEnd === at || colon === end || bytes[colon] !== COLON) return -1;
     this.#field = isInitial[bytes[at]!] === 1 ? fieldOf(bytes, at, nameEnd) : field.other;
+    for (const { name, field } of this.#named) if (isWord(bytes, at, nameEnd, name)) this.#field = field;
     return colon;
   }
 

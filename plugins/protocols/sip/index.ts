@@ -23,6 +23,7 @@ import { OwnRoutes } from './routes.ts';
 import { samples } from './samples.ts';
 import { Self } from './self.ts';
 import { Sender } from './sender.ts';
+import { TraceFields } from './trace.ts';
 
 /** CANCEL is legal as long as a call rings: three minutes, and some time for the answer (section 16.6, step 11). */
 const ringingSeconds = 300;
@@ -43,6 +44,9 @@ const ok = new Status(200, 'OK');
 const malformedResponse = discard('malformed');
 const foreignResponse = discard('not-our-via');
 const ownAck = discard('own-ack');
+
+/** A token (section 25.1) that is none of the fields that are read anyway. */
+const headerName = (description: string) => Type.String({ pattern: "^[A-Za-z0-9.!%*_+`'~-]{1,64}$", description });
 
 export default definePlugin({
   name: 'sip',
@@ -72,6 +76,12 @@ export default definePlugin({
             '(RFC 7118 section 5) or a NAT, or of another transport.',
         }),
       ),
+      traceparent: Type.Optional(
+        headerName(
+          'The header field that carries a W3C trace context, such as Traceparent, for observers that trace: they read it, and requests leave with theirs.',
+        ),
+      ),
+      tracestate: Type.Optional(headerName('The header field that carries its tracestate.')),
     },
     { additionalProperties: false },
   ),
@@ -90,6 +100,7 @@ export default definePlugin({
     /** How many requests of a client wait for their final response. */
     const dueOf = scope.perClient(() => ({ answers: 0 }));
 
+    const trace = new TraceFields(options.traceparent, options.tracestate);
     if (/^wss?$/.test(scope.listener.transport) && options.advertiseToBackends === undefined) {
       scope.advise(
         'no backend can connect to a WebSocket: what it sends over a connection of its own is lost, and so are calls to clients if it ' +
@@ -98,7 +109,7 @@ export default definePlugin({
     }
 
     // State of the message at hand, from `frame` to `forward`.
-    const header = new Header();
+    const header = new Header(trace.named);
     const routes = new OwnRoutes();
     const clientVia = new Via();
     const uri = new Uri();
@@ -121,10 +132,12 @@ export default definePlugin({
         else ids.add(header.callIdStart - message.start, header.callIdEnd - header.callIdStart, callIdKind);
       },
       keys: {
-        'call-id': (message) => place(message, header.callIdStart, header.callIdEnd),
+        'call-id': (message) => fieldValue(message, field.callId),
         'from-user': (message) => userOf(message, header.from),
         'to-user': (message) => userOf(message, header.to),
-        'request-uri': (message) => place(message, header.uriStart, header.uriEnd),
+        'request-uri': (message) => (header.isRequest ? place(message, header.uriStart, header.uriEnd) : undefined),
+        ...(options.traceparent && { traceparent: (message: Message) => fieldValue(message, field.traceparent) }),
+        ...(options.tracestate && { tracestate: (message: Message) => fieldValue(message, field.tracestate) }),
       },
     });
 
@@ -136,7 +149,15 @@ export default definePlugin({
       return key;
     }
 
+    /** Of a field that is there once. */
+    function fieldValue(message: Message, id: number): Span | undefined {
+      const line = header.first[id]!;
+      if (header.counts[id] !== 1) return undefined;
+      return place(message, header.valueStart(line), header.valueEnd(line));
+    }
+
     function userOf(message: Message, address: Address): Span | undefined {
+      if (header.understand() !== undefined) return undefined; // nor need they be of this message then
       if (!uri.read(message.bytes, address.uriStart, address.uriEnd) || uri.userStart === 0) return undefined;
       const password = message.bytes.indexOf(COLON, uri.userStart);
       return place(message, uri.userStart, password >= 0 && password < uri.userEnd ? password : uri.userEnd);
@@ -219,6 +240,7 @@ export default definePlugin({
     }
 
     hooks.insertId.tap('sip', (message) => {
+      if (header.isRequest && message.traceContext !== undefined) trace.write(message, header, message.traceContext);
       if (header.isRequest) rewriter.request(message, header, routes, senderOfMessage(message));
       else rewriter.response(message, header);
       return undefined;

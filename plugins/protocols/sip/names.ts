@@ -18,8 +18,11 @@ export const field = {
   proxyRequire: 10,
   /** `Content_Length`, which some servers read as Content-Length and others do not. */
   lookAlike: 11,
+  // Those that have the names that the options give them.
+  traceparent: 12,
+  tracestate: 13,
 } as const;
-export const fields = 12;
+export const fields = 14;
 
 /** Long and compact names (section 7.3.3), in lower case, by their length. */
 const names: { readonly name: Buffer; readonly field: number }[][] = [];
