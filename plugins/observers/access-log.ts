@@ -20,6 +20,8 @@ interface Line {
   readonly reason?: string | undefined;
   /** In seconds: of a connection how long it was open, of an answer how long it took. */
   readonly duration?: number | undefined;
+  /** The trace id of the W3C trace context that the message leaves with. */
+  readonly trace?: string | undefined;
   readonly payload?: string;
 }
 
@@ -39,8 +41,12 @@ const fields = [
   'messages',
   'reason',
   'duration',
+  'trace',
   'payload',
 ];
+
+/** The trace id in a `traceparent` (https://www.w3.org/TR/trace-context/#traceparent-header). */
+const traceIn = /^[0-9a-f]{2}-([0-9a-f]{32})-/;
 
 const seconds = (milliseconds: number) => Math.round(milliseconds * 1000) / 1_000_000;
 
@@ -114,6 +120,12 @@ export default definePlugin({
       count = (count + 1) % messages;
       return count === 0;
     };
+    const traceparent = scope.field('traceparent');
+    const traceOf = (message: Message): string | undefined => {
+      const found = traceparent(message);
+      const came = found && message.view(found.offset, found.length).toString('latin1');
+      return traceIn.exec(message.traceContext?.traceparent ?? came ?? '')?.[1];
+    };
     const note = (message: Message, reason: string | undefined) => {
       const { client, backend, exchange, from } = message;
       const isAnswer = from === 'backend' && exchange !== undefined;
@@ -127,6 +139,7 @@ export default definePlugin({
         bytes: message.length,
         reason,
         duration: isAnswer ? seconds(message.atMs - exchange.openedAtMs) : undefined,
+        trace: traceOf(message),
         ...(payloadBytes > 0 && {
           payload: message.view(0, Math.min(payloadBytes, message.length)).toString('latin1'),
         }),

@@ -3,13 +3,20 @@ import { join } from 'node:path';
 import type { PluginDefinition } from 'pointsman';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import accessLog from '../../../plugins/observers/access-log.ts';
+import ndjson from '../../../plugins/protocols/ndjson.ts';
+import { guest } from '../../support/lines.ts';
 import { temporaryFolder } from '../../support/peers.ts';
 import { observed } from './observed.ts';
 
 /** A balancer whose access is logged, and the lines that were. */
-async function logged(options: object = {}) {
+async function logged(options: object = {}, visitor?: PluginDefinition, protocol?: Parameters<typeof observed>[3]) {
   const file = join(temporaryFolder(), 'log', 'access.log');
-  const { rig, observers, warn } = await observed(accessLog as PluginDefinition, { file, ...options });
+  const { rig, observers, warn } = await observed(
+    accessLog as PluginDefinition,
+    { file, ...options },
+    visitor,
+    protocol,
+  );
   let isStopped = false;
   const stop = async () => {
     if (!isStopped) await observers.stop();
@@ -66,6 +73,21 @@ it('has a line for one of so many messages, whatever became of it', async () => 
   const sampled = await logged({ connections: false, messages: 10 });
   sampled.rig.client().send('x\n'.repeat(35));
   expect(await sampled.lines()).toHaveLength(3);
+});
+
+it('tells the trace of a message: the one that it came with, or has got', async () => {
+  const given = '4bf92f3577b34da6a3ce929d0e0e4736';
+  const tracer = guest((hooks) =>
+    hooks.detectId.tap({ name: 'guest', stage: -1 }, (message) => {
+      const isNew = message.view().includes('new');
+      if (isNew) message.traceContext = { traceparent: `00-${'c'.repeat(32)}-00f067aa0ba902b7-01`, tracestate: '' };
+      return undefined;
+    }),
+  );
+  const protocol = [ndjson as PluginDefinition, { traceparent: 'trace' }] as const;
+  const { rig, lines } = await logged({ connections: false, messages: 1 }, tracer, protocol);
+  rig.client().send(`{"trace":"00-${given}-00f067aa0ba902b7-00"}\n{"new":1}\n{}\n{"trace":"none"}\n{"trace":`);
+  expect((await lines()).map(({ trace }) => trace)).toEqual([given, 'c'.repeat(32), undefined, undefined]);
 });
 
 it('shows payload only where that is asked for, and leaves out what is not to be seen', async () => {

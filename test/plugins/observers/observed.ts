@@ -10,17 +10,28 @@ import { backendAt, settingsWith } from '../../support/settings.ts';
 /**
  * Starts both. Whoever asks for it stops the observer.
  * @param visitor one more plugin in the pipeline
+ * @param protocol in place of lines
  */
-export async function observed(plugin: PluginDefinition, options: object, visitor: PluginDefinition = guest(() => {})) {
+export async function observed(
+  plugin: PluginDefinition,
+  options: object,
+  visitor: PluginDefinition = guest(() => {}),
+  protocol?: readonly [PluginDefinition, object],
+) {
   const warn = vi.fn();
   const log = { debug() {}, info() {}, warn, error: warn };
   const use = { plugin, options: optionsOf(plugin, options) };
   const settings = settingsWith({
-    pool: { backends: [backendAt('a', 1), { ...backendAt('b', 2), state: 'drain' }] },
+    pool: {
+      backends: [backendAt('a', 1), { ...backendAt('b', 2), state: 'drain' }],
+      ...(protocol && { links: undefined }),
+    },
     observers: [use],
   });
   const [edge] = settings.listeners;
-  const pipeline = [...edge!.pipeline, { plugin: visitor, options: {} }];
+  const [lines, turns] = edge!.pipeline;
+  const framer = protocol ? { plugin: protocol[0], options: optionsOf(...protocol) } : lines!;
+  const pipeline = [framer, turns!, { plugin: visitor, options: {} }];
   const rig = await Rig.start({ ...settings, listeners: [{ ...edge!, pipeline }] }, { log });
   const observers = new Observers([use], rig.balancer, { clock: rig.runtime, log });
   await observers.start();
