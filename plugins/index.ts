@@ -5,6 +5,7 @@ import tls from './checks/tls.ts';
 import accessLog from './observers/access-log.ts';
 import admin from './observers/admin/index.ts';
 import metrics from './observers/metrics.ts';
+import traces from './observers/traces.ts';
 import lengthPrefixed from './protocols/length-prefixed.ts';
 import ndjson from './protocols/ndjson.ts';
 import sip from './protocols/sip/index.ts';
@@ -25,4 +26,5 @@ export const builtinPlugins = [
   admin,
   metrics,
   accessLog,
+  traces,
 ];

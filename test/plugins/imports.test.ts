@@ -4,7 +4,8 @@ import { isBuiltin } from 'node:module';
 import { join, relative, sep } from 'node:path';
 import { expect, it } from 'vitest';
 
-const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as { dependencies: Record<string, string> };
+const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as Record<string, Record<string, string>>;
+const declared = { ...manifest.dependencies, ...manifest.peerDependencies };
 
 /** The module specifiers in a source text, type imports among them. */
 function importsOf(source: string): readonly string[] {
@@ -28,7 +29,7 @@ function isAllowed(file: string, specifier: string): boolean {
   }
   if (specifier === 'pointsman' || isBuiltin(specifier)) return true;
   const [name] = /^(@[^/]+\/)?[^/]+/.exec(specifier)!;
-  return Object.hasOwn(dependencies, name);
+  return Object.hasOwn(declared, name);
 }
 
 const files = readdirSync('plugins', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));

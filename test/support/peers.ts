@@ -70,9 +70,17 @@ export interface Running {
 export function run(
   program: string,
   args: readonly string[],
-  { folder, deadlineSeconds }: { folder: string; deadlineSeconds: number },
+  {
+    folder,
+    deadlineSeconds,
+    environment,
+  }: { folder: string; deadlineSeconds: number; environment?: NodeJS.ProcessEnv },
 ): Running {
-  const child: ChildProcess = spawn(program, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child: ChildProcess = spawn(program, args, {
+    cwd: folder,
+    env: { ...process.env, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   const append = (chunk: Buffer) => {
     output += chunk;
