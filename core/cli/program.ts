@@ -33,6 +33,7 @@ export function createProgram(output: Output, finish: (code: number) => void): C
         'how long answers that are due are waited for when it stops (default: as the config says)',
       ).argParser(positive),
     )
+    .option('--watch', 'reload as well when the config changes, or a file that it names')
     .action(async (paths, options) => {
       const { run } = await import('./run.ts');
       finish(await run(paths, options, output));

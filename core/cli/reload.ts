@@ -19,6 +19,8 @@ interface ReloaderOptions {
   readonly control: Control;
   /** What it begins with. */
   readonly running: Running;
+  /** Told what a config has been read from that runs now, or that was refused. Undefined: nobody wants to know. */
+  readonly onRead?: ((files: readonly string[]) => void) | undefined;
 }
 
 export class Reloader {
@@ -67,8 +69,10 @@ export class Reloader {
   }
 
   async #reload(): Promise<readonly string[]> {
-    const { paths, log } = this.#options;
+    const { paths, log, onRead } = this.#options;
     const loaded = await loadConfig(paths, { tests: 'skip' });
+    // What made the last one sound may be missing in this one.
+    onRead?.([...loaded.files, ...(loaded.settings === undefined ? this.running.files : [])]);
     const texts = (severity: 'error' | 'warning') =>
       loaded.findings
         .filter((finding) => finding.severity === severity)

@@ -11,11 +11,14 @@ import { createLog, setLogLevel } from './log.ts';
 import { exitCodes, type LogLevel, type Output, wantsColours } from './output.ts';
 import { Reloader } from './reload.ts';
 import { countFindings, textReport } from './report/text.ts';
+import { FileWatch } from './watch.ts';
 
 export interface RunOptions {
   readonly logLevel: LogLevel;
   /** How long answers that are due are waited for when it stops. Undefined: as long as the config says. */
   readonly stopSeconds?: number | undefined;
+  /** It also reloads when a file changes that the config is read from. */
+  readonly watch?: boolean;
 }
 
 type Signal = 'SIGINT' | 'SIGTERM';
@@ -64,8 +67,11 @@ export async function run(
     reload: () => reloader.reload(),
   });
   const running = { ...loaded, settings };
-  const reloader = new Reloader({ paths, balancer, clock: runtime, log, control, running });
   const reload = () => void reloader.reload();
+  const watch = options.watch ? new FileWatch(reload) : undefined;
+  const onRead = (files: readonly string[]) => watch?.follow(files);
+  const reloader = new Reloader({ paths, balancer, clock: runtime, log, control, running, onRead });
+  onRead(loaded.files);
   try {
     await reloader.start();
     await balancer.start();
@@ -86,6 +92,7 @@ export async function run(
   } finally {
     stop.forget();
     signals.off('SIGHUP', reload);
+    watch?.stop();
   }
   for (const [listener, stats] of Object.entries(balancer.stats().listeners)) log.info({ listener, stats }, 'stopped');
   return exitCodes.clean;

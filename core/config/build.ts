@@ -1,7 +1,6 @@
 /** Turns a config into settings: reads addresses, loads files, fills in the defaults that the schema cannot. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname, resolve } from 'node:path';
 import { networks } from '../networks.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import { type Address, isWebSocket, parseAddress } from '../runtime/address.ts';
@@ -253,7 +252,7 @@ function readLinkTls(draft: Draft, path: Path, tls: NonNullable<PoolConfig['tls'
 
 function readPem(draft: Draft, path: Path, file: string): string {
   try {
-    return readFileSync(resolve(dirname(draft.locator.find(path).source.file), file), 'utf8');
+    return readFileSync(draft.locator.fileAt(path, file), 'utf8');
   } catch (error) {
     complain(draft, 'unreadable-file', path, (written) => `cannot read ${written}: ${whyUnreadable(error)}`);
     return '';

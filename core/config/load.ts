@@ -2,6 +2,7 @@
  * Loads a config: files to settings, or to findings that say what is wrong with it. It goes through all stages
  * (finding.ts), each as far as the one before lets it, so that one run shows all mistakes. Nothing is opened.
  */
+import { resolve } from 'node:path';
 import type { PluginDefinition } from '../plugin.ts';
 import type { Script } from '../rehearsal/script.ts';
 import type { Settings } from '../settings.ts';
@@ -30,6 +31,8 @@ export interface Loaded {
   readonly written: unknown;
   /** Where the third-party ones among them came from. */
   readonly origins: readonly PluginOrigin[];
+  /** What it was read from: the files and directories given, and all files that it names, in absolute paths. */
+  readonly files: readonly string[];
 }
 
 /** The arguments with which `loadPlugin` loads a plugin, here or in another process. */
@@ -60,6 +63,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
   const { value: written, locator, problems } = mergeSources(sources);
   const findings = new Findings(locator);
   const files = sources.map(({ file }) => file);
+  const readFrom = () => [...new Set([...[...paths, ...files].map((file) => resolve(file)), ...locator.named])];
   for (const { source, offset, message } of problems)
     findings.addAt(source, offset, { rule: 'syntax', stage: 'syntax', message });
   const place = (path: Path) => {
@@ -68,7 +72,15 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
     return { file: source.file, line, column };
   };
   if (problems.length > 0) {
-    return { tests: [], findings: findings.inOrder(files), place, plugins: builtins, written: {}, origins: [] };
+    return {
+      tests: [],
+      findings: findings.inOrder(files),
+      place,
+      plugins: builtins,
+      written: {},
+      origins: [],
+      files: readFrom(),
+    };
   }
 
   const env = { ...(options.env ?? process.env), ...(options.tests === 'run' ? testEnvOf(written) : {}) };
@@ -111,6 +123,7 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
     plugins: [...plugins.values()],
     written,
     origins,
+    files: readFrom(),
   };
 }
 
@@ -135,12 +148,13 @@ async function loadThirdParty(
 ): Promise<PluginOrigin[]> {
   const origins: PluginOrigin[] = [];
   if (!Array.isArray(list)) return origins;
-  const { loadPlugin } = await import('./plugins.ts');
+  const { isFile, loadPlugin } = await import('./plugins.ts');
   for (const [index, specifier] of list.entries()) {
     const path = ['plugins', index];
     if (typeof specifier !== 'string' || !findings.isSound(path)) continue;
     try {
       const configFile = locator.find(path).source.file;
+      if (isFile(specifier)) locator.fileAt(path, specifier);
       const plugin = await loadPlugin(specifier, configFile);
       const fault = schemaFault(plugin);
       if (fault !== undefined) throw new Error(`the options schema of plugin "${plugin.name}" is not valid: ${fault}`);

@@ -1,4 +1,5 @@
 /** Where a value of a config stands: from the path of members that leads to it, to file, line and column. */
+import { dirname, resolve } from 'node:path';
 import type { Document, LineCounter, Node, Pair } from 'yaml';
 import { isAlias, isMap, isPair, isScalar, isSeq } from '../vendor/yaml.ts';
 import type { Path } from './finding.ts';
@@ -30,6 +31,9 @@ export class Locator {
   /** Where the merged parts come from, by the path they have now. */
   readonly #origins = new Map<string, { source: Source; path: Path }>();
 
+  /** The files that the config names, as far as `fileAt` was asked. */
+  readonly named = new Set<string>();
+
   constructor(first: Source) {
     this.#first = first;
   }
@@ -46,6 +50,13 @@ export class Locator {
       if (origin !== undefined) return findIn(origin.source, [...origin.path, ...path.slice(length)]);
     }
     return findIn(this.#first, []);
+  }
+
+  /** The file that the text at `path` names: what is relative is so to the file that it stands in. */
+  fileAt(path: Path, name: string): string {
+    const file = resolve(dirname(this.find(path).source.file), name);
+    this.named.add(file);
+    return file;
   }
 }
 

@@ -7,6 +7,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import semver from 'semver';
 import { apiVersion, type PluginDefinition } from '../plugin.ts';
 
+/** Whether a plugin is loaded from a file, not from a package. */
+export const isFile = (specifier: string): boolean => /^[./]/.test(specifier);
+
 /**
  * Loads a plugin.
  * @param specifier a path that begins with `.` or `/`, or a package name
@@ -15,10 +18,9 @@ import { apiVersion, type PluginDefinition } from '../plugin.ts';
  */
 export async function loadPlugin(specifier: string, configFile: string): Promise<PluginDefinition> {
   await teachImport();
-  const isFile = /^[./]/.test(specifier);
   const file = resolve(dirname(configFile), specifier);
-  if (isFile && !existsSync(file)) throw new Error(`cannot load plugin "${specifier}": no such file`);
-  const url = isFile ? urlOf(file) : `${packageScheme}${specifier}#${pathToFileURL(resolve(configFile))}`;
+  if (isFile(specifier) && !existsSync(file)) throw new Error(`cannot load plugin "${specifier}": no such file`);
+  const url = isFile(specifier) ? urlOf(file) : `${packageScheme}${specifier}#${pathToFileURL(resolve(configFile))}`;
   let plugin: unknown;
   try {
     ({ default: plugin } = (await import(String(url))) as { default?: unknown });

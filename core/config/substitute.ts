@@ -1,6 +1,5 @@
 /** Takes values from outside into a config: `${env:NAME}` and `${file:PATH}` in strings. `$${` stands for `${`. */
 import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import type { Path } from './finding.ts';
 import type { Locator } from './locate.ts';
 import { whyUnreadable } from './parse.ts';
@@ -49,8 +48,7 @@ export function substitute(value: unknown, locator: Locator, env: NodeJS.Process
     }
     if (kind === 'file') {
       try {
-        const base = dirname(locator.find(path).source.file);
-        return readFileSync(resolve(base, name), 'utf8').replace(/\r?\n$/, ''); // which editors append
+        return readFileSync(locator.fileAt(path, name), 'utf8').replace(/\r?\n$/, ''); // which editors append
       } catch (cause) {
         throw new Error(`cannot read ${name}: ${whyUnreadable(cause)}`, { cause });
       }

@@ -1,10 +1,10 @@
 import { EventEmitter, once } from 'node:events';
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { listenForStop, run } from '../../../core/cli/run.ts';
+import { listenForStop, type RunOptions, run } from '../../../core/cli/run.ts';
 import { collect } from './streams.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pointsman-'));
@@ -30,7 +30,7 @@ class FakeProcess extends EventEmitter {
 }
 
 /** Runs it until it listens for signals and has logged that it is up. */
-function start(file: string, signals: FakeProcess, stopSeconds?: number) {
+function start(file: string, signals: FakeProcess, options: Partial<RunOptions> = {}) {
   const output = collect();
   let onUp = () => {};
   const up = new Promise<void>((resolve) => {
@@ -41,7 +41,7 @@ function start(file: string, signals: FakeProcess, stopSeconds?: number) {
     write(text);
     if (text.includes('"started"')) onUp();
   };
-  return { output, up, ended: run([file], { logLevel: 'info', stopSeconds }, output, signals) };
+  return { output, up, ended: run([file], { logLevel: 'info', ...options }, output, signals) };
 }
 
 describe('run', () => {
@@ -72,11 +72,33 @@ describe('run', () => {
     const signals = new FakeProcess();
     const file = config('tcp://127.0.0.1:0');
     if (configured !== undefined) appendFileSync(file, `stopSeconds: ${configured}\n`);
-    const { output, up, ended } = start(file, signals, stopSeconds);
+    const { output, up, ended } = start(file, signals, { stopSeconds });
     await up;
     signals.emit('SIGTERM', 'SIGTERM');
     expect(await ended).toBe(0);
     expect(output.stdout.text).toContain(`"signal":"SIGTERM","deadlineSeconds":${waits},`);
+  });
+
+  it('reloads when a file changes that the config is read from, if it is to watch', async () => {
+    const signals = new FakeProcess();
+    const secret = join(directory, 'secret');
+    const file = config('tcp://127.0.0.1:0');
+    appendFileSync(file, 'keys: [{ id: k1, secret: "${file:secret}" }]\n');
+    writeFileSync(secret, 'a secret of the config');
+    const { output, up, ended } = start(file, signals, { watch: true });
+    await up;
+    const logged = async (text: string, count: number) => {
+      await expect.poll(() => output.stdout.text.split(text).length - 1, { timeout: 10_000 }).toBe(count);
+    };
+    writeFileSync(secret, 'another secret of the config');
+    await logged('"keysChanged":["k1"],"msg":"reloaded"', 1);
+    const sound = readFileSync(file, 'utf8');
+    writeFileSync(file, `${sound}nonsense: true\n`);
+    await logged('reload refused', 1);
+    writeFileSync(file, sound);
+    await logged('"msg":"reloaded"', 2);
+    signals.emit('SIGTERM', 'SIGTERM');
+    expect(await ended).toBe(0);
   });
 
   it('ends at once at the second signal, which is not an echo of the first', async () => {
