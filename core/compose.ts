@@ -13,7 +13,15 @@ import { Identifiers } from './identifiers.ts';
 import type { BackendNews } from './links.ts';
 import type { Message, Span } from './message.ts';
 import { Pipeline } from './pipeline.ts';
-import type { ListenerFacts, Logger, PluginDefinition, ProtocolFacts, RelatedIds, Scope } from './plugin.ts';
+import {
+  type ListenerFacts,
+  type Logger,
+  type PluginDefinition,
+  type ProtocolFacts,
+  type RelatedIds,
+  type Scope,
+  tokenForms,
+} from './plugin.ts';
 import type { Pool } from './pool.ts';
 import { formatAddress } from './runtime/address.ts';
 import type { Runtime } from './runtime/runtime.ts';
@@ -169,6 +177,10 @@ export function composePipeline(
       return (message) => keyOf(key, message);
     },
     protocol(facts) {
+      if (!tokenForms.includes(facts?.identifiers)) {
+        const given = JSON.stringify(facts?.identifiers);
+        throw new TypeError(`scope.protocol() needs "identifiers", one of ${tokenForms.join(', ')}, not ${given}`);
+      }
       if (declared !== undefined) throw new Error('a pipeline has one protocol, and another plugin has declared it');
       declared = facts;
       protocol = plugin;

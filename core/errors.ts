@@ -1,4 +1,5 @@
 /** Errors that the balancer throws or logs, each with a stable code and whose fault it is. */
+import { relative } from 'node:path';
 
 export type Fault = 'client' | 'backend' | 'config' | 'plugin' | 'internal';
 
@@ -42,6 +43,19 @@ export class PluginError extends PointsmanError {
   }
   static threw(plugin: string, hook: string, cause: unknown): PluginError {
     if (cause instanceof PluginError) return cause;
-    return new PluginError(plugin, hook, cause instanceof Error ? cause.message : String(cause), { cause });
+    return new PluginError(plugin, hook, withPlace(cause), { cause });
   }
+}
+
+const core = new URL('.', import.meta.url).pathname;
+
+/** What was thrown, in words; if that is no plugin's own word but the engine's, with the place: `x is not defined (acme.ts:7:3)`. */
+export function withPlace(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const isOfEngine = [TypeError, ReferenceError, RangeError, SyntaxError].some((type) => cause instanceof type);
+  // A line of the stack ends in `(file:///…/acme.ts:7:3)`; that of a syntax error begins with `file:///…/acme.ts:7`.
+  const places = [...(cause.stack ?? '').matchAll(/(?:file:\/\/)?(\/[^\s()?]+)(?:\?\w+)?((?::\d+)+)\)?$/gm)];
+  const place = places.find(([, path]) => !path!.startsWith(core) && !path!.includes('/node_modules/'));
+  if (!isOfEngine || place === undefined) return cause.message;
+  return `${cause.message} (${relative('.', decodeURI(place[1]!))}${place[2]})`;
 }

@@ -178,7 +178,7 @@ export class PipelineHooks {
         },
       } as Tappable<never>;
     }
-    return Object.freeze(view) as Hooks;
+    return new Proxy(Object.freeze(view) as Hooks, { get: existing });
   }
 }
 
@@ -189,6 +189,14 @@ function oneOf(every: number): () => boolean {
     calls = (calls + 1) % every;
     return calls === 0;
   };
+}
+
+/** In place of "cannot read properties of undefined". */
+function existing(hooks: Hooks, name: string | symbol): unknown {
+  if (typeof name === 'string' && !(name in hooks)) {
+    throw new TypeError(`there is no hook "${name}"; there are ${hookNames.join(', ')}`);
+  }
+  return hooks[name as HookName];
 }
 
 type AnyTap = (...args: never[]) => unknown;

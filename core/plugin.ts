@@ -190,7 +190,8 @@ export type Destination = Backend | Client;
 export type TokenFault = 'forged' | 'unknown' | 'gone';
 
 /** How a plugin writes its identifiers: `text` where bytes are characters, `raw` where they are bytes, `number` in fixed-width fields. */
-export type TokenForm = 'text' | 'raw' | 'number';
+export type TokenForm = (typeof tokenForms)[number];
+export const tokenForms = ['text', 'raw', 'number'] as const;
 
 /** How a WebSocket carries the messages of a protocol (RFC 6455). */
 export interface WebSocketFacts {

@@ -5,6 +5,7 @@ import nodeModule from 'node:module';
 import { dirname, extname, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import semver from 'semver';
+import { withPlace } from '../errors.ts';
 import { apiVersion, type PluginDefinition } from '../plugin.ts';
 
 /** Whether a plugin is loaded from a file, not from a package. */
@@ -26,7 +27,9 @@ export async function loadPlugin(specifier: string, configFile: string): Promise
     ({ default: plugin } = (await import(String(url))) as { default?: unknown });
   } catch (cause) {
     // A compiler's first line may only announce the second.
-    const [why] = (cause instanceof Error ? cause.message : String(cause)).replace(/:\s*\n\s*/, ': ').split('\n', 1);
+    const [why] = withPlace(cause)
+      .replace(/:\s*\n\s*/, ': ')
+      .split('\n', 1);
     throw new Error(`cannot load plugin "${specifier}": ${why}`, { cause });
   }
   const fault = faultOf(plugin);
@@ -37,7 +40,7 @@ export async function loadPlugin(specifier: string, configFile: string): Promise
 /** What keeps a module's default export from being a plugin; undefined if nothing does. */
 export function faultOf(plugin: unknown): string | undefined {
   if (typeof plugin !== 'object' || plugin === null) return 'has no plugin as its default export';
-  const { name, summary, pointsman, options, apply, check, observe } = plugin as Partial<
+  const { name, summary, pointsman, options, samples, apply, check, observe } = plugin as Partial<
     Record<keyof PluginDefinition, unknown>
   >;
   if (typeof name !== 'string' || !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name)) {
@@ -47,12 +50,16 @@ export function faultOf(plugin: unknown): string | undefined {
   if (typeof options !== 'object' || (options as { type?: unknown } | null)?.type !== 'object') {
     return 'has no options schema: Type.Object({ … })';
   }
-  if ([apply, check, observe].every((member) => typeof member !== 'function')) return 'has no apply function';
+  if ([apply, check, observe].every((member) => typeof member !== 'function'))
+    return 'has no function "apply", "check" or "observe"';
   if (typeof pointsman !== 'string' || semver.validRange(pointsman) === null) {
     return `does not say which plugin API it is for: pointsman: '^${semver.major(apiVersion)}'`;
   }
   if (!semver.satisfies(apiVersion, pointsman)) return `is for plugin API ${pointsman}; this is ${apiVersion}`;
-  return undefined;
+  if (samples === undefined) return undefined;
+  if (!Array.isArray(samples)) return 'has samples that are no list';
+  const index = samples.findIndex((sample) => typeof sample?.name !== 'string' || !ArrayBuffer.isView(sample.bytes));
+  return index < 0 ? undefined : `has a sample, number ${index + 1}, without a name, or without bytes in a Buffer`;
 }
 
 /** What the files of plugins held when they were loaded first. */

@@ -24,6 +24,10 @@ export function witness(rig: Rig, { records }: { records: boolean }): PluginDefi
       rig.scope = scope;
       if (!records) return;
       let at: Seen | undefined;
+      hooks.frame.tap({ name, stage: 1000 }, () => {
+        rig.blame("frame answered nothing: a length, 'more' or 'broken' is due");
+        return 'broken';
+      });
       hooks.detectId.tap({ name, stage: -1000 }, (message) => {
         at = { from: message.from, bytes: Buffer.from(message.view()), isLost: false };
         rig.seen.push(at);
@@ -79,7 +83,7 @@ export const lines = definePlugin({
  * A strategy that does as the rig says.
  * @param insists where the rig says nothing, it chooses the first one; else it leaves that to the plugin under test
  */
-export function chooser(rig: Rig, { insists }: { insists: boolean }): PluginDefinition {
+export function chooser(rig: Pick<Rig, 'chosen'>, { insists }: { insists: boolean }): PluginDefinition {
   const name = 'conformance-chooser';
   return definePlugin({
     name,

@@ -9,9 +9,11 @@
  *     conformance({ plugin: acme, test });
  */
 import type { PluginDefinition, Sample } from '../plugin.ts';
+import { checkCases } from './checks.ts';
 import { everyPluginCases } from './every-plugin.ts';
 import { framingCases } from './framing.ts';
 import { identifierCases } from './identifiers.ts';
+import { observerCases } from './observers.ts';
 import { refusalCases } from './refusals.ts';
 import { strategyCases } from './strategies.ts';
 import { type Case, examine } from './subject.ts';
@@ -42,6 +44,8 @@ const cases: readonly Case[] = [
   ...identifierCases,
   ...refusalCases,
   ...strategyCases,
+  ...checkCases,
+  ...observerCases,
 ];
 
 /**

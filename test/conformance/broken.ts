@@ -96,8 +96,23 @@ function strategy(choose: (scope: Scope) => HookSignatures['chooseBackend']) {
 }
 
 /** What stands in no pipeline. */
-const only = (definition: Pick<PluginDefinition, 'check' | 'observe'>) =>
+const only = (definition: Pick<PluginDefinition, 'check' | 'observe' | 'apply' | 'samples'>) =>
   definePlugin({ name: 'flawed', summary, pointsman: '^1', options: Type.Object({}), ...definition });
+
+/** A check that asks "?" and judges what has been answered so far. */
+function check(judge: (received: string) => boolean | undefined) {
+  return only({
+    samples: [{ name: 'yes', from: 'backend', bytes: Buffer.from('yes\n') }],
+    check: () => ({
+      onOpen: (attempt) => attempt.send(Buffer.from('?\n')),
+      onBytes(attempt, received) {
+        const isGood = judge(received.toString('latin1'));
+        if (isGood === true) attempt.pass();
+        if (isGood === false) attempt.fail('another answer');
+      },
+    }),
+  });
+}
 
 /** In turn, each as often as it weighs. */
 function weighted(backends: readonly Backend[], turn: number): Backend | undefined {
@@ -123,6 +138,12 @@ export const soundPlugins = [
   strategy(() => {
     let turn = 0;
     return (_message, { available }) => weighted(available, turn++);
+  }),
+  check((received) => (received.includes('\n') ? received.startsWith('yes\n') : undefined)),
+  only({
+    observe: (_balancer, _options, { channel }) => channel.onMessage(() => {}),
+    apply: (hooks, _options, { channel }) =>
+      hooks.forward.tap('flawed', ({ length }) => channel.send({ bytes: length })),
   }),
 ];
 
@@ -154,6 +175,12 @@ const nobody = 'strategy: where no backend is available it chooses none';
 const shares = 'strategy: shares are in proportion to the weights';
 const replicas = 'strategy: one key has one backend, in all replicas';
 const leaver = 'strategy: a backend that leaves moves its own keys only';
+const checkReturns = 'check: it throws at no answer, and comes back from all';
+const checkCut = 'check: the verdict is the same wherever the answer is cut';
+const checksApart = 'check: attempts do not disturb each other';
+const observed = 'observer: messages are the same with it and without it';
+const observerThrows = 'observer: nothing that it does throws';
+const copied = 'observer: what its halves say to each other can be copied to another process';
 
 export const flaws: readonly Flaw[] = [
   { what: 'has a name with capitals', plugin: protocol({ name: 'Flawed' }), caught: [definition] },
@@ -527,5 +554,90 @@ export const flaws: readonly Flaw[] = [
       };
     }),
     caught: [leaver],
+  },
+  {
+    what: 'answers nothing where more is due',
+    plugin: protocol({
+      taps: () => ({
+        frame(bytes, start, end) {
+          const at = bytes.subarray(start, end).indexOf('\n');
+          return at < 0 ? undefined : at + 1;
+        },
+      }),
+    }),
+    caught: [cut],
+  },
+  {
+    what: 'throws at what is no JSON',
+    plugin: check((received) => (received.includes('\n') ? JSON.parse(received) === 1 : undefined)),
+    caught: [checkReturns],
+  },
+  {
+    what: 'never comes back from some answers',
+    plugin: check((received) => {
+      while (received.startsWith('yes'));
+      return undefined;
+    }),
+    caught: [checkReturns],
+  },
+  {
+    what: 'judges an answer before it is there',
+    plugin: check((received) => received.startsWith('yes')),
+    caught: [checkCut],
+  },
+  {
+    what: 'remembers answers to others',
+    plugin: only({
+      samples: [{ name: 'yes', from: 'backend', bytes: Buffer.from('yes\n') }],
+      check() {
+        let heard = 0;
+        return {
+          onOpen() {},
+          onBytes(attempt, received) {
+            heard++;
+            if (received.includes('\n')) heard <= 2 ? attempt.pass() : attempt.fail('too late');
+          },
+        };
+      },
+    }),
+    caught: [checksApart],
+  },
+  {
+    what: 'writes into what it observes',
+    plugin: only({
+      observe() {},
+      apply: (hooks) => hooks.forward.tap('flawed', (message) => message.splice(0, 0, Buffer.from('seen '))),
+    }),
+    caught: [observed],
+  },
+  {
+    what: 'throws in a tap of an observer',
+    plugin: only({
+      observe() {},
+      apply: (hooks) =>
+        hooks.forward.tap('flawed', () => {
+          throw new Error('no');
+        }),
+    }),
+    caught: [observerThrows],
+  },
+  {
+    what: 'throws at what its taps say',
+    plugin: only({
+      observe: (_balancer, _options, { channel }) =>
+        channel.onMessage(() => {
+          throw new Error('no');
+        }),
+      apply: (hooks, _options, { channel }) => hooks.forward.tap('flawed', () => channel.send(1)),
+    }),
+    caught: [observerThrows],
+  },
+  {
+    what: 'sends messages over its channel',
+    plugin: only({
+      observe() {},
+      apply: (hooks, _options, { channel }) => hooks.forward.tap('flawed', (message) => channel.send({ message })),
+    }),
+    caught: [copied],
   },
 ];

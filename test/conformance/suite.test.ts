@@ -33,10 +33,13 @@ describe('the conformance kit', () => {
     expect([...all].filter((name) => !flaws.some(({ caught }) => caught.includes(name)))).toEqual([]);
   });
 
-  it('takes the cases from the hooks that are tapped', () => {
-    const [protocol, strategy] = soundPlugins.map((plugin) => namesFor(plugin).map((name) => name.split(':')[0]));
+  it('takes the cases from what the plugin is, and the hooks that are tapped', () => {
+    const kinds = soundPlugins.map((plugin) => namesFor(plugin).map((name) => name.split(':')[0]));
+    const [protocol, strategy, check, observer] = kinds;
     expect([...new Set(protocol)]).toEqual(['plugin', 'frame', 'identifier', 'refuse']);
     expect([...new Set(strategy)]).toEqual(['plugin', 'strategy']);
+    expect([...new Set(check)]).toEqual(['plugin', 'check']);
+    expect([...new Set(observer)]).toEqual(['plugin', 'observer']);
   });
 
   it('leaves out the cases that a plugin does not claim, and knows their names', () => {

@@ -35,3 +35,16 @@ it('tell whose fault it is', () => {
     message: '[mllp] frame: x',
   });
 });
+
+it("tell where a plugin's code stands that the engine complains of", () => {
+  const [, line] = /errors\.test\.ts:(\d+)/.exec(new Error('here').stack!)!;
+  const cause = new TypeError('x is not a function');
+  expect(PluginError.threw('mllp', 'frame', cause).message).toMatch(
+    new RegExp(`^\\[mllp\\] frame: x is not a function \\(test/core/errors\\.test\\.ts:${Number(line) + 1}:\\d+\\)$`),
+  );
+  const parsed = new SyntaxError("Unexpected token '='");
+  parsed.stack = `file://${process.cwd()}/my%20plugin.js:7\n  let x = = 0;\n          ^\n\n${parsed.stack}`;
+  expect(PluginError.threw('mllp', 'frame', parsed).message).toBe(
+    "[mllp] frame: Unexpected token '=' (my plugin.js:7)",
+  );
+});

@@ -46,6 +46,11 @@ describe('PipelineHooks', () => {
     ]);
   });
 
+  it('says which hooks there are where one is misspelt', () => {
+    const hooks = new PipelineHooks().forPlugin('acme') as unknown as Record<string, unknown>;
+    expect(() => hooks.fraem).toThrow('there is no hook "fraem"; there are onConnect, frame, detectId, ');
+  });
+
   it('takes nothing but functions for taps', () => {
     expect(() => tap(new PipelineHooks(), 'frame', 'acme', undefined as never)).toThrow(
       new TypeError('hooks.frame.tap() needs a function'),
@@ -134,7 +139,7 @@ describe('PipelineHooks', () => {
   describe('guards', () => {
     it.each(synchronous)('names the plugin that throws in %s, and keeps the cause', (name) => {
       const hooks = new PipelineHooks();
-      const cause = new TypeError('no such header');
+      const cause = new Error('no such header');
       tap(hooks, name, 'acme', () => {
         throw cause;
       });

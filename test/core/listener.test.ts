@@ -255,6 +255,9 @@ it('says which plugin it cannot apply', async () => {
   await expect(edge(guest((_hooks, scope) => scope.protocol({ identifiers: 'text' })))).rejects.toThrow(
     '[guest] apply: a pipeline has one protocol, and another plugin has declared it',
   );
+  await expect(edge(guest((_hooks, scope) => scope.protocol({ identifiers: 'txt' as never })))).rejects.toThrow(
+    '[guest] apply: scope.protocol() needs "identifiers", one of text, raw, number, not "txt"',
+  );
 });
 
 it('names the plugin whose timer throws, and goes on', async () => {

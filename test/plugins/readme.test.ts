@@ -13,7 +13,7 @@ import { embed } from '../support/embedded.ts';
 const readme = readFileSync('plugins/README.md', 'utf8');
 const blocks = (language: string) =>
   [...readme.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, 'gms'))].map(([, block]) => block!);
-const [begun, identifiers, refusals, test, greeting] = blocks('ts');
+const [begun, identifiers, refusals, test, greeting, tally] = blocks('ts');
 const [wire, output] = blocks('text');
 
 const folder = mkdtempSync(join(tmpdir(), 'pointsman-'));
@@ -84,6 +84,11 @@ describe('the tutorial of plugins/README.md', () => {
     backends[0]!.link.send('220 mail.example.net\r\n');
     backends[1]!.link.send('554 no\r\n');
     expect(advance(0)).toEqual(['b fails: greeting: another greeting, but "554 no"']);
+  });
+
+  it('shows the observer that is created', () => {
+    const template = readFileSync('core/cli/templates/observer.ts', 'utf8').replaceAll('my-observer', 'tally');
+    expect(`${template.split('\n', 1)[0]}\n${tally}`).toBe(template);
   });
 
   it('links to what is there', () => {

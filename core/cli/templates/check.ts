@@ -9,6 +9,7 @@ export default definePlugin({
     send: Type.String({ minLength: 1, default: 'PING\r\n', description: 'What is sent.' }),
     expect: Type.String({ minLength: 1, default: 'PONG', description: 'What the answer begins with.' }),
   }),
+  samples: [{ name: 'an answer', from: 'backend', bytes: Buffer.from('PONG\r\n') }],
 
   // When backends are asked, and how long they may take, is the core's business; here is what to ask, and what they must answer.
   check({ send, expect }) {

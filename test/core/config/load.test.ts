@@ -275,7 +275,12 @@ export default { ...definePlugin({
       source('options: {}'),
       'plugin "./acme.ts" has no options schema: Type.Object({ … })',
     ],
-    ['have no apply', './acme.ts', source('apply: 1'), 'plugin "./acme.ts" has no apply function'],
+    [
+      'have no apply',
+      './acme.ts',
+      source('apply: 1'),
+      'plugin "./acme.ts" has no function "apply", "check" or "observe"',
+    ],
     [
       'do not say for which API',
       './acme.ts',
@@ -287,6 +292,12 @@ export default { ...definePlugin({
       './acme.ts',
       source("pointsman: '^2'"),
       'plugin "./acme.ts" is for plugin API ^2; this is 1.0.0',
+    ],
+    [
+      'have a sample that is text',
+      './acme.ts',
+      source("samples: [{ name: 'one', bytes: 'hello' }]"),
+      'plugin "./acme.ts" has a sample, number 1, without a name, or without bytes in a Buffer',
     ],
     ['bear the name of another', './acme.ts', source("name: 'lines'"), 'there is a plugin "lines" already'],
     [
