@@ -154,6 +154,11 @@ export class Affinity implements AffinityTable {
     }
   }
 
+  /** Counts nothing as in flight any more: nobody looks after it from now on. */
+  stop(): void {
+    this.expire(Number.POSITIVE_INFINITY);
+  }
+
   #collect(message: Message): CollectedIds {
     const ids = this.#ids;
     // `remember` comes soon after `find`, and asks for the same.

@@ -334,6 +334,7 @@ export class Listener {
     for (const client of this.#clients) client.destroy();
     this.#links.stop();
     this.composed.pipeline.waiting?.stop();
+    this.composed.affinity?.stop();
     await closed;
     // Closing takes a turn, and what is counted then belongs to the statistics.
     for (let turn = 0; turn < 2 && this.#clients.size > 0; turn++) {

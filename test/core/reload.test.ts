@@ -195,6 +195,19 @@ it('counts on when the last client of a listener that had to go has left', async
   });
 });
 
+it('counts nothing as in flight any more for a listener that has left', async () => {
+  const rig = await edge({ pipeline: [[lines, { shared: false }], [turns]], links: 'dedicated', backends: ['a'] });
+  const alice = rig.client();
+  alice.send('!session 1\n');
+  const [pool] = rig.balancer.pools;
+  expect(pool!.backends[0]!.inFlight).toBe(1);
+  await reload(rig, withListener(rig, { listen: { ...rig.settings.listeners[0]!.listen, port: 6000 } }));
+  alice.reset();
+  rig.advance(2000);
+  await rig.settle();
+  expect(pool!.backends[0]!.inFlight).toBe(0);
+});
+
 it('reads tokens of the key before the new one', async () => {
   const [k1, k2] = ['k1', 'k2'].map((id, index) => ({ id, secret: Buffer.alloc(32, index + 1) })) as never as [
     never,
