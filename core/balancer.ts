@@ -179,6 +179,11 @@ export class Balancer implements Observable {
     this.#ending.add(listener);
     await listener.stop(listener.settings.limits.replySeconds);
     this.#ending.delete(listener);
+    // What it has found down is looked after by others from now on.
+    const { pool } = listener.settings;
+    for (const { name, up } of this.pools.find((each) => each.name === pool)?.backends ?? []) {
+      if (!up) this.look({ pool, backend: name, up: true });
+    }
     this.#remains = totalOf([this.#remains, remainsOf(statsOf(listener))]);
   }
 

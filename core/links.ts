@@ -97,6 +97,8 @@ export class Links {
   /** Shared links are opened ahead of the first message, so that a backend that is down is known to be. */
   start(): void {
     for (const link of this.#shared.flat()) link.connect();
+    // Whoever had found those down may be gone.
+    if (this.mode === 'dedicated') for (const backend of this.#pool.backends) this.look(backend, true);
   }
 
   /**
@@ -274,7 +276,7 @@ export class Links {
 
   /**
    * Somebody else has found the backend up or down. That is a hint, no proof: who thinks otherwise connects now instead of
-   * after its back-off, and marks the backend by what comes of it. A link that is open knows better.
+   * after its back-off, and marks the backend by what comes of it. A link that is open knows better: the backend is up.
    */
   look(backend: Backend, up: boolean): void {
     if (this.#stopped || backend.up === up) return;
@@ -282,7 +284,9 @@ export class Links {
       this.#probes.get(backend)?.();
       this.#probeNow(backend, 0);
     } else {
-      for (const link of this.#shared[backend.index]!) if (link.state === 'closed') link.connect();
+      const links = this.#shared[backend.index]!;
+      if (links.some((link) => link.state === 'open')) this.#setUp(backend, true);
+      for (const link of links) if (link.state === 'closed') link.connect();
     }
   }
 

@@ -208,6 +208,45 @@ it('counts nothing as in flight any more for a listener that has left', async ()
   expect(pool!.backends[0]!.inFlight).toBe(0);
 });
 
+it.each(['dedicated', 'shared'] as const)(
+  'finds a backend again that a listener has found down before it left: %s links',
+  async (links) => {
+    const rig = await edge({ pipeline: [[lines, { shared: links === 'shared' }], [turns]], links, backends: ['a'] });
+    const alice = rig.client();
+    rig.advance(2000);
+    const listen = { ...rig.settings.listeners[0]!.listen, port: 6000 };
+    await reload(rig, withListener(rig, { listen }));
+    rig.backend('a').hang();
+    if (links === 'shared') rig.backend('a').wires[0]!.reset();
+    else alice.send('1\n');
+    rig.advance(6000);
+    expect(rig.stats().backends.a!.up).toBe(false);
+    alice.reset();
+    rig.advance(2000);
+    await rig.settle();
+    rig.backend('a').up();
+    rig.advance(30_000);
+    await rig.settle();
+    expect(rig.stats().backends.a!.up).toBe(true);
+  },
+);
+
+it('finds a backend again that was down when its pool had no listener for a while', async () => {
+  const rig = await edge({ pipeline: [[lines, { shared: false }], [turns]], links: 'dedicated', backends: ['a'] });
+  const alice = rig.client();
+  rig.backend('a').down();
+  alice.send('1\n');
+  alice.reset();
+  await rig.runtime.until(rig.balancer.reload({ ...rig.settings, listeners: [] }));
+  rig.advance(2000);
+  await rig.settle();
+  await reload(rig, rig.settings);
+  expect(rig.stats().backends.a!.up).toBe(false);
+  rig.backend('a').up();
+  rig.advance(30_000);
+  expect(rig.stats().backends.a!.up).toBe(true);
+});
+
 it('reads tokens of the key before the new one', async () => {
   const [k1, k2] = ['k1', 'k2'].map((id, index) => ({ id, secret: Buffer.alloc(32, index + 1) })) as never as [
     never,
