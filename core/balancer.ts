@@ -193,7 +193,7 @@ export class Balancer implements Observable {
     this.#cancelLook?.();
     await this.#reloading;
     for (const health of this.#parts.health.values()) health.stop();
-    const all = [...this.#leaving, ...this.listeners];
+    const all = [...this.#leaving, ...this.#ending, ...this.listeners];
     await Promise.all(all.map((listener) => listener.stop(deadlineSeconds)));
   }
 

@@ -53,7 +53,8 @@ export class Listener {
   #door: Door | undefined;
   #cancelSweep: (() => void) | undefined;
   #started = false;
-  #stopping = false;
+  #stopped: Promise<void> | undefined;
+  #stopsAtMs = Number.POSITIVE_INFINITY;
 
   constructor(settings: ListenerSettings, pool: Pool, services: Services) {
     this.settings = settings;
@@ -315,17 +316,19 @@ export class Listener {
 
   /**
    * Stops accepting, closes clients that are owed nothing at once and the others as soon as they have their answers, then everything.
-   * @param deadlineSeconds how long to wait for that
+   * @param deadlineSeconds how long to wait for that; once it stops, it may be told to wait for a shorter time
    */
-  async stop(deadlineSeconds: number): Promise<void> {
-    if (this.#stopping) return;
-    this.#stopping = true;
+  stop(deadlineSeconds: number): Promise<void> {
+    this.#stopsAtMs = Math.min(this.#stopsAtMs, this.#runtime.now() + deadlineSeconds * 1000);
+    return (this.#stopped ??= this.#stop());
+  }
+
+  async #stop(): Promise<void> {
     this.composed.pipeline.routing.isStopping = true;
     const closed = this.close();
-    const deadline = this.#runtime.now() + deadlineSeconds * 1000;
     for (;;) {
       for (const client of this.#clients) if (!this.#isOwed(client)) client.closeGently();
-      if (this.#isSettled() || this.#runtime.now() >= deadline) break;
+      if (this.#isSettled() || this.#runtime.now() >= this.#stopsAtMs) break;
       await new Promise<void>((resolve) => void this.#runtime.after(stopLookMs, resolve));
     }
     this.#cancelSweep?.();

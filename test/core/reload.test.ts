@@ -381,6 +381,22 @@ it('refuses new sessions while it stops, and lets those go on that there are', a
   expect(alice.closed).toBe(true);
 });
 
+it('waits no longer for a listener that has left than for others when it stops', async () => {
+  const rig = await edge();
+  const alice = rig.client();
+  alice.send('1\n');
+  await reload(rig, withListener(rig, { listen: { ...rig.settings.listeners[0]!.listen, port: 6000 } }));
+  alice.reset();
+  rig.advance(2000);
+  await rig.settle();
+  const stopped = rig.balancer.stop({ deadlineSeconds: 1 });
+  await rig.settle();
+  rig.advance(1000);
+  await rig.runtime.until(stopped);
+  expect(rig.runtime.timers).toBe(0);
+  expect(rig.balancer.stats().listeners.edge!.exchanges).toMatchObject({ open: 0, abandoned: 1 });
+});
+
 it('refuses a reload while it stops', async () => {
   const rig = await edge();
   await rig.stop();
