@@ -1,7 +1,7 @@
 /** Makes inputs out of others, keeps those that run code which none has run before, and holds every one against its target. */
 import { Random } from '../../core/conformance/random.ts';
+import type { Watchdog } from '../support/watchdog.ts';
 import type { Coverage } from './coverage.ts';
-import type { Watchdog } from './watchdog.ts';
 
 export interface Target {
   readonly name: string;

@@ -1,11 +1,11 @@
 /** `npm run fuzz`: looks for inputs that a target must not answer as it does. */
 import { parseArgs } from 'node:util';
 import { show } from '../../core/conformance/bytes.ts';
+import { Watchdog } from '../support/watchdog.ts';
 import { readCorpus, writeCorpus } from './corpus.ts';
 import { Coverage } from './coverage.ts';
 import { fuzz } from './engine.ts';
 import { targets } from './targets.ts';
-import { Watchdog } from './watchdog.ts';
 
 const { values } = parseArgs({
   options: {
@@ -29,7 +29,7 @@ if (chosen.length === 0) {
 const mostInputs = Number(values.inputs ?? Number.POSITIVE_INFINITY);
 const seconds = Number(values.seconds ?? (values.inputs === undefined ? 60 : Number.POSITIVE_INFINITY));
 const secondsEach = seconds / chosen.length;
-const watchdog = new Watchdog(20);
+const watchdog = new Watchdog(20, 'base64');
 let total = 0;
 for (const target of chosen) {
   const began = performance.now();

@@ -34,6 +34,8 @@ export interface Dialect {
   readonly replaying?: { readonly replayable: object } | undefined;
   /** Whether a replay must be marked. */
   readonly marks?: boolean;
+  /** Whether a message that names no backend may belong to a session of one. */
+  readonly relates?: boolean;
   /** After so many new requests an answer would be taken for that of a later one; undefined: never. */
   readonly answerWithin?: number | undefined;
   readonly transports: readonly Address['transport'][];
@@ -167,6 +169,7 @@ const calls: Dialect = {
   plugin: sip,
   options: {},
   links: 'shared',
+  relates: true,
   transports: ['tcp'],
   signs: true,
   request(label, number, handle) {

@@ -1,4 +1,5 @@
 /** What was sent, and what must therefore arrive: peers report to it, and it objects. */
+import type { BackendState } from '../../core/settings.ts';
 import type { Dialect, Read } from './dialects.ts';
 
 /** Something that must not happen has happened. */
@@ -19,14 +20,22 @@ export interface Sent {
   readonly outages: number;
   /** When, in milliseconds of the virtual clock. */
   readonly atMs: number;
-  /** How many requests had got ids of the balancer's own by then: it may wait for its link so long that narrow ids come round. */
-  readonly opened: number;
+  /** How many messages had been sent anew by then, which may bring them out of order. */
+  readonly redispatched: number;
+}
+
+/** A backend that somebody keeps from new work, or from any. */
+export interface Closed {
+  readonly state: BackendState | 'removed';
+  readonly sinceMs: number;
 }
 
 /** A link as its backend sees it. */
 interface Way {
   /** It has not broken, and no end of it has closed. */
   readonly works: boolean;
+  /** Where it leads: a backend that has moved is another one to those who replay. */
+  readonly address: string;
 }
 
 /** Who knows which backend may be reached, and what time it is. */
@@ -34,6 +43,11 @@ export interface Health {
   now(): number;
   isUsable(backend: string): boolean;
   outages(backend: string): number;
+  closed(backend: string): Closed | undefined;
+  /** How long answers are waited for at least. */
+  replySeconds(): number;
+  /** How many messages have been sent anew. */
+  redispatched(): number;
 }
 
 export class Ledger {
@@ -67,12 +81,17 @@ export class Ledger {
     this.#health = health;
   }
 
-  send(label: string, sent: Omit<Sent, 'outages' | 'opened' | 'atMs'>): void {
+  send(label: string, sent: Omit<Sent, 'outages' | 'redispatched' | 'atMs'>): void {
     const { backend } = sent;
     // It may be down just now.
     const outages =
       backend === undefined ? 0 : this.#health.outages(backend) - (this.#health.isUsable(backend) ? 0 : 1);
-    this.#sent.set(label, { ...sent, outages, opened: this.opened, atMs: this.#health.now() });
+    this.#sent.set(label, {
+      ...sent,
+      outages,
+      redispatched: this.#health.redispatched(),
+      atMs: this.#health.now(),
+    });
   }
 
   sentBy(label: string): Sent {
@@ -90,7 +109,7 @@ export class Ledger {
     return this.#dialect.links === 'shared' && this.#dialect.name !== 'sip';
   }
 
-  #mayReplay(label: string): boolean {
+  mayReplay(label: string): boolean {
     const { client, number } = this.sentBy(label);
     return this.#replays && number % 2 === 0 && client !== balancerId;
   }
@@ -99,29 +118,43 @@ export class Ledger {
   deliver({ label, again }: Read, backend: string, way: Way): Sent {
     const sent = this.sentBy(label);
     if (sent.forged) throw new Violation(`the forged ${label} has reached ${backend}`);
+    const closed = this.#health.closed(backend);
+    if (closed !== undefined && sent.atMs > closed.sinceMs && sent.client !== balancerId) {
+      const isSession = sent.backend === backend || this.#dialect.relates;
+      if (closed.state !== 'drain' || !isSession) {
+        throw new Violation(`${label} has reached ${backend}, which has been in ${closed.state} since before`);
+      }
+    }
     const before = this.#delivered.get(label);
     // On a link that the backend has ended it still reads what had been written, though the request has been replayed meanwhile.
     const isLate = before?.way.works === true && !way.works;
-    if (isLate && this.#mayReplay(label) && before.backend !== backend && !this.#replayed.has(label)) {
+    if (isLate && this.mayReplay(label) && before.way.address !== way.address && !this.#replayed.has(label)) {
       this.#replayed.add(label);
       this.deliveries++;
       return sent;
     }
     if (before !== undefined) {
-      if (!this.#mayReplay(label) || before.way.works || before.backend === backend || this.#replayed.has(label)) {
-        throw new Violation(`${label} has reached ${before.backend} and ${backend}`);
+      if (
+        !this.mayReplay(label) ||
+        before.way.works ||
+        before.way.address === way.address ||
+        this.#replayed.has(label)
+      ) {
+        throw new Violation(
+          `${label} has reached ${before.backend} at ${before.way.address} and ${backend} at ${way.address}`,
+        );
       }
       if (this.#dialect.marks === true && again !== true) throw new Violation(`${label} is replayed without a mark`);
       if (this.#answered.has(label)) throw new Violation(`${label} is replayed although it has been answered`);
       this.#replayed.add(label);
-    } else if (again === true && !this.#mayReplay(label)) throw new Violation(`${label} is marked as a replay`);
+    } else if (again === true && !this.mayReplay(label)) throw new Violation(`${label} is marked as a replay`);
     if (this.#refused.has(label) && way.works) throw new Violation(`${label} was refused and has reached ${backend}`);
     this.#delivered.set(label, { backend, way });
     if (this.#correlates && !this.#refused.has(label)) this.#waiting.add(label);
     this.deliveries++;
     if (sent.backend === undefined || sent.backend === backend) return sent;
     if (sent.client === balancerId) throw new Violation(`${label} asks ${sent.backend} and has reached ${backend}`);
-    if (this.rechooses && (again === true || this.#replayed.has(label) || this.#mayReplay(label))) return sent;
+    if (this.rechooses && (again === true || this.#replayed.has(label) || this.mayReplay(label))) return sent;
     if (this.rechooses && this.#health.outages(sent.backend) > sent.outages) return sent;
     throw new Violation(`${label} names ${sent.backend} and has reached ${backend}`);
   }
@@ -162,17 +195,28 @@ export class Ledger {
     this.#waiting.delete(request);
   }
 
+  /** Whether a request that has arrived behind a later one of its client was not sent anew meanwhile. */
+  isMisplaced({ redispatched }: Sent): boolean {
+    return redispatched === this.#health.redispatched();
+  }
+
+  /** Whether nobody may wait for the answer any more, though it be taken for that of a later request. */
+  isTooLate({ label, opened }: { readonly label: string; readonly opened: number }): boolean {
+    if (this.opened - opened < (this.#dialect.answerWithin ?? Number.POSITIVE_INFINITY)) return false;
+    return this.#health.now() - this.sentBy(label).atMs >= this.#health.replySeconds() * 1000;
+  }
+
   /**
    * Who has lost its backend has been told.
-   * @param replySeconds how long the balancer waits for answers
    * @param reads whether that client is there and reads
    */
-  checkWaiting(replySeconds: number, reads: (client: number) => boolean): void {
+  checkWaiting(reads: (client: number) => boolean): void {
+    const replySeconds = this.#health.replySeconds();
     for (const request of this.#waiting) {
       const { client, atMs } = this.sentBy(request);
       if (this.#health.now() - atMs >= replySeconds * 1000) this.#waiting.delete(request);
       // It may just be on its way to another backend.
-      else if (this.#mayReplay(request) && !this.#replayed.has(request)) continue;
+      else if (this.mayReplay(request) && !this.#replayed.has(request)) continue;
       else if (this.#delivered.get(request)!.way.works === false && reads(client)) {
         throw new Violation(`${request} was lost with its link, and client ${client} has not been told`);
       }

@@ -1,5 +1,6 @@
 /** `npm run simulate`: runs seeds one after the other, or one again. */
 import { parseArgs } from 'node:util';
+import { Watchdog } from '../support/watchdog.ts';
 import { run } from './run.ts';
 
 const { values } = parseArgs({
@@ -17,12 +18,15 @@ const began = performance.now();
 const secondsPassed = () => (performance.now() - began) / 1000;
 const onEvent = values.verbose ? say : undefined;
 const first = Number(values.seed ?? values.first);
+const watchdog = new Watchdog(120, 'latin1');
 let seeds = 0;
 let virtualMs = 0;
 let steps = 0;
 let messages = 0;
 do {
-  const done = await run(first + seeds++, onEvent);
+  const seed = first + seeds++;
+  watchdog.note(Buffer.from(`seed ${seed}`));
+  const done = await run(seed, onEvent);
   virtualMs += done.virtualMs;
   steps += done.steps;
   messages += done.messages;

@@ -1,7 +1,7 @@
 /** The clients and backends of the simulation: they write, read, and report everything to the ledger. */
 import type { VirtualPeer } from '../../core/runtime/virtual.ts';
 import type { Dialect, Handle } from './dialects.ts';
-import { type Ledger, Violation } from './ledger.ts';
+import { type Ledger, type Sent, Violation } from './ledger.ts';
 
 /** One seeded source for all that is left to chance. */
 export class Chance {
@@ -181,14 +181,30 @@ export class SimulatedClient extends End {
 /** A link, as its backend sees it. */
 export class SimulatedLink extends End {
   readonly backend: SimulatedBackend;
+  readonly address: string;
   /** Requests that it has not answered yet. */
   readonly waiting: { readonly label: string; readonly bytes: Buffer; readonly opened: number }[] = [];
-  /** By client: the last of its requests that named this backend. */
-  readonly #last = new Map<number, number>();
+  /** By client: the last of its requests that named this backend, and of those that named none. */
+  readonly #lastNamed = new Map<number, number>();
+  readonly #lastFree = new Map<number, number>();
+  /** For each write on its way: how many requests had got ids of the balancer's own by then. */
+  readonly #opened: number[] = [];
+  #openedThen = 0;
 
-  constructor(backend: SimulatedBackend, peer: VirtualPeer) {
+  constructor(backend: SimulatedBackend, address: string, peer: VirtualPeer) {
     super(peer, backend.dialect, backend.ledger);
     this.backend = backend;
+    this.address = address;
+    const { socket, onBytes } = peer;
+    const { write } = socket;
+    socket.write = (bytes, ends) => {
+      for (let writes = socket.delimits ? ends.length : 1; writes > 0; writes--) this.#opened.push(this.ledger.opened);
+      return write.call(socket, bytes, ends);
+    };
+    peer.onBytes = (bytes) => {
+      this.#openedThen = this.#opened.shift()!;
+      onBytes!(bytes);
+    };
   }
 
   get works(): boolean {
@@ -203,21 +219,29 @@ export class SimulatedLink extends End {
     }
     const sent = this.ledger.deliver(read, this.backend.name, this);
     this.backend.note(`${this.backend.name} gets ${read.label}`);
-    // Others may have waited for another backend first, and come here when that could not be reached.
-    if (sent.backend === this.backend.name && !this.ledger.rechooses) {
-      const last = this.#last.get(sent.client) ?? 0;
-      if (sent.number <= last)
-        throw new Violation(`${read.label} has reached ${this.backend.name} after number ${last}`);
-      this.#last.set(sent.client, sent.number);
-    }
-    this.waiting.push({ label: read.label, bytes: Buffer.from(message), opened: sent.opened });
+    this.#checkOrder(read.label, sent);
+    this.waiting.push({ label: read.label, bytes: Buffer.from(message), opened: this.#openedThen });
     if (this.backend.isEager) this.answer(this.waiting.length - 1, 1);
+  }
+
+  #checkOrder(label: string, sent: Sent): void {
+    const { name } = this.backend;
+    const isNamed = sent.backend === name;
+    const lasts = isNamed ? this.#lastNamed : this.#lastFree;
+    const last = lasts.get(sent.client) ?? 0;
+    lasts.set(sent.client, Math.max(last, sent.number));
+    if (sent.number > last) return;
+    // Others may have waited for another backend first, and come here when that could not be reached, or this one has moved.
+    const mayBeLate = !isNamed || this.ledger.rechooses || this.ledger.mayReplay(label);
+    if (!mayBeLate || this.ledger.isMisplaced(sent)) {
+      throw new Violation(`${label} has reached ${name} after number ${last} of its client`);
+    }
   }
 
   /** Answers one of the waiting requests, that many times. */
   answer(index: number, times: number): void {
     const [request] = this.waiting.splice(index, 1);
-    if (this.ledger.opened - request!.opened >= (this.dialect.answerWithin ?? Number.POSITIVE_INFINITY)) return;
+    if (this.ledger.isTooLate(request!)) return;
     for (let i = 0; i < times; i++) {
       const label = `${request!.label}/${this.backend.serial++}`;
       this.ledger.answer(label);
@@ -257,8 +281,9 @@ export class SimulatedBackend {
     this.note = note;
   }
 
-  accept(peer: VirtualPeer): 'accept' | 'refuse' | 'hang' {
-    if (this.verdict === 'accept') this.#links.push(new SimulatedLink(this, peer));
+  /** @param address the one of its addresses that was connected to */
+  accept(address: string, peer: VirtualPeer): 'accept' | 'refuse' | 'hang' {
+    if (this.verdict === 'accept') this.#links.push(new SimulatedLink(this, address, peer));
     return this.verdict;
   }
 

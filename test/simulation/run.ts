@@ -37,18 +37,17 @@ export async function run(seed: number, onEvent: (line: string) => void = () => 
     await world.start();
     const { chance } = world;
     const endsWell = chance.percent(50);
-    const comesRound = world.groups.some(({ dialect }) => dialect.answerWithin !== undefined);
-    const until = chance.percent(comesRound ? 30 : 5) ? stepsPerRun.long : stepsPerRun.short;
-    for (; steps < until; steps++) world.act();
+    const until = world.isHasty || chance.percent(5) ? stepsPerRun.long : stepsPerRun.short;
+    for (; steps < until; steps++) await world.act();
     if (endsWell) {
-      world.heal();
-      world.proveHealthy();
+      await world.heal();
+      await world.proveHealthy();
     }
     await world.stop(chance.below(20));
   } catch (error) {
     failure = { error: error as Error, lastEvents: last };
   }
-  note(JSON.stringify(world?.balancer.stats() ?? {}));
+  hash.update(JSON.stringify(world?.balancer.stats().listeners ?? {}));
   return {
     seed,
     steps,

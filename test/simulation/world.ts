@@ -2,35 +2,24 @@
  * The world of one seed: pools and listeners of different kinds, the real balancer between them on a virtual runtime, and the
  * peers around it. `act` lets one thing happen; `check` looks at everything that must hold.
  */
-import { type Attempt, definePlugin, Type } from 'pointsman';
 import { balances } from '../../core/accounting.ts';
 import { Balancer } from '../../core/balancer.ts';
 import type { Exchanges } from '../../core/exchanges.ts';
+import type { Link } from '../../core/link.ts';
 import type { Listener } from '../../core/listener.ts';
+import type { Message } from '../../core/message.ts';
 import type { Peer } from '../../core/peer.ts';
-import type { Logger, PluginDefinition } from '../../core/plugin.ts';
-import type { Pool } from '../../core/pool.ts';
+import type { Logger } from '../../core/plugin.ts';
+import type { Backend, Pool } from '../../core/pool.ts';
 import { formatAddress } from '../../core/runtime/address.ts';
 import { type VirtualPeer, VirtualRuntime } from '../../core/runtime/virtual.ts';
-import {
-  type CheckTiming,
-  type CheckUse,
-  defaultLimits,
-  type ListenerSettings,
-  type PoolSettings,
-} from '../../core/settings.ts';
-import tcpConnect from '../../plugins/checks/tcp-connect.ts';
-import hashing from '../../plugins/strategies/hashing.ts';
-import leastLoaded from '../../plugins/strategies/least-loaded.ts';
-import roundRobin from '../../plugins/strategies/round-robin.ts';
-import { optionsOf } from '../support/embedded.ts';
-import { type Dialect, dialects } from './dialects.ts';
-import { balancerId, Ledger, Violation } from './ledger.ts';
+import type { BackendState, Settings } from '../../core/settings.ts';
+import { asking } from './asking.ts';
+import type { Dialect } from './dialects.ts';
+import { type Closed, Ledger, Violation } from './ledger.ts';
 import { Chance, type Note, SimulatedBackend, SimulatedClient } from './peers.ts';
+import { checkPort, drawKinds, drawSettings, type Kind, redraw } from './settings.ts';
 
-/** Where checks connect: not where messages go, so that what is checked may fail while links are fine. */
-const checkPort = 9000;
-const strategies = [roundRobin, leastLoaded, hashing];
 /** Clients that a listener has at most, but for those who come in a crowd. */
 const fewClients = 6;
 /** By how many bytes a queue may pass its limit: by a message from each of those who feed it. */
@@ -38,12 +27,24 @@ const aboveLimitBytes = 4096;
 
 /** A pool with its backends, its listeners and what was sent between them. */
 interface Group {
+  readonly kind: Kind;
   readonly dialect: Dialect;
   readonly pool: Pool;
   readonly ledger: Ledger;
-  readonly backends: readonly SimulatedBackend[];
-  readonly listeners: readonly Listener[];
-  readonly signs: boolean;
+  /** By name: all that there have been, wherever they were. */
+  readonly backends: Map<string, SimulatedBackend>;
+  /** The balancer's, also those that the config has no more. */
+  readonly known: Set<Backend>;
+  /** Backends that get no new work, or none at all, because somebody wants it so. */
+  readonly closed: Map<string, Closed>;
+  /** How often each has become unusable. */
+  readonly outages: Map<string, number>;
+  /** Where clients can connect. */
+  listeners: readonly Listener[];
+  /** Those, and those that go on with the clients that they have, and those that have left. */
+  readonly all: Set<Listener>;
+  /** The shortest time that an answer has ever been waited for. */
+  replySeconds: number;
 }
 
 interface ClientOf {
@@ -55,197 +56,105 @@ interface ClientOf {
 export class World {
   readonly runtime: VirtualRuntime;
   readonly chance: Chance;
-  readonly groups: Group[] = [];
+  readonly groups: readonly Group[];
   readonly balancer: Balancer;
-  /** By pool. */
-  readonly #ledgers = new Map<string, Ledger>();
-  /** Whoever plays must not go on once the balancer listens no more. */
-  isStopping = false;
   readonly #note: Note;
-  readonly #outages = new Map<string, number>();
+  #settings: Settings;
+  #isStopping = false;
+  /** So much happens in so little time that ids which are few come round to requests that still wait. */
+  readonly isHasty: boolean;
+  readonly #counted = new WeakSet<Exchanges>();
   #clients: ClientOf[] = [];
   #clientIds = 0;
   /** Weighted: each as often as it stands here. */
-  readonly #acts: readonly (() => void)[];
+  readonly #acts: readonly (() => void | Promise<void>)[];
 
   constructor(seed: number, note: Note) {
     this.#note = note;
     this.runtime = new VirtualRuntime(seed, { reorders: true });
     const chance = (this.chance = new Chance(this.runtime.random));
-    const chosen = Array.from({ length: 1 + chance.below(2) }, () => chance.pick(dialects));
-    const pools = chosen.map((dialect, index) => this.#poolSettings(dialect, index));
-    const replays = pools.map(({ replay }) => replay === 'once');
-    const signs = chosen.map((dialect) => dialect.name === 'sip' || chance.percent(70));
-    const rechooses = chosen.map(() => chance.percent(40));
-    const listeners = chosen.flatMap((dialect, index) =>
-      Array.from({ length: 1 + chance.below(2) }, (_, at) =>
-        this.#listenerSettings(
-          replays[index]! ? { ...dialect, options: { ...dialect.options, ...dialect.replaying } } : dialect,
-          index,
-          at,
-          signs[index]!,
-          rechooses[index]!,
-        ),
-      ),
-    );
-    this.balancer = new Balancer(
-      { keys: [{ id: 'k1', secret: Buffer.alloc(32, 7) }], pools, listeners },
-      { runtime: this.runtime, log: this.#log() },
-    );
-    for (const [index, dialect] of chosen.entries()) {
-      const pool = this.balancer.pools[index]!;
-      const nameOf = (backend: string) => `${pool.name}/${backend}`;
-      const ledger = new Ledger(
-        dialect,
-        { rechooses: rechooses[index]!, replays: replays[index]! },
-        {
-          isUsable: (backend) => pool.byName(backend)!.isUsable,
-          now: this.runtime.now,
-          outages: (backend) => this.#outages.get(nameOf(backend)) ?? 0,
-        },
-      );
-      this.#ledgers.set(pool.name, ledger);
-      this.#watch(pool);
-      const backends = pool.backends.map(({ name, address }) => {
-        const backend = new SimulatedBackend(name, dialect, ledger, note);
-        backend.isEager = chance.percent(30);
-        this.runtime.servers.set(formatAddress(address), (peer) => backend.accept(peer));
-        const checked = { ...address, transport: 'tcp', port: checkPort } as const;
-        this.runtime.servers.set(formatAddress(checked), () => backend.checkVerdict);
-        return backend;
-      });
-      const its = this.balancer.listeners.filter(({ settings }) => settings.pool === pool.name);
-      for (const { composed } of its) this.#countOpened(composed.exchanges, ledger);
-      this.groups.push({ dialect, pool, ledger, backends, listeners: its, signs: dialect.signs && signs[index]! });
-      note(
-        `pool ${pool.name}: ${dialect.name}, ${backends.length} backends, ${rechooses[index] ? 'rechoose' : 'refuse'}; ${its.map(({ settings }) => `${formatAddress(settings.listen)} ${settings.pipeline[1]!.plugin.name}`).join(', ')}`,
-      );
-    }
+    const ledgerOf = (pool: string) => this.groups.find((group) => group.pool.name === pool)!.ledger;
+    const kinds = drawKinds(chance, (dialect) => asking(dialect, ledgerOf, note));
+    this.isHasty = kinds.some(({ dialect }) => dialect.answerWithin !== undefined) && chance.percent(60);
+    this.#settings = drawSettings(kinds, chance);
+    this.balancer = new Balancer(this.#settings, { runtime: this.runtime, log: this.#log() });
+    this.groups = kinds.map((kind, index) => this.#group(kind, this.balancer.pools[index]!));
     this.#acts = this.#weighted();
   }
 
-  #poolSettings(dialect: Dialect, index: number): PoolSettings {
-    const { chance } = this;
-    const transport = dialect.transports.includes('ws') && chance.percent(20) ? 'ws' : 'tcp';
-    return {
-      name: `pool-${index}`,
-      backends: Array.from({ length: 1 + chance.below(4) }, (_, at) => ({
-        name: `b${at}`,
-        number: at + 1,
-        weight: 1 + chance.below(3),
-        priority: chance.percent(20) ? 1 : 0,
-        address: { transport, host: `10.0.${index}.${at + 1}`, port: 7000, path: '' },
-      })),
-      links: dialect.links,
-      linksPerBackend: 1 + chance.below(2),
-      connectSeconds: 5,
-      keepaliveSeconds: 0,
-      queueBytes: chance.pick([300, 2000, 262_144]),
-      ...(chance.percent(30) && {
-        limits: { inFlight: chance.pick([3, 30]), messagesPerSecond: chance.pick([0, 20]) },
-        backendLimits: { inFlight: chance.pick([2, 20]), connections: 3 },
-        queueSeconds: chance.pick([0, 1, 10]),
-        queueRequests: 10,
-      }),
-      ...(dialect.replaying !== undefined &&
-        chance.percent(50) && { replay: 'once', replayBytes: chance.pick([500, 262_144]) }),
-      ...this.#healthSettings(dialect),
-    };
-  }
-
-  /** Some pools look after the health of their backends, others only after their links. */
-  #healthSettings(dialect: Dialect): Partial<PoolSettings> {
-    const { chance } = this;
-    if (chance.percent(40)) return {};
-    const checks: CheckUse[] = [];
-    const check = (plugin: PluginDefinition, more: object) => {
-      const options = optionsOf(plugin, { rise: 1 + chance.below(2), fall: 1 + chance.below(3), ...more });
-      checks.push({ plugin, options, timing: options as CheckTiming });
-    };
-    if (chance.percent(70)) check(tcpConnect, { port: checkPort });
-    if (dialect.links === 'shared' && chance.percent(50)) {
-      const often = chance.pick([{ intervalSeconds: 2 }, { intervalSeconds: 15, timeoutSeconds: 10 }]);
-      check(this.#asking(dialect), { over: 'link', ...often });
-    }
-    return {
-      checks,
-      ...(chance.percent(60) && {
-        outliers: {
-          consecutiveFailures: chance.pick([2, 5]),
-          latencyFactor: chance.pick([undefined, 2]),
-          baseEjectionSeconds: 10,
-          maxEjectionSeconds: 30,
-          maxEjectedPercent: chance.pick([0, 50, 100]),
+  #group(kind: Kind, pool: Pool): Group {
+    const { dialect, rechooses, replays } = kind;
+    const outages = new Map<string, number>();
+    const closed = new Map<string, Closed>();
+    const all = new Set<Listener>();
+    const ledger = new Ledger(
+      dialect,
+      { rechooses, replays },
+      {
+        isUsable: (backend) => pool.byName(backend)?.isUsable ?? false,
+        now: this.runtime.now,
+        outages: (backend) => outages.get(backend) ?? 0,
+        closed: (backend) => closed.get(backend),
+        replySeconds: () => group.replySeconds,
+        redispatched: () => {
+          let sum = 0;
+          for (const { composed } of all)
+            sum += composed.accounting.redispatched + composed.accounting.replays.received;
+          return sum;
         },
-      }),
-      slowStartSeconds: chance.pick([undefined, 10]),
-      minimumUp: chance.pick([1, 2]),
-      panicPercent: chance.pick([0, 50]),
-      drainedSeconds: 10,
+      },
+    );
+    const group: Group = {
+      kind,
+      dialect,
+      pool,
+      ledger,
+      backends: new Map(),
+      known: new Set(),
+      closed,
+      outages,
+      listeners: [],
+      all,
+      replySeconds: Number.POSITIVE_INFINITY,
     };
+    this.#watch(group);
+    this.#meetBackends(group);
+    this.#meetListeners(group);
+    this.#note(
+      `pool ${pool.name}: ${dialect.name}, ${pool.backends.length} backends, ${rechooses ? 'rechoose' : 'refuse'}; ` +
+        group.listeners
+          .map(({ settings }) => `${formatAddress(settings.listen)} ${settings.pipeline[1]!.plugin.name}`)
+          .join(', '),
+    );
+    return group;
   }
 
-  /** A check that sends a request as clients do, and wants the answer to that. */
-  #asking(dialect: Dialect): PluginDefinition {
-    let number = 0;
-    return definePlugin({
-      name: 'asking',
-      summary: 'Asks what clients ask.',
-      pointsman: '^1',
-      options: Type.Object({}),
-      check: (_options, { pool }) => {
-        const asked = new WeakMap<Attempt, string>();
-        const ledger = () => this.#ledgers.get(pool.name)!;
-        return {
-          onOpen: (attempt) => {
-            const label = `c${balancerId}.${++number}`;
-            asked.set(attempt, label);
-            const { name: backend } = attempt.backend;
-            ledger().send(label, { client: balancerId, number, backend, forged: false });
-            this.#note(`a check asks ${backend} ${label}`);
-            attempt.send(dialect.request(label, number, undefined));
-          },
-          onBytes: (attempt, received) => {
-            const read = dialect.read(received.subarray(0, dialect.frame(received)));
-            if (read.kind !== 'answer') throw new Violation(`a check got what is no answer: ${received}`);
-            const request = ledger().arrive(read, balancerId);
-            if (request !== asked.get(attempt)) throw new Violation(`${request} was not asked by who got the answer`);
-            attempt.pass();
-          },
-        };
-      },
-    });
+  /** Backends that the pool has now, wherever they were before, are there when somebody connects. */
+  #meetBackends({ pool, backends, known, dialect, ledger }: Group): void {
+    for (const each of pool.backends) {
+      if (known.has(each)) continue;
+      known.add(each);
+      let backend = backends.get(each.name);
+      if (backend === undefined) {
+        backend = new SimulatedBackend(each.name, dialect, ledger, this.#note);
+        backend.isEager = this.chance.percent(30);
+        backends.set(each.name, backend);
+      }
+      const its = backend;
+      const checked = { ...each.address, transport: 'tcp', port: checkPort } as const;
+      const address = formatAddress(each.address);
+      this.runtime.servers.set(address, (peer) => its.accept(address, peer));
+      this.runtime.servers.set(formatAddress(checked), () => its.checkVerdict);
+    }
   }
 
-  #listenerSettings(dialect: Dialect, index: number, at: number, signs: boolean, rechooses: boolean): ListenerSettings {
-    const { chance } = this;
-    const strategy = chance.pick(strategies);
-    return {
-      name: `listener-${index}-${at}`,
-      listen: { transport: chance.pick(dialect.transports), host: '192.0.2.1', port: 5000 + 10 * index + at, path: '' },
-      pool: `pool-${index}`,
-      identifiers: {
-        mode: signs && dialect.signs ? chance.pick(['signed', 'sealed'] as const) : 'plain',
-        whenDown: rechooses ? 'rechoose' : 'refuse',
-      },
-      limits: {
-        ...defaultLimits,
-        messageBytes: 65_536,
-        queueBytes: chance.pick([400, 4000, 262_144]),
-        connections: chance.pick([4, 8, 100]),
-        connectionsPerAddress: chance.pick([0, 0, 3]),
-        inFlight: chance.pick([5, 50, 65_536]),
-        inFlightPerAddress: chance.pick([0, 0, 20]),
-        messagesPerSecondPerAddress: chance.pick([0, 0, 5]),
-        idleSeconds: chance.pick([60, 3600]),
-        replySeconds: chance.pick([5, 60]),
-        affinityEntries: chance.pick([8, 65_536]),
-      },
-      pipeline: [
-        { plugin: dialect.plugin, options: optionsOf(dialect.plugin, dialect.options) },
-        { plugin: strategy, options: optionsOf(strategy) },
-      ],
-    };
+  #meetListeners(group: Group): void {
+    group.listeners = this.balancer.listeners.filter(({ settings }) => settings.pool === group.pool.name);
+    for (const listener of group.listeners) {
+      group.all.add(listener);
+      group.replySeconds = Math.min(group.replySeconds, listener.settings.limits.replySeconds);
+      this.#countOpened(listener.composed.exchanges, group.ledger);
+    }
   }
 
   /** What the core says of errors is a violation: nothing here throws on purpose. */
@@ -261,29 +170,48 @@ export class World {
     };
   }
 
-  /** Counts how often each backend has become unusable: by what changes of itself, or of others if that ends a panic. */
-  #watch(pool: Pool): void {
-    const { setUp, setState, setPassing, setEjected, setWeight } = pool;
+  /** Notes when backends become unusable, by what changes of themselves, or of others if that ends a panic; and who wants it so. */
+  #watch(group: Group): void {
+    const { pool, outages, closed } = group;
     const counting = <Rest extends unknown[], Result>(change: (...args: Rest) => Result) => {
       return (...args: Rest): Result => {
-        const before = pool.backends.map(({ isUsable }) => isUsable);
+        const before = pool.backends.filter(({ isUsable }) => isUsable);
         const result = change.apply(pool, args);
-        for (const [index, { name, isUsable }] of pool.backends.entries()) {
-          const key = `${pool.name}/${name}`;
-          if (before[index] && !isUsable) this.#outages.set(key, (this.#outages.get(key) ?? 0) + 1);
+        for (const each of before) {
+          if (!each.isUsable) outages.set(each.name, (outages.get(each.name) ?? 0) + 1);
+          if (!pool.backends.includes(each)) this.#close(closed, each.name, 'removed');
         }
+        for (const { name, state } of pool.backends) this.#close(closed, name, state);
         return result;
       };
     };
-    pool.setUp = counting(setUp);
-    pool.setState = counting(setState);
-    pool.setPassing = counting(setPassing);
-    pool.setEjected = counting(setEjected);
-    pool.setWeight = counting(setWeight);
+    pool.setUp = counting(pool.setUp);
+    pool.setState = counting(pool.setState);
+    pool.setPassing = counting(pool.setPassing);
+    pool.setEjected = counting(pool.setEjected);
+    pool.setWeight = counting(pool.setWeight);
+    const { plan } = pool;
+    pool.plan = (settings) => {
+      const { preview, commit } = plan.call(pool, settings);
+      const counted = counting(commit);
+      return {
+        preview,
+        commit: () => {
+          counted();
+          this.#meetBackends(group);
+        },
+      };
+    };
+  }
+
+  #close(closed: Map<string, Closed>, name: string, state: BackendState | 'removed'): void {
+    if (state === 'ready') closed.delete(name);
+    else if (closed.get(name)?.state !== state) closed.set(name, { state, sinceMs: this.runtime.now() });
   }
 
   #countOpened(exchanges: Exchanges | undefined, ledger: Ledger): void {
-    if (exchanges === undefined) return;
+    if (exchanges === undefined || this.#counted.has(exchanges)) return;
+    this.#counted.add(exchanges);
     const { open } = exchanges;
     exchanges.open = (...request) => {
       ledger.opened++;
@@ -296,24 +224,41 @@ export class World {
     this.runtime.settle();
   }
 
+  /** Messages that the balancer received, from either side. */
   get messages(): number {
-    return this.balancer.listeners.reduce((sum, { composed }) => {
-      return sum + composed.accounting.client.received + composed.accounting.backend.received;
-    }, 0);
+    let sum = 0;
+    for (const { all } of this.groups) {
+      for (const { composed } of all) sum += composed.accounting.client.received + composed.accounting.backend.received;
+    }
+    return sum;
   }
 
   /** Lets one thing happen, and some time pass. */
-  act(): void {
+  async act(): Promise<void> {
     const { chance } = this;
-    chance.pick(this.#acts)();
+    await chance.pick(this.#acts)();
     const pace = chance.below(100);
-    this.runtime.advance(pace < 65 ? chance.below(20) : pace < 95 ? chance.below(1500) : chance.below(30_000));
+    await this.#advance(
+      pace < (this.isHasty ? 95 : 65)
+        ? chance.below(20)
+        : pace < (this.isHasty ? 99 : 95)
+          ? chance.below(1500)
+          : chance.below(30_000),
+    );
+  }
+
+  /** Lets time pass; then all that must hold does. */
+  async #advance(milliseconds: number): Promise<void> {
+    this.runtime.advance(milliseconds);
+    // What stops waits for promises, too.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.runtime.settle();
     this.check();
   }
 
-  #weighted(): (() => void)[] {
+  #weighted(): (() => void | Promise<void>)[] {
     const { chance } = this;
-    const acts: [times: number, act: () => void][] = [
+    const acts: [times: number, act: () => void | Promise<void>][] = [
       [30, () => this.#send()],
       [22, () => this.#answer()],
       [6, () => this.#dial()],
@@ -340,7 +285,8 @@ export class World {
       [2, () => this.#health()],
       [4, () => this.#heal()],
       [2, () => this.#flap()],
-      [1, () => this.#operate()],
+      [2, () => this.#operate()],
+      [1, () => this.#reload()],
     ];
     return acts.flatMap(([times, act]) => Array.from({ length: times }, () => act));
   }
@@ -387,21 +333,25 @@ export class World {
     const messages = Array.from({ length: 1 + chance.below(chance.percent(10) ? 30 : 5) }, () => {
       const kind = chance.below(100);
       if (kind < 4 && group.dialect.malformed.length > 0) return chance.pick(group.dialect.malformed);
-      return client.compose(kind < 8 && group.signs ? 'forged' : kind < 60 ? 'named' : 'free', chance);
+      return client.compose(kind < 8 && group.kind.signs ? 'forged' : kind < 60 ? 'named' : 'free', chance);
     });
     client.write(messages, chance);
   }
 
   #withLink(what: string, act: (link: SimulatedBackend['links'][number]) => void): void {
-    const backend = this.chance.pick(this.chance.pick(this.groups).backends);
+    const backend = this.#anyBackend();
     if (backend.links.length === 0) return;
     this.#note(`a link of ${backend.name} ${what}`);
     act(this.chance.pick(backend.links));
   }
 
+  #anyBackend(group = this.chance.pick(this.groups)): SimulatedBackend {
+    return this.chance.pick([...group.backends.values()]);
+  }
+
   #answer(): void {
     const { chance } = this;
-    for (const backend of chance.pick(this.groups).backends) {
+    for (const backend of chance.pick(this.groups).backends.values()) {
       for (const link of backend.links) {
         if (link.ended) continue;
         for (let count = chance.below(link.waiting.length + 1); count > 0; count--) {
@@ -420,8 +370,8 @@ export class World {
   #pretend(): void {
     const group = this.chance.pick(this.groups);
     // Another listener may have given the same id to a request of its own.
-    if (group.listeners.length > 1 || group.listeners[0]!.composed.exchanges === undefined) return;
-    const [asked, pretender] = [this.chance.pick(group.backends), this.chance.pick(group.backends)];
+    if (group.all.size > 1 || group.listeners[0]!.composed.exchanges === undefined) return;
+    const [asked, pretender] = [this.#anyBackend(group), this.#anyBackend(group)];
     const request = asked.links[0]?.waiting[0];
     if (asked === pretender || request === undefined) return;
     this.#note(`${pretender.name} answers ${request.label} for ${asked.name}`);
@@ -431,32 +381,47 @@ export class World {
 
   #health(): void {
     const { chance } = this;
-    const backend = chance.pick(chance.pick(this.groups).backends);
+    const backend = this.#anyBackend();
     backend.verdict = chance.pick(['refuse', 'hang'] as const);
     this.#note(`${backend.name} is to ${backend.verdict}`);
     if (chance.percent(80)) for (const link of backend.links) link.reset();
   }
 
   #heal(): void {
-    const backend = this.chance.pick(this.chance.pick(this.groups).backends);
-    backend.verdict = 'accept';
+    this.#anyBackend().verdict = 'accept';
   }
 
   /** The checks of a backend begin to fail, or to pass, whatever its links do. */
   #flap(): void {
-    const backend = this.chance.pick(this.chance.pick(this.groups).backends);
+    const backend = this.#anyBackend();
     backend.checkVerdict = this.chance.pick(['accept', 'accept', 'refuse', 'hang'] as const);
     this.#note(`checks of ${backend.name} are to ${backend.checkVerdict}`);
   }
 
+  /** An operator drains a backend, takes it out or lets it in, and changes its weight. */
   #operate(): void {
     const { chance } = this;
     const { pool } = chance.pick(this.groups);
-    const backend = chance.pick(pool.backends);
+    const { name } = chance.pick(pool.backends);
     const state = chance.pick(['ready', 'ready', 'drain', 'maint'] as const);
-    this.#note(`${pool.name}: ${backend.name} is in ${state}`);
-    pool.setState(backend, state);
-    pool.setWeight(backend, chance.below(4));
+    const weight = chance.below(4);
+    this.#note(`${pool.name}: ${name} is in ${state}, of weight ${weight}`);
+    this.balancer.setBackend(pool.name, name, { state, weight });
+  }
+
+  /** The config changes. */
+  async #reload(): Promise<void> {
+    if (this.#isStopping) return;
+    const { kind, pool } = this.chance.pick(this.groups);
+    this.#settings = redraw(this.#settings, { kind, chance: this.chance });
+    const { backends } = this.#settings.pools.find(({ name }) => name === pool.name)!;
+    const listeners = this.#settings.listeners.filter((each) => each.pool === pool.name);
+    this.#note(
+      `reload of ${pool.name}: ${backends.map(({ name, address }) => `${name} at ${formatAddress(address)}`).join(', ')}; ` +
+        listeners.map(({ name, listen }) => `${name} on ${formatAddress(listen)}`).join(', '),
+    );
+    await this.runtime.until(this.balancer.reload(this.#settings));
+    for (const group of this.groups) this.#meetListeners(group);
   }
 
   /** Everything that must hold whenever nothing is due. */
@@ -464,8 +429,8 @@ export class World {
     this.#forgetClosed();
     for (const group of this.groups) {
       let open = 0;
-      for (const { settings, composed } of group.listeners) {
-        const listener = this.balancer.listeners.find((each) => each.settings === settings)!;
+      for (const listener of group.all) {
+        const { settings, composed } = listener;
         const stats = listener.stats();
         if (!balances(stats)) throw new Violation(`${settings.name} does not balance: ${JSON.stringify(stats)}`);
         const { limits } = settings;
@@ -473,29 +438,31 @@ export class World {
         atMost(`${settings.name}: exchanges`, stats.exchanges.open, limits.inFlight);
         atMost(`${settings.name}: clients`, stats.connections.open, limits.connections);
         atMost(`${settings.name}: affinity entries`, stats.affinity.entries, limits.affinityEntries);
-        open += composed.exchanges?.size ?? 0;
+        open += stats.exchanges.open;
       }
       atMost('bytes kept to be replayed', group.pool.keptBytes, group.pool.settings.replayBytes ?? 0);
-      const inFlight = group.pool.backends.reduce((sum, backend) => sum + backend.inFlight, 0);
-      const counts = group.listeners.every(({ composed }) => composed.exchanges !== undefined);
-      if (counts && inFlight !== open) throw new Violation(`${open} exchanges are open, but ${inFlight} in flight`);
-      for (const backend of group.pool.backends) {
+      let inFlight = 0;
+      for (const backend of group.known) {
         if (backend.inFlight < 0) throw new Violation(`${backend.name} has ${backend.inFlight} in flight`);
+        inFlight += backend.inFlight;
       }
+      const counts = group.listeners[0]!.composed.exchanges !== undefined;
+      if (counts && inFlight !== open) throw new Violation(`${open} exchanges are open, but ${inFlight} in flight`);
       const { isPanicking } = group.pool;
       for (const { name, up, state, isHealthy } of group.pool.available) {
         const isFit = up && state === 'ready' && (isHealthy || isPanicking);
         if (!isFit) throw new Violation(`${name} gets new work, and should not`);
       }
-      for (const backend of group.backends) {
-        for (const link of backend.links) this.#checkQueue(link.peer, 2 * group.pool.settings.queueBytes);
+      const tables = [...group.all].flatMap(({ composed }) => composed.exchanges ?? []);
+      for (const { links } of group.backends.values()) {
+        for (const { peer } of links) {
+          this.#checkQueue(peer, 2 * group.pool.settings.queueBytes);
+          checkExchanges(peer.socket.handler as Link, tables);
+        }
       }
     }
     const reading = new Set(this.#clients.flatMap(({ client }) => (client.reads ? client.id : [])));
-    for (const { ledger, listeners } of this.groups) {
-      const replySeconds = Math.min(...listeners.map(({ settings }) => settings.limits.replySeconds));
-      ledger.checkWaiting(replySeconds, (client) => reading.has(client));
-    }
+    for (const { ledger } of this.groups) ledger.checkWaiting((client) => reading.has(client));
     for (const { client, listener } of this.#clients) {
       // What had waited for a backend that is down is refused all at once, and was read long before.
       const { redispatched, replays } = listener.composed.accounting;
@@ -511,14 +478,14 @@ export class World {
   }
 
   /** All faults cease; what was begun in vain is given up. */
-  heal(): void {
+  async heal(): Promise<void> {
     this.#note('all is well from now on');
     for (const { pool, backends } of this.groups) {
       for (const backend of pool.backends) {
         pool.setState(backend, 'ready');
         pool.setWeight(backend, 1);
       }
-      for (const backend of backends) {
+      for (const backend of backends.values()) {
         backend.verdict = 'accept';
         backend.checkVerdict = 'accept';
         backend.isEager = true;
@@ -533,17 +500,13 @@ export class World {
       client.peer.resume();
       client.finish();
     }
-    this.runtime.advance(40_000);
-    this.check();
+    await this.#advance(40_000);
     for (const group of this.groups) this.#checkMissing(group);
     for (const { client } of this.#clients) {
       if (client.peer.socket.delimits) client.reset();
       else client.end();
     }
-    for (let seconds = 0; seconds < 400; seconds += 20) {
-      this.runtime.advance(20_000);
-      this.check();
-    }
+    for (let seconds = 0; seconds < 700; seconds += 20) await this.#advance(20_000);
   }
 
   /** What clients that are still connected have sent has reached a backend, was refused, or was on a link that broke. */
@@ -553,26 +516,36 @@ export class World {
       if (its !== group) continue;
       missing += client.missing;
     }
-    const forwarded = group.listeners.reduce((sum, { composed: { accounting } }) => {
-      return sum + accounting.client.forwarded + accounting.replays.forwarded + accounting.checks.forwarded;
-    }, 0);
+    let forwarded = 0;
+    for (const { composed } of group.all) {
+      const { client, replays, checks } = composed.accounting;
+      forwarded += client.forwarded + replays.forwarded + checks.forwarded;
+    }
     const broken = forwarded - group.ledger.deliveries;
     if (missing > broken)
       throw new Violation(`${missing} requests are missing, but only ${broken} were on broken links`);
   }
 
   /** After `heal`: nothing is left of what was, and every request is answered. */
-  proveHealthy(): void {
+  async proveHealthy(): Promise<void> {
     for (const group of this.groups) {
       for (const backend of group.pool.backends) {
         if (!backend.isHealthy) throw new Violation(`${backend.name} is still down, fails its checks or is ejected`);
         if (backend.weight !== 1) throw new Violation(`${backend.name} still has a weight of ${backend.weight}`);
-        if (group.pool.keptBytes !== 0) throw new Violation(`${group.pool.keptBytes} bytes are kept`);
-        if (backend.inFlight !== 0) throw new Violation(`${backend.name} still has ${backend.inFlight} in flight`);
       }
-      for (const listener of group.listeners) {
+      if (group.pool.keptBytes !== 0) throw new Violation(`${group.pool.keptBytes} bytes are kept`);
+      for (const { name, inFlight, removed, connections } of group.known) {
+        if (inFlight !== 0) throw new Violation(`${name} still has ${inFlight} in flight`);
+        if (removed && connections !== 0) throw new Violation(`${name} is gone, and has ${connections} links`);
+      }
+      for (const listener of group.all) {
         const { open } = listener.stats().connections;
         if (open !== 0) throw new Violation(`${listener.settings.name} still has ${open} clients`);
+        if (!group.listeners.includes(listener) && !listener.hasEnded) {
+          throw new Violation(`${listener.settings.name} has not left`);
+        }
+      }
+      for (const listener of group.listeners) {
         const client = this.#dial(group, listener)!.client;
         for (let i = 0; i < 3; i++) {
           client.peer.send(client.compose('named', this.chance));
@@ -582,8 +555,7 @@ export class World {
         if (lost !== undefined) throw new Violation(`${lost} is not answered although all is well`);
         if (!client.peer.socket.delimits) client.end();
         else client.reset();
-        this.runtime.advance(20);
-        this.check();
+        await this.#advance(20);
       }
     }
   }
@@ -591,14 +563,14 @@ export class World {
   /** Stops the balancer while everybody goes on. */
   async stop(deadlineSeconds: number): Promise<void> {
     this.#note(`stops within ${deadlineSeconds} s`);
+    this.#isStopping = true;
     let isStopped = false;
     const stopped = this.balancer.stop({ deadlineSeconds }).finally(() => {
       isStopped = true;
     });
     while (!isStopped) {
-      if (this.chance.percent(50)) this.act();
-      else this.runtime.advance(20);
-      await new Promise((resolve) => setImmediate(resolve));
+      if (this.chance.percent(50)) await this.act();
+      else await this.#advance(20);
     }
     await stopped;
     this.runtime.settle();
@@ -607,9 +579,9 @@ export class World {
 
   #checkStopped(): void {
     if (this.runtime.timers !== 0) throw new Violation(`${this.runtime.timers} timers are left`);
-    for (const { pool, listeners, ledger, backends } of this.groups) {
+    for (const { known, all, ledger, backends } of this.groups) {
       let refused = 0;
-      for (const listener of listeners) {
+      for (const listener of all) {
         const stats = listener.stats();
         if (!balances(stats)) throw new Violation(`it does not balance in the end: ${JSON.stringify(stats)}`);
         const left = stats.queued + stats.connections.open + stats.exchanges.open;
@@ -617,11 +589,13 @@ export class World {
         refused += stats.fromClients.refused + stats.exchanges.refused + stats.replays.refused;
       }
       atMost('refusals that arrived', ledger.refusals, refused);
-      for (const backend of pool.backends) {
+      for (const backend of known) {
         if (backend.connections !== 0) throw new Violation(`${backend.name} has ${backend.connections} links left`);
+        if (backend.dedicatedLinks !== 0)
+          throw new Violation(`${backend.name} has ${backend.dedicatedLinks} dedicated links left`);
         if (backend.fullLinks !== 0) throw new Violation(`${backend.name} has ${backend.fullLinks} full links left`);
       }
-      for (const { name, links } of backends) {
+      for (const { name, links } of backends.values()) {
         if (links.length > 0) throw new Violation(`the balancer has not closed ${links.length} links to ${name}`);
       }
     }
@@ -630,6 +604,17 @@ export class World {
 
 /** The longest reply to a refused message. */
 const longestReplyBytes = 1024;
+
+/** Every request that a link has carried is found by the id that its answer brings back. */
+function checkExchanges(link: Link, tables: readonly Exchanges[]): void {
+  const answer = { source: link } as Message;
+  for (let each = link.carried.oldest; each !== undefined; each = each.newer) {
+    const { id } = each;
+    if (!tables.some((table) => table.find(answer, id) === each)) {
+      throw new Violation(`the request of client ${each.client.id} that has got the id ${id} is not found by it`);
+    }
+  }
+}
 
 function atMost(what: string, value: number, limit: number): void {
   if (value > limit) throw new Violation(`${what}: ${value}, and ${limit} is the limit`);

@@ -1,4 +1,4 @@
-/** Ends the process, and says at which input, when that takes too long: what never comes back cannot be caught from within. */
+/** Ends the process, and says what it was at, when that takes too long: what never comes back cannot be caught from within. */
 import { Worker } from 'node:worker_threads';
 
 const longestInput = 16_384;
@@ -7,14 +7,14 @@ const longestInput = 16_384;
 const watch = `
 const { workerData } = require('node:worker_threads');
 const { writeSync } = require('node:fs');
-const { shared, seconds } = workerData;
+const { shared, seconds, encoding } = workerData;
 const [counter, length] = [new Int32Array(shared, 0, 1), new Int32Array(shared, 4, 1)];
 let last = -1;
 setInterval(() => {
   const now = Atomics.load(counter, 0);
   if (now >= 0 && now === last) {
     const input = Buffer.from(new Uint8Array(shared, 8, Atomics.load(length, 0)));
-    writeSync(1, 'no answer within ' + seconds + ' s\\n  in base64: ' + input.toString('base64') + '\\n');
+    writeSync(1, 'no answer within ' + seconds + ' s\\n  in ' + encoding + ': ' + input.toString(encoding) + '\\n');
     process.kill(process.pid, 'SIGKILL');
   }
   last = now;
@@ -28,8 +28,9 @@ export class Watchdog {
   readonly #bytes = new Uint8Array(this.#shared, 8);
   #count = 0;
 
-  constructor(seconds: number) {
-    new Worker(watch, { eval: true, workerData: { shared: this.#shared, seconds } }).unref();
+  /** @param encoding how it says what it was at */
+  constructor(seconds: number, encoding: 'base64' | 'latin1') {
+    new Worker(watch, { eval: true, workerData: { shared: this.#shared, seconds, encoding } }).unref();
   }
 
   /** To call before each input. */
