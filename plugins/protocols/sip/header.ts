@@ -14,8 +14,9 @@ import { flaws, framingFlaws } from './flaws.ts';
 import * as names from './names.ts';
 
 // See characters.ts for the reason.
-const { CR, LF, SPACE, TAB, COLON, highBits, classOf, isDigit, ascii } = characters;
-const { isBlank, isWord, skipBlanks, trimBlanks, skipInLine, skipToken, beginsWith, isSame, readDecimal } = bytewise;
+const { CR, LF, SPACE, TAB, COLON, highBits, classOf, isDigit, isTokenByte, ascii } = characters;
+const { isBlank, isWord, skipBlanks, trimBlanks, skipClass, skipInLine, skipToken, beginsWith, isSame, readDecimal } =
+  bytewise;
 const { countValues, hasKnownScheme, isUriByte, valuesAtMost } = readers;
 const { field, fields, isInitial, method, fieldOf, readMethod } = names;
 
@@ -34,6 +35,8 @@ const versionDigits = ascii('2.0');
 const usualVersion = new Literal(ascii(' SIP/2.0'));
 const usualScheme = new Literal(ascii('sip:'));
 const canonicalLengthName = new Literal(ascii('Content-Length: '));
+/** What header names are made of, in all servers' opinion; a `token` may hold more (section 25.1). */
+const isCommonNameByte = classOf((byte) => isTokenByte[byte] === 1 && !"!%*`'".includes(String.fromCharCode(byte)));
 const isCallIdByte = classOf((byte) => byte > SPACE && byte !== 0x7f);
 
 const anyVia = new Via();
@@ -69,6 +72,8 @@ export class Header {
   /** Of responses: 100 to 699. */
   status = 0;
 
+  /** Some header field has a name that is legal, and that some servers take for garbage. */
+  hasOddName = false;
   /** How many header fields there are that matter here, folded lines counted as one. */
   lineCount = 0;
   readonly fields = new Uint8Array(headerLines);
@@ -133,7 +138,7 @@ export class Header {
       this.first[id] = -1;
       this.counts[id] = 0;
     }
-    this.isRequest = this.#isCopyable = this.#isNoted = this.#isShort = false;
+    this.isRequest = this.hasOddName = this.#isCopyable = this.#isNoted = this.#isShort = false;
     this.surplusBytes = 0;
     this.method = method.other;
     this.#fault = undefined;
@@ -273,7 +278,11 @@ export class Header {
       }
       if (length > 0 && bytes[at + length] === COLON) return at + length;
     }
-    const nameEnd = skipToken(bytes, at, end);
+    let nameEnd = skipClass(isCommonNameByte, bytes, at, end);
+    if (nameEnd < end && isTokenByte[bytes[nameEnd]!] === 1) {
+      this.hasOddName = true;
+      nameEnd = skipToken(bytes, nameEnd, end);
+    }
     let colon = nameEnd;
     while (colon < end && (bytes[colon] === SPACE || bytes[colon] === TAB)) colon++;
     if (nameEnd === at || colon === end || bytes[colon] !== COLON) return -1;

@@ -66,6 +66,12 @@ export default definePlugin({
           'What keeps registrations at one backend (RFC 3261 section 10.2): `call-id`, which a client keeps from one to the next, or ' +
           '`address-of-record`, the user and host in To, which all clients of a user share.',
       }),
+      headerNames: Type.Enum(['common', 'any'], {
+        default: 'common',
+        description:
+          'Which names of header fields clients may send: `any` that is legal (RFC 3261 section 25.1), or `common` ones, without any of ' +
+          "! % * ` '. Kamailio 5.6 takes those for garbage and closes the connection, which all clients share. Requests with them get 400.",
+      }),
       advertiseToBackends: Type.Optional(
         Type.String({
           pattern: '^(tcp|tls|udp)://(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}$',
@@ -195,7 +201,8 @@ export default definePlugin({
     });
 
     hooks.detectId.tap('sip', (message) => {
-      const flaw = header.understand();
+      const isOdd = header.hasOddName && message.from === 'client' && options.headerNames === 'common';
+      const flaw = header.understand() ?? (isOdd ? flaws.oddName : undefined);
       if (!header.isRequest) return flaw === undefined ? detectResponse(message) : malformedResponse;
       if (flaw !== undefined) return flaw;
       if (header.method === method.ack && tagHash.isIn(header)) return ownAck;

@@ -111,6 +111,37 @@ describe('whatever is wrong', () => {
   );
 });
 
+describe('header names that are legal, and that Kamailio closes the link for', () => {
+  const odd = (text: string) => text.replace('Max-Forwards', 'C%6Fntact: <sip:x@y>\r\nMax-Forwards');
+
+  it.each([..."!%*`'"])('with %s: a request gets 400, and the next one is served', async (byte) => {
+    const rig = await sipRig();
+    const client = rig.client();
+    client.send(request('MESSAGE', { extra: [`X${byte}: 1`] }));
+    expect(parseOne(client.text()).startLine).toBe('SIP/2.0 400 Header Name That Not All Servers Read');
+    client.send(request('MESSAGE', { extra: ['X-_.+~0: %'] }));
+    expect(arrivals(rig)).toHaveLength(1);
+  });
+
+  it('cost a client its response, and a backend nothing', async () => {
+    const rig = await sipRig();
+    const { alice, backend, ofCallee } = established(rig);
+    backend.link.send(odd(request('INFO', { fromTag: 'bob1', toTag: 'alice1', extra: ofCallee })));
+    const info = parseOne(alice.text());
+    expect(value(info, 'C%6Fntact')).toBe('<sip:x@y>');
+    alice.send(respond(info, '200 OK').replace('\r\n', '\r\nX%: 1\r\n'));
+    expect(arrivals(rig)).toEqual([]);
+    alice.send(respond(info, '200 OK'));
+    expect(arrival(rig).message.startLine).toBe('SIP/2.0 200 OK');
+  });
+
+  it('are passed on if the operator says so', async () => {
+    const rig = await sipRig({ pipeline: [[sip, { headerNames: 'any' }], [roundRobin]] });
+    rig.client().send(odd(request('MESSAGE')));
+    expect(value(arrival(rig).message, 'C%6Fntact')).toBe('<sip:x@y>');
+  });
+});
+
 describe('where backends cannot take more', () => {
   it('a call goes to the next in the order of its hash, and all that belongs to it follows, also when the first one is back', async () => {
     const first = await sipRig();
