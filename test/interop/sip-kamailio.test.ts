@@ -4,23 +4,65 @@
  */
 import { describe, expect, it, vi } from 'vitest';
 import { balances } from '../../core/accounting.ts';
-import { describeWith } from '../support/peers.ts';
+import { tortureMessage, tortureNames } from '../plugins/protocols/sip/rfc4475.ts';
+import { describeWith, dial } from '../support/peers.ts';
 import {
+  asker,
   calling,
   calls,
   callsAtOnce,
+  counting,
+  divide,
   expectFlawless,
   expectPhonesToCall,
   expectSuccess,
   finish,
+  kamailio,
   kamailioServers,
   play,
+  routeStrictly,
   sipp,
   startEdge,
   timeoutMs,
 } from '../support/sipp.ts';
 
 describeWith('kamailio', 'sip-tester kamailio kamailio-tls-modules', 'Kamailio', () => {
+  it(
+    'closes no link because of what one client sends (RFC 4475), and answers the others all the while',
+    async () => {
+      const servers = await Promise.all(
+        [1, 2, 3].map(async () => counting((await kamailio('tcp', ['ANSWERING'])).port)),
+      );
+      const edge = await startEdge({ servers: servers.map(({ port }) => port), from: 'tcp', to: 'tcp' });
+      const ask = await asker(edge.port);
+      let asked = 0;
+      const askAll = async () => {
+        for (const _ of servers) expect(await ask(`bystander-${asked++}`)).toBe('SIP/2.0 200 OK');
+      };
+      await askAll();
+      for (const name of tortureNames()) {
+        const message = tortureMessage(name);
+        const half = message.length >> 1;
+        for (const pieces of [[message], [message.subarray(0, half), message.subarray(half)]]) {
+          // Once for each server, as these take turns.
+          for (const _ of servers) {
+            const client = await dial(edge.port);
+            for (const piece of pieces) {
+              client.write(piece);
+              await askAll();
+            }
+            client.destroy();
+          }
+        }
+      }
+      expect(asked).toBeGreaterThan(1000);
+      expect(servers.map(({ connections }) => connections())).toEqual([1, 1, 1]);
+      expect(balances(edge.stats())).toBe(true);
+      expect(edge.stats().fromBackends.discardedFor['broken-frame']).toBeUndefined();
+    },
+    timeoutMs,
+  );
+
   describe.each(['tcp', 'tls'] as const)('over %s', (transport) => {
     const over = { from: transport, to: transport, servers: kamailioServers } as const;
 
@@ -46,6 +88,54 @@ describeWith('kamailio', 'sip-tester kamailio kamailio-tls-modules', 'Kamailio',
         const played = await play({ ...over, caller, callee, times: calls });
         expectSuccess(played, calls);
         expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: related * calls });
+      },
+      timeoutMs,
+    );
+
+    it(
+      'cancels calls from another connection than that of the INVITE',
+      async () => {
+        const played = await play({
+          ...over,
+          caller: 'caller-cancels',
+          callee: 'callee-cancelled',
+          times: callsAtOnce,
+          connections: 'each',
+          by: (port) => divide(port, port, (text) => text.startsWith('CANCEL ')),
+        });
+        expectSuccess(played, callsAtOnce);
+      },
+      timeoutMs,
+    );
+
+    it(
+      'routes calls behind a strict router',
+      async () => {
+        const played = await play({ ...over, caller: 'caller', callee: 'callee', times: calls, by: routeStrictly });
+        expectSuccess(played, calls);
+        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 0 });
+      },
+      timeoutMs,
+    );
+
+    it(
+      'passes on OPTIONS and MESSAGE outside of dialogs',
+      async () => {
+        const played = await play({ ...over, caller: 'asker', callee: 'answerer', times: calls });
+        expectSuccess(played, calls);
+      },
+      timeoutMs,
+    );
+
+    it(
+      'answers what it cannot pass on, and OPTIONS to itself, so that no server hears of it',
+      async () => {
+        const played = await play({ ...over, caller: 'prober', callee: 'answerer', times: calls });
+        expectFlawless(played.client, { SuccessfulCall: calls });
+        for (const server of played.servers) expectFlawless(server, { IncomingCall: 0 });
+        expect(balances(played.stats)).toBe(true);
+        expect(played.stats.fromClients).toMatchObject({ received: 9 * calls, forwarded: 0 });
+        expect(played.stats.fromBackends.received).toBe(0);
       },
       timeoutMs,
     );

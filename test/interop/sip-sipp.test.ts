@@ -12,6 +12,7 @@ import {
   finish,
   ping,
   play,
+  routeStrictly,
   type SipTransport,
   sipp,
   sippServers,
@@ -160,7 +161,7 @@ describeWith('sipp', 'sip-tester', 'SIPp', () => {
     it(
       'routes calls behind a strict router',
       async () => {
-        const played = await play({ ...over, caller: 'caller-strict', callee: 'callee', times: calls });
+        const played = await play({ ...over, caller: 'caller', callee: 'callee', times: calls, by: routeStrictly });
         expectSuccess(played, calls);
         expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 0, identifier: 10 * calls });
       },

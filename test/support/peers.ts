@@ -66,7 +66,7 @@ export interface Running {
   readonly exited: Promise<number>;
 }
 
-/** Runs a program that is to end within `deadlineSeconds`. */
+/** Runs a program that is to end within `deadlineSeconds`. The processes that it starts end with it. */
 export function run(
   program: string,
   args: readonly string[],
@@ -80,6 +80,7 @@ export function run(
     cwd: folder,
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true, // a process group of its own, to be killed as a whole
   });
   let output = '';
   const append = (chunk: Buffer) => {
@@ -87,7 +88,11 @@ export function run(
   };
   child.stdout!.on('data', append);
   child.stderr!.on('data', append);
-  const kill = () => void child.kill('SIGKILL');
+  const kill = () => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    } catch {} // nobody is left
+  };
   const deadline = setTimeout(kill, deadlineSeconds * 1000);
   const exited = once(child, 'close').then(([code, signal]: (number | string | null)[]) => {
     clearTimeout(deadline);

@@ -9,11 +9,13 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
-import { expect, onTestFinished, vi } from 'vitest';
+import { expect, vi } from 'vitest';
 import { balances, type ListenerStats } from '../../core/accounting.ts';
+import { request } from '../plugins/protocols/sip/ua.ts';
 import { type Certificate, makeCertificate } from './certificates.ts';
 import {
   balance,
+  dial,
   listen,
   type Running,
   type RunningBalancer,
@@ -141,19 +143,43 @@ export function divide(port: number, otherPort: number, takesOther: (text: strin
 
 const emptyLine = '\r\n\r\n';
 
-/** Calls back for each message up to its empty line, which is its end, and for each CRLF between messages. */
+/** Calls back for each message, and for each CRLF between messages. */
 function onMessage(socket: net.Socket, onText: (message: string) => void, onLineEnd = () => {}): void {
   let text = '';
   socket.on('data', (bytes) => {
     text += bytes.toString('latin1');
     for (;;) {
       for (; text.startsWith('\r\n'); text = text.slice(2)) onLineEnd();
-      const end = text.indexOf(emptyLine);
-      if (end < 0) return;
+      const header = text.slice(0, text.indexOf(emptyLine) + emptyLine.length);
+      const end = header.length + Number(/^Content-Length: *(\d+)/m.exec(header)?.[1] ?? 0);
+      if (!header.endsWith(emptyLine) || text.length < end) return;
       onText(text.slice(0, end));
-      text = text.slice(end + emptyLine.length);
+      text = text.slice(end);
     }
   });
+}
+
+/** Passes connections on to `port`, and counts them. */
+export async function counting(port: number): Promise<{ readonly port: number; readonly connections: () => number }> {
+  let connections = 0;
+  const own = await listen(
+    net.createServer((caller) => {
+      connections++;
+      joinSockets(caller, net.connect({ port, host }));
+    }),
+  );
+  return { port: own, connections: () => connections };
+}
+
+/** A client that asks whether somebody is there, and waits for the answer. */
+export async function asker(port: number): Promise<(callId: string) => Promise<string>> {
+  const socket = await dial(port);
+  const waiting: ((answer: string) => void)[] = [];
+  onMessage(socket, (message) => waiting.shift()!(message.split('\r\n')[0]!));
+  return (callId) => {
+    socket.write(request('OPTIONS', { callId }));
+    return new Promise((resolve) => waiting.push(resolve));
+  };
 }
 
 /** Of CRLF keepalives (RFC 5626 section 3.5.1). */
@@ -164,7 +190,7 @@ export interface Keepalives {
 
 /**
  * Adds a ping behind every message that comes from whoever connects, or from `port`, as `from` says, and takes the pongs out, which
- * SIPp takes for a part of the next message. No message may have a body.
+ * SIPp takes for a part of the next message.
  */
 export function ping(port: number, from: 'caller' | 'server', counts: Keepalives): Promise<number> {
   return listen(
@@ -173,11 +199,35 @@ export function ping(port: number, from: 'caller' | 'server', counts: Keepalives
       endTogether(caller, server);
       const [pinging, pinged] = from === 'caller' ? [caller, server] : [server, caller];
       onMessage(pinging, (message) => {
-        pinged.write(`${message}${emptyLine}${emptyLine}`, 'latin1');
+        pinged.write(`${message}${emptyLine}`, 'latin1');
         counts.pings++;
       });
       const onPong = () => void counts.pongs++;
-      onMessage(pinged, (message) => void pinging.write(message + emptyLine, 'latin1'), onPong);
+      onMessage(pinged, (message) => void pinging.write(message, 'latin1'), onPong);
+    }),
+  );
+}
+
+/**
+ * Makes of callers ones behind a strict router (RFC 2543): it puts the next hop into the Request-URI, and the target last into Route
+ * (RFC 3261 section 16.4).
+ */
+export function routeStrictly(port: number): Promise<number> {
+  return listen(
+    net.createServer((caller) => {
+      const edge = net.connect({ host, port });
+      endTogether(caller, edge);
+      onMessage(caller, (message) => {
+        const uri = message.split(' ')[1]!;
+        const [line, list] = /^Route: (.*)\r\n/m.exec(message) ?? [];
+        const [next, ...routes] = list === undefined ? [] : [...list.split(/, */), `<${uri}>`];
+        if (next === undefined) edge.write(message, 'latin1');
+        else {
+          const moved = message.replace(line!, `Route: ${routes.join(', ')}\r\n`);
+          edge.write(moved.replace(uri, next.slice(1, -1)), 'latin1');
+        }
+      });
+      edge.pipe(caller);
     }),
   );
 }
@@ -227,7 +277,10 @@ export async function sippServers(callee: string, transport: SipTransport): Prom
  */
 export async function kamailioServers(callee: string, transport: SipTransport, spiral?: number): Promise<Servers> {
   const behind = await sippServers(callee, 'tcp');
-  const servers = await Promise.all(behind.ports.map((port) => kamailio(port, transport, spiral)));
+  const via = spiral === undefined ? [] : [`SPIRAL="sip:${host}:${spiral};transport=tcp"`];
+  const servers = await Promise.all(
+    behind.ports.map((port) => kamailio(transport, [`SERVER="sip:${host}:${port};transport=tcp"`, ...via])),
+  );
   return {
     ports: servers.map(({ port }) => port),
     end: behind.end,
@@ -235,40 +288,22 @@ export async function kamailioServers(callee: string, transport: SipTransport, s
   };
 }
 
-/** Starts Kamailio in front of a server on `serverPort`. */
-async function kamailio(serverPort: number, transport: SipTransport, spiral: number | undefined) {
+/** Starts a Kamailio with such definitions for its config. */
+export async function kamailio(
+  transport: SipTransport,
+  definitions: readonly string[],
+): Promise<{ port: number; running: Running }> {
   const folder = temporaryFolder();
   const port = await freePort();
   const config = fileURLToPath(new URL('../interop/kamailio/server.cfg', import.meta.url));
-  const definitions = [`SERVER="sip:${host}:${serverPort};transport=tcp"`];
-  if (spiral !== undefined) definitions.push(`SPIRAL="sip:${host}:${spiral};transport=tcp"`);
+  const all = [...definitions];
   if (transport === 'tls') {
     const files = await certificateFiles();
-    definitions.push('WITH_TLS', `CERTIFICATE="${files.certificateFile}"`, `KEY="${files.keyFile}"`);
+    all.push('WITH_TLS', `CERTIFICATE="${files.certificateFile}"`, `KEY="${files.keyFile}"`);
   }
-  const words = [
-    '-f',
-    config,
-    '-l',
-    `${transport}:${host}:${port}`,
-    '-DD',
-    '-E',
-    '-Y',
-    folder,
-    '-w',
-    folder,
-    '-m',
-    '64',
-  ];
-  const running = run('kamailio', [...words, ...definitions.flatMap((one) => ['-A', one])], {
-    folder,
-    deadlineSeconds,
-  });
-  const ended = running.exited.catch(() => {});
-  onTestFinished(async () => {
-    running.signal('SIGTERM'); // so that it ends its processes, too
-    await ended;
-  });
+  const listening = ['-l', `${transport}:${host}:${port}`];
+  const words = ['-f', config, ...listening, '-DD', '-E', '-Y', folder, '-w', folder, '-m', '64'];
+  const running = run('kamailio', [...words, ...all.flatMap((one) => ['-A', one])], { folder, deadlineSeconds });
   await untilListening(port, running);
   return { port, running };
 }
