@@ -133,11 +133,20 @@ export class Admission {
 
   #hasRoom(backend: Backend, client: Client, isNew: boolean, nowMs: number): boolean {
     const { limits, bucket } = backend;
+    if (!this.#mayLink(backend, client)) return false;
     if (limits === undefined) return true;
-    const { inFlight = 0, connections = 0 } = limits;
+    const { inFlight = 0 } = limits;
     if (inFlight > 0 && backend.inFlight >= this.#openTo(inFlight, isNew)) return false;
-    if (connections > 0 && backend.dedicatedLinks >= connections && !client.links.has(backend)) return false;
     return bucket === undefined || bucket.has(nowMs, bucket.burst - this.#openTo(bucket.burst, isNew));
+  }
+
+  /** Whether a client has its link to a backend, or may open it. */
+  #mayLink(backend: Backend, client: Client): boolean {
+    const { dedicatedLinks, settings } = this.#pool;
+    const ofBackend = backend.limits?.connections ?? 0;
+    const ofPool = settings.limits?.connections ?? 0;
+    const isFull = (ofBackend > 0 && backend.dedicatedLinks >= ofBackend) || (ofPool > 0 && dedicatedLinks >= ofPool);
+    return !isFull || client.links.has(backend);
   }
 
   /** How much of a limit there is for new work, or for the rest. */

@@ -44,7 +44,7 @@ export class Link extends Peer {
   connect(): void {
     const { settings } = this.backend.pool;
     this.state = 'connecting';
-    if (this.client !== undefined) this.backend.dedicatedLinks++;
+    this.#countDedicated(1);
     this.closing = false;
     this.ended = false;
     this.finished = false;
@@ -64,6 +64,12 @@ export class Link extends Peer {
       this,
     );
     this.longestMessageBytes = this.socket.longestMessageBytes;
+  }
+
+  #countDedicated(change: 1 | -1): void {
+    if (this.client === undefined) return;
+    this.backend.dedicatedLinks += change;
+    this.backend.pool.dedicatedLinks += change;
   }
 
   /**
@@ -156,7 +162,7 @@ export class Link extends Peer {
     this.#cancelTimeout?.();
     const reached = this.state === 'open';
     if (this.state === 'greeting' || reached) this.backend.connections--;
-    if (this.client !== undefined) this.backend.dedicatedLinks--;
+    this.#countDedicated(-1);
     this.state = 'closed';
     this.#held = false;
     this.cutShort();

@@ -166,6 +166,8 @@ export class Pool {
   #due: readonly Backend[] = [];
   /** The links that checks can go over: those of each listener that shares its own. */
   readonly linkLines = new Set<Lines>();
+  /** Those of all its backends, removed ones among them. */
+  dedicatedLinks = 0;
   /** Bytes of requests that are kept so that they can be replayed. */
   keptBytes = 0;
   /** The backends that were healthy and ready when that was last looked at. */

@@ -52,7 +52,7 @@ export interface LoadLimits {
   readonly messagesPerSecond?: number | undefined;
   /** Messages at once. Undefined: as many as in a second. */
   readonly burstMessages?: number | undefined;
-  /** Dedicated links. Of backends only. */
+  /** Dedicated links, those that are being opened among them. */
   readonly connections?: number | undefined;
 }
 

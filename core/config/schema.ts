@@ -55,14 +55,9 @@ const loadLimits = {
   inFlight: Type.Optional(count('How many requests may wait for their answer there at once.', {})),
   messagesPerSecond: Type.Optional(perSecond('How many messages may go there each second, in the long run.')),
   burstMessages: Type.Optional(count('How many may go there at once. Default: as many as each second.', {})),
+  connections: Type.Optional(count('How many dedicated links may lead there at once.', {})),
 };
-const backendLimits = (description: string) =>
-  Type.Optional(
-    Type.Object(
-      { ...loadLimits, connections: Type.Optional(count('How many dedicated links it may have at once.', {})) },
-      { ...closed, description },
-    ),
-  );
+const limitsOfLoad = (description: string) => Type.Optional(Type.Object(loadLimits, { ...closed, description }));
 
 // Ajv ignores (and in strict mode refuses) defaults inside a union, so those of `weight` and `state` are filled in later.
 const backend = Type.Union(
@@ -87,7 +82,7 @@ const backend = Type.Union(
             description: 'Its identifier in fixed-width binary fields, unique in the pool.',
           }),
         ),
-        limits: backendLimits('Bounds of its load, instead of the `backendLimits` of the pool.'),
+        limits: limitsOfLoad('Bounds of its load, instead of the `backendLimits` of the pool.'),
         state: Type.Optional(
           Type.Enum(['ready', 'drain', 'maint'], {
             description:
@@ -215,13 +210,8 @@ const pool = <Entry extends TSchema>(checkEntry: Entry) =>
           'above twice that, messages are refused.',
         { default: 4_194_304 },
       ),
-      limits: Type.Optional(
-        Type.Object(loadLimits, {
-          ...closed,
-          description: 'Bounds of the load of all backends together. Absent: none.',
-        }),
-      ),
-      backendLimits: backendLimits('Bounds of the load of each backend that has none of its own. Absent: none.'),
+      limits: limitsOfLoad('Bounds of the load of all backends together. Absent: none.'),
+      backendLimits: limitsOfLoad('Bounds of the load of each backend that has none of its own. Absent: none.'),
       queueSeconds: Type.Optional(
         seconds(
           'How long new requests wait when no backend has room for them, before they are refused, in seconds. What carries an identifier does not wait. Default: 0.',

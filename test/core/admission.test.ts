@@ -163,6 +163,49 @@ describe('dedicated links', () => {
   });
 });
 
+describe('dedicated links of a pool', () => {
+  it('are as many as its limit says, whichever backends they lead to; who has one goes on with it', async () => {
+    const rig = await embed({
+      pipeline: [[lines, { shared: false }], [turns]],
+      links: 'dedicated',
+      backends: ['a', 'b'],
+      pool: { limits: { connections: 2 } },
+    });
+    const [alice, bob, carol] = [rig.client(), rig.client(), rig.client()];
+    alice.send('1\n');
+    bob.send('2\n');
+    carol.send('3\n@a 4\n');
+    expect(carol.text()).toBe('error overloaded\n'.repeat(2));
+    // Its turn is that of the other backend, to which there is no link and may be none.
+    alice.send('5\n6\n@a 7\n');
+    expect(rig.backend('a').text()).toBe('@a 1\n@a 5\n@a 6\n@a 7\n');
+    expect(alice.text()).toBe('');
+    bob.reset();
+    rig.advance(10);
+    carol.send('8\n');
+    expect(carol.text()).toBe('');
+  });
+
+  it('are counted no more when they have closed, in whatever way', async () => {
+    const rig = await embed({
+      pipeline: [[lines, { shared: false }], [turns]],
+      links: 'dedicated',
+      backends: ['a', 'b'],
+      pool: { limits: { connections: 1 }, connectSeconds: 1 },
+    });
+    const pool = rig.balancer.pools[0]!;
+    rig.client().send('@a 1\n');
+    expect(pool.dedicatedLinks).toBe(1);
+    rig.backend('a').link.reset();
+    expect(pool.dedicatedLinks).toBe(0);
+    rig.backend('b').hang();
+    rig.client().send('@b 2\n');
+    expect(pool.dedicatedLinks).toBe(1);
+    rig.advance(2000);
+    expect(pool.dedicatedLinks).toBe(0);
+  });
+});
+
 describe('new requests that no backend has room for', () => {
   const queueing = (options: Partial<RigOptions> = {}) =>
     shared({ backends: ['a'], ...options, pool: { backendLimits: { inFlight: 1 }, queueSeconds: 2, ...options.pool } });
