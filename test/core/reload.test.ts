@@ -346,6 +346,44 @@ it.each<[string, (rig: Rig) => Settings, string]>([
   expect(rig.runtime.dial({ transport: 'tcp', host: '192.0.2.1', port: 6000, path: '' }, '', 1)).toBe(undefined);
 });
 
+it('feeds another pool: new clients get its backends, those that are there finish with the old ones', async () => {
+  const rig = await edge({ backends: ['a'] });
+  const alice = rig.client();
+  alice.send('1\n');
+  const [b, settings] = backend(rig, 'b', '10.0.0.7', 1);
+  const other = { ...rig.settings.pools[0]!, name: 'other', backends: [settings] };
+  await reload(rig, { ...withListener(rig, { pool: 'other' }), pools: [other] });
+  const bob = rig.client();
+  bob.send('2\n');
+  alice.send('3\n');
+  expect([b.text(), rig.backend('a').text()]).toEqual(['@b #1 2\n', '@a #1 1\n@a #2 3\n']);
+  const { link } = rig.backend('a');
+  link.send('#1 one\n#2 three\n');
+  b.link.send('#1 two\n');
+  expect([alice.text(), bob.text()]).toEqual(['one\nthree\n', 'two\n']);
+  expect(rig.balancer.stats().listeners.edge).toMatchObject({
+    fromClients: { received: 3, forwarded: 3 },
+    connections: { open: 2, accepted: 2 },
+  });
+  alice.reset();
+  rig.advance(2000);
+  await rig.settle();
+  expect([link.closed, b.link.closed]).toEqual([true, false]);
+});
+
+it('goes on with what waits for a backend with room, by the limits that there are now', async () => {
+  const rig = await edge({ backends: ['a'], pool: { backendLimits: { inFlight: 1 }, queueSeconds: 5 } });
+  const alice = rig.client();
+  alice.send('1\n2\n3\n');
+  expect(rig.stats().queued).toBe(2);
+  await reload(rig, withPool(rig, { backendLimits: { inFlight: 2 } }));
+  expect(rig.backend('a').text()).toBe('@a #1 1\n@a #2 2\n');
+  expect(rig.stats().queued).toBe(1);
+  rig.backend('a').link.send('#1 one\n');
+  expect(rig.backend('a').text()).toBe('@a #3 3\n');
+  expect(alice.text()).toBe('one\n');
+});
+
 it('opens a listener that is new, and lets the clients of one that is gone finish', async () => {
   const rig = await edge();
   const alice = rig.client();

@@ -595,11 +595,20 @@ describe('a refusal', () => {
 });
 
 describe('what comes too fast', () => {
-  it('is refused as JSON-RPC has it', async () => {
-    const rig = await balanceShared({}, { limits: { messagesPerSecond: 1 } });
+  it.each<[Partial<RigOptions>, string]>([
+    [{ limits: { messagesPerSecond: 1 } }, '"code":-32007,"message":"rate-limited"'],
+    [{ limits: { messagesPerSecondPerAddress: 1 } }, '"code":-32007,"message":"rate-limited"'],
+    [{ limits: { inFlight: 1 } }, '"code":-32004,"message":"overloaded"'],
+    [{ limits: { inFlightPerAddress: 1 } }, '"code":-32004,"message":"overloaded"'],
+    [{ pool: { limits: { messagesPerSecond: 1 } } }, '"code":-32007,"message":"rate-limited"'],
+    [{ pool: { limits: { inFlight: 1 } } }, '"code":-32004,"message":"overloaded"'],
+    [{ pool: { backendLimits: { messagesPerSecond: 1 } } }, '"code":-32004,"message":"overloaded"'],
+    [{ pool: { backendLimits: { inFlight: 1 } } }, '"code":-32004,"message":"overloaded"'],
+  ])('is refused as JSON-RPC has it: %j', async (options, error) => {
+    const rig = await balanceShared({}, { backends: ['a'], ...options });
     const client = rig.client();
     client.send('{"jsonrpc":"2.0","method":"add","id":1}\n{"jsonrpc":"2.0","method":"add","id":2}\n');
-    expect(client.text()).toBe('{"jsonrpc":"2.0","id":2,"error":{"code":-32007,"message":"rate-limited"}}\n');
+    expect(client.text()).toBe(`{"jsonrpc":"2.0","id":2,"error":{${error}}}\n`);
   });
 });
 

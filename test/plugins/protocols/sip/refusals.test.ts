@@ -183,6 +183,32 @@ describe('a request that cannot be served', () => {
     expect(arrivals(rig)).toHaveLength(1);
   });
 
+  it.each([
+    ['messages a second', { limits: { messagesPerSecond: 1 } }, 'rate-limited'],
+    ['messages a second from one address', { limits: { messagesPerSecondPerAddress: 1 } }, 'rate-limited'],
+    ['messages a second of the pool', { pool: { limits: { messagesPerSecond: 1 } } }, 'rate-limited'],
+    ['messages a second of each backend', { pool: { backendLimits: { messagesPerSecond: 1 } } }, 'overloaded'],
+    ['calls in flight of the pool', { pool: { limits: { inFlight: 1 } } }, 'overloaded'],
+    ['calls in flight of each backend', { pool: { backendLimits: { inFlight: 1 } } }, 'overloaded'],
+  ])(
+    'gets 503 with Retry-After when there are too many %s, and is served in its session',
+    async (_what, options, why) => {
+      rig = await sipRig({ backends: ['uas-1'], ...options });
+      const client = rig.client();
+      client.send(request('INVITE', { callId: 'one' }));
+      const { name, message } = arrival(rig);
+      client.send(request('INVITE', { callId: 'two' }));
+      const answer = parseOne(client.text());
+      expect([answer.startLine, value(answer, 'Retry-After')]).toEqual(['SIP/2.0 503 Service Unavailable', '5']);
+      expect(rig.stats().fromClients.refusedFor).toEqual({ [why]: 1 });
+      rig.backend(name).link.send(respond(message, '200 OK', 'bob1'));
+      const extra = callerRoutes(parseOne(client.text()));
+      rig.advance(1000);
+      client.send(request('BYE', { callId: 'one', toTag: 'bob1', extra }));
+      expect(arrivals(rig).map(({ text }) => text.slice(0, 3))).toEqual(['BYE']);
+    },
+  );
+
   it('gets 500 when the one backend it is bound to is down', () => {
     const { name, routes } = established();
     rig.backend(name).down();
