@@ -66,6 +66,11 @@ export class Findings {
     if (remark.severity !== 'warning') this.#wrong.push(path);
   }
 
+  /** Remarks on the name of a member that is allowed, but makes no sense. */
+  warn(rule: Rule, path: Path, message: string): void {
+    this.add(path, { rule, stage: 'lint', severity: 'warning', message, atKey: true });
+  }
+
   /** Remarks on a character of a file. */
   addAt(source: Source, offset: number, { rule, stage, message, severity = 'error' }: Remark): void {
     const { line, col: column } = source.lines.linePos(offset);

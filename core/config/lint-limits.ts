@@ -31,7 +31,7 @@ export function lintListenerLimits(draft: Draft, name: string, pool: PoolSetting
   const path = own('reservedPercent');
   if (valueAt(draft.written, path) === undefined) return;
   if (!Admission.isNeeded({ settings: pool }, limits)) {
-    isIdle(draft, path, 'there is no limit of rate or load to reserve a part of');
+    draft.findings.warn('limit-without-effect', path, 'there is no limit of rate or load to reserve a part of');
   } else if (limits.reservedPercent === 100) {
     contradict(draft, path, 'reservedPercent is 100: limits of rate and load let no new work in at all');
   }
@@ -65,7 +65,7 @@ function lintPanic(draft: Draft, pool: PoolSettings): void {
   const count = inService(pool).length;
   if (panicPercent === 0 || count === 0) return;
   if (checks.length === 0 && outliers === undefined) {
-    isIdle(draft, path, 'there are neither "checks" nor "outliers" to be ignored');
+    draft.findings.warn('limit-without-effect', path, 'there are neither "checks" nor "outliers" to be ignored');
   } else if ((count - 1) * 100 < count * panicPercent) {
     const left = Math.floor(((count - 1) * 100) / count);
     const message = `panicPercent is ${panicPercent}, but one of ${count} backends that fails leaves ${left}: it is never taken out`;
@@ -97,8 +97,4 @@ function check(draft: Draft, larger: Path, smaller: Path, why: string): void {
 
 function contradict({ findings }: Draft, path: Path, message: string): void {
   findings.add(path, { rule: 'contradicting-limits', stage: 'lint', severity: 'warning', message });
-}
-
-function isIdle({ findings }: Draft, path: Path, message: string): void {
-  findings.add(path, { rule: 'limit-without-effect', stage: 'lint', severity: 'warning', message, atKey: true });
 }

@@ -54,6 +54,6 @@ export function lintLoad(
   }
 
   function warn(path: Path, message: string): void {
-    findings.add(path, { rule: 'limit-without-effect', stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.warn('limit-without-effect', path, message);
   }
 }

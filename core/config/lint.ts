@@ -71,7 +71,7 @@ function lintReferences({ config, written, findings }: Draft): void {
     // A misspelt one is remarked on already.
     if (used.includes(pool) || used.some((name) => !pools.includes(name))) continue;
     const message = `no listener feeds the pool "${pool}"`;
-    findings.add(['pools', pool], { rule: 'unused-pool', stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.warn('unused-pool', ['pools', pool], message);
   }
 
   function check(kind: string, known: readonly string[], path: Path): void {
@@ -118,7 +118,7 @@ function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol,
     const neighbour = byAddress.get(formatAddress(address));
     if (neighbour !== undefined) {
       const message = `"${name}" has the address of "${neighbour}": two names for one server`;
-      findings.add(at, { rule: 'duplicate-address', stage: 'lint', severity: 'warning', message, atKey: true });
+      findings.warn('duplicate-address', at, message);
     }
     byAddress.set(formatAddress(address), name);
     const twin = byFoldedName.get(name.toLowerCase());
@@ -140,23 +140,11 @@ function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol,
   const chosen = backends.filter(({ weight, state = 'ready' }) => weight > 0 && state === 'ready');
   if (backends.length > 1 && chosen.length === 1) {
     const message = `only "${chosen[0]!.name}" is ready with a weight above 0, so that strategies have nothing to choose`;
-    findings.add([...path, 'backends'], {
-      rule: 'nothing-to-choose',
-      stage: 'lint',
-      severity: 'warning',
-      message,
-      atKey: true,
-    });
+    findings.warn('nothing-to-choose', [...path, 'backends'], message);
   }
   if (backends.every(({ weight, state = 'ready' }) => weight === 0 || state !== 'ready')) {
     const message = 'no backend is ready with a weight above 0, so that none gets new work';
-    findings.add([...path, 'backends'], {
-      rule: 'no-new-work',
-      stage: 'lint',
-      severity: 'warning',
-      message,
-      atKey: true,
-    });
+    findings.warn('no-new-work', [...path, 'backends'], message);
   }
   const datagrams = backends.find(({ address }) => address.transport === 'udp');
   if (proxyProtocol !== undefined && datagrams !== undefined) {
@@ -165,23 +153,11 @@ function lintPool({ findings, locator }: Draft, { name, backends, proxyProtocol,
   }
   if (pool.replayBytes !== undefined && pool.replay !== 'once') {
     const message = 'nothing is kept to be replayed without "replay: once"';
-    findings.add([...path, 'replayBytes'], {
-      rule: 'replay-without-effect',
-      stage: 'lint',
-      severity: 'warning',
-      message,
-      atKey: true,
-    });
+    findings.warn('replay-without-effect', [...path, 'replayBytes'], message);
   }
   if (tls !== undefined && !backends.some(({ address }) => address.transport === 'tls')) {
     const message = 'no backend has a tls:// address, so that this has no effect';
-    findings.add([...path, 'tls'], {
-      rule: 'tls-without-effect',
-      stage: 'lint',
-      severity: 'warning',
-      message,
-      atKey: true,
-    });
+    findings.warn('tls-without-effect', [...path, 'tls'], message);
   }
 }
 
@@ -201,23 +177,11 @@ function lintHealth(draft: Draft, settings: PoolSettings, secrets: ReadonlyMap<s
   }
   if (minimumUp > 1 && new Set(backends.map(({ priority = 0 }) => priority)).size === 1) {
     const message = 'all backends are of one priority, so that this has no effect';
-    findings.add([...path, 'minimumUp'], {
-      rule: 'priority-without-effect',
-      stage: 'lint',
-      severity: 'warning',
-      message,
-      atKey: true,
-    });
+    findings.warn('priority-without-effect', [...path, 'minimumUp'], message);
   }
   if (outliers?.consecutiveFailures === 0 && outliers.latencyFactor === undefined) {
     const message = 'neither consecutiveFailures nor latencyFactor ejects anybody, so that this has no effect';
-    findings.add([...path, 'outliers'], {
-      rule: 'outliers-without-effect',
-      stage: 'lint',
-      severity: 'warning',
-      message,
-      atKey: true,
-    });
+    findings.warn('outliers-without-effect', [...path, 'outliers'], message);
   }
   for (const [index, use] of checks.entries()) {
     const { plugin, timing } = use;
@@ -345,7 +309,7 @@ function lintPipeline(
     const message =
       'no worker knows where another has sent related messages that carry no identifier, ' +
       'should they come on other connections; choose by "hashing", as all workers do alike';
-    findings.add(entries, { rule: 'affinity-per-worker', stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.warn('affinity-per-worker', entries, message);
   }
   for (const plugin of moreFramers) {
     const message = `"${plugin}" taps frame, but "${framer}" does already; a pipeline has one protocol plugin`;
@@ -356,8 +320,7 @@ function lintPipeline(
   const decisive = strategies.findIndex((name) => always.has(name));
   for (const idle of decisive < 0 ? [] : strategies.slice(decisive + 1)) {
     const message = `"${idle}" is never asked: "${strategies[decisive]}" before it always chooses a backend`;
-    const remark = { rule: 'unreachable-tap', stage: 'lint', severity: 'warning', message, atKey: true } as const;
-    findings.add(entryPath(idle), remark);
+    findings.warn('unreachable-tap', entryPath(idle), message);
   }
   if (strategies.length === 0) {
     const message = 'no plugin of this pipeline taps chooseBackend; add a strategy plugin';
@@ -386,18 +349,12 @@ function lintPipeline(
   }
   if (linkMode(pool, facts) === 'shared' && pool.settings.proxyProtocol !== undefined) {
     const message = `in listener "${listener.name}" links are shared by all clients, so that this tells the address of none; write "links: dedicated"`;
-    findings.add(['pools', pool.name, 'proxyProtocol'], {
-      rule: 'proxy-protocol',
-      stage: 'lint',
-      severity: 'warning',
-      message,
-      atKey: true,
-    });
+    findings.warn('proxy-protocol', ['pools', pool.name, 'proxyProtocol'], message);
   }
   if (pool.settings.outliers?.latencyFactor !== undefined && composed.exchanges === undefined) {
     const message = `in listener "${listener.name}" nobody measures how long answers take, as "${framer}" does not correlate them with requests`;
     const at = ['pools', pool.name, 'outliers', 'latencyFactor'];
-    findings.add(at, { rule: 'not-measured', stage: 'lint', severity: 'warning', message, atKey: true });
+    findings.warn('not-measured', at, message);
   }
   for (const [index, { plugin, timing }] of (pool.settings.checks ?? []).entries()) {
     if (timing.over !== 'link' || composed.links === 'shared') continue;
@@ -412,13 +369,7 @@ function lintPipeline(
     findings.add(replayPath, { rule: 'replay-without-effect', stage: 'lint', severity: 'warning', message });
   } else if (pool.settings.replay !== 'once' && facts.mayReplay !== undefined) {
     const message = `"${framer}" lets requests be replayed, but the pool "${pool.name}" has no "replay: once"`;
-    findings.add(entryPath(framer!), {
-      rule: 'replay-without-effect',
-      stage: 'lint',
-      severity: 'warning',
-      message,
-      atKey: true,
-    });
+    findings.warn('replay-without-effect', entryPath(framer!), message);
   }
   for (const { plugin, text } of composed.advice) {
     const remark = { rule: 'plugin-advises', stage: 'lint', severity: 'warning', message: text } as const;
