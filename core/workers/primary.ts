@@ -31,6 +31,8 @@ const mostFailedStarts = 5;
 const graceMs = 5000;
 /** How long a worker may take to answer a question; one that is stuck must not hold up whoever asks. */
 const answerMs = 5000;
+/** How long one may take for a reload, in which plugins may start whatever they need. */
+const reloadSeconds = 60;
 
 /** A process that runs a worker. */
 export interface WorkerProcess {
@@ -73,8 +75,8 @@ interface Post {
   stats: BalancerStats | undefined;
   /** The settings that it has been given. */
   settings: Settings | undefined;
-  /** Called with how its reload went, or that it has ended. */
-  onReloaded: ((fault: PointsmanError | undefined) => void) | undefined;
+  /** Called in this order with how its reloads went, or that it has ended. */
+  readonly reloads: ((fault: PointsmanError | undefined) => void)[];
   /** Why it could not start, if it said so. */
   fault: string | undefined;
   /** Cancels the wait for the next one. */
@@ -132,7 +134,7 @@ export class Primary implements Observable {
       failures: 0,
       stats: undefined,
       settings: undefined,
-      onReloaded: undefined,
+      reloads: [],
       fault: undefined,
       cancelWait: undefined,
     }));
@@ -182,7 +184,8 @@ export class Primary implements Observable {
 
   /**
    * Hands other settings to all workers: one goes first, and if it cannot have them none gets them. Should another fail after that
-   * one, which has shown that they are in order, it is ended, and the one that takes its place begins with them.
+   * one, which has shown that they are in order, it is ended, and the one that takes its place begins with them. One that does not
+   * answer is ended, too.
    * @throws PointsmanError (rejects with) if the first cannot
    */
   async reload(settings: Settings, origins: readonly PluginOrigin[]): Promise<void> {
@@ -190,7 +193,7 @@ export class Primary implements Observable {
     const before = this.#settings;
     const since = clock.now();
     const message = { type: 'reload', settings: packSettings(settings), origins } as const;
-    const [first, ...others] = this.#posts.filter(({ state }) => state === 'started');
+    const first = this.#posts.find(({ state }) => state === 'started');
     try {
       if (first === undefined) throw new PointsmanError('POINTSMAN_WORKER', 'no worker has started');
       const known = before.listeners.map(({ listen }) => listen);
@@ -205,6 +208,7 @@ export class Primary implements Observable {
     this.#settings = settings;
     this.#origins = origins;
     this.#forgetChanges(before, settings);
+    const others = this.#posts.filter((post) => post.state === 'started' && post !== first);
     await Promise.all(others.map((post) => this.#reloadOrEnd(post)));
     const milliseconds = Math.round(clock.now() - since);
     const { succeeded } = this.#reloads;
@@ -213,13 +217,20 @@ export class Primary implements Observable {
   }
 
   #reloadOne(post: Post, message: ToWorker, settings: Settings): Promise<void> {
+    const { number, reloads } = post;
     return new Promise((resolve, reject) => {
-      post.onReloaded = (fault) => {
-        post.onReloaded = undefined;
+      const settle = (fault: PointsmanError | undefined) => {
+        cancel();
         if (fault === undefined) post.settings = settings;
         if (fault === undefined) resolve();
         else reject(fault);
       };
+      const cancel = this.#options.clock.after(reloadSeconds * 1000, () => {
+        const text = `worker ${number} has not answered within ${reloadSeconds} s`;
+        settle(new PointsmanError('POINTSMAN_WORKER', text));
+        post.process?.kill();
+      });
+      reloads.push(settle);
       post.process?.send(message);
     });
   }
@@ -352,7 +363,7 @@ export class Primary implements Observable {
         this.#onStartFailed?.(new PointsmanError(message.code, message.message));
         break;
       case 'reloaded':
-        post.onReloaded?.(message.fault && new PointsmanError(message.fault.code, message.fault.message));
+        post.reloads.shift()?.(message.fault && new PointsmanError(message.fault.code, message.fault.message));
         break;
       case 'stats':
         post.stats = message.stats;
@@ -429,7 +440,8 @@ export class Primary implements Observable {
     const wasStarting = post.state === 'starting';
     const { number } = post;
     post.process = undefined;
-    post.onReloaded?.(new PointsmanError('POINTSMAN_WORKER', `worker ${number} ended: ${reason}`));
+    const fault = new PointsmanError('POINTSMAN_WORKER', `worker ${number} ended: ${reason}`);
+    for (const settle of post.reloads.splice(0)) settle(fault);
     if (post.state !== 'stopped') {
       // The final report of one that has stopped stands as it is.
       if (post.stats !== undefined) this.#remains = totalOf([this.#remains, remainsOf(post.stats)]);

@@ -354,6 +354,141 @@ describe('stop', () => {
   });
 });
 
+describe('a reload', () => {
+  const next = settingsWith({ pool: { backends: [backendAt('a', 1), backendAt('b', 2)] } });
+  const origins = [{ specifier: './new.ts', configFile: 'edge.yaml' }];
+  const refusal = { type: 'reloaded', fault: { code: 'POINTSMAN_LISTEN', message: 'no such port' } } as const;
+  const reloaded = { type: 'reloaded', fault: undefined } as const;
+  const told = (worker: PlayedWorker) => worker.heard.filter(({ type }) => type === 'reload').length;
+  const backendsOf = (primary: Primary) => primary.backends().map(({ name }) => name);
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  it('goes to one worker first, and to the others when that one has it', async () => {
+    const { primary, forked } = await playStarted(3);
+    const done = primary.reload(next, origins);
+    await turn();
+    expect(forked.map(told)).toEqual([1, 0, 0]);
+    forked[0]!.say(reloaded);
+    await turn();
+    expect(forked.map(told)).toEqual([1, 1, 1]);
+    forked[2]!.say(reloaded);
+    forked[1]!.say(reloaded);
+    await done;
+    expect(backendsOf(primary)).toEqual(['a', 'b']);
+    expect(primary.stats().reloads).toMatchObject({ succeeded: 1, failed: 0 });
+  });
+
+  it('that the first one refuses is none: the others hear nothing of it, and all is as it was', async () => {
+    const { primary, forked } = await playStarted();
+    const done = primary.reload(next, origins);
+    await turn();
+    forked[0]!.say(refusal);
+    await expect(done).rejects.toMatchObject({ code: 'POINTSMAN_LISTEN', message: 'no such port' });
+    expect(forked.map(told)).toEqual([1, 0]);
+    expect(forked.map(({ killed }) => killed)).toEqual([false, false]);
+    expect(backendsOf(primary)).toEqual(['a']);
+    expect(primary.stats().reloads).toMatchObject({ succeeded: 0, failed: 1 });
+  });
+
+  it('fails if the first one ends meanwhile, whose successor begins with the old settings', async () => {
+    const { primary, forked, clock } = await playStarted();
+    const done = primary.reload(next, origins);
+    await turn();
+    forked[0]!.exit('SIGKILL');
+    await expect(done).rejects.toThrow('worker 1 ended: SIGKILL');
+    clock.advance(10_000);
+    forked[2]!.start();
+    expect(unpackSettings(forked[2]!.assignment.settings, [lines, turns] as never)).toEqual(settings);
+    expect(told(forked[1]!) + told(forked[2]!)).toBe(0);
+  });
+
+  it('fails where no worker runs', async () => {
+    const { primary, forked } = await playStarted(1);
+    forked[0]!.exit();
+    await expect(primary.reload(next, origins)).rejects.toThrow('no worker has started');
+  });
+
+  it.each(['refuses it', 'ends meanwhile', 'does not answer'])(
+    'has a later worker that %s replaced by one that begins with it',
+    async (how) => {
+      const { primary, forked, clock, logged } = await playStarted();
+      const done = primary.reload(next, origins);
+      await turn();
+      forked[0]!.say(reloaded);
+      await turn();
+      if (how === 'refuses it') forked[1]!.say(refusal);
+      else if (how === 'ends meanwhile') forked[1]!.exit('SIGSEGV');
+      else clock.advance(60_000);
+      await done;
+      await turn();
+      if (how !== 'ends meanwhile') expect(forked[1]!.killed).toBe(true);
+      expect(logged).toContainEqual(
+        expect.objectContaining({ worker: 2, text: 'worker cannot reload: it is replaced' }),
+      );
+      clock.advance(10_000);
+      expect(forked).toHaveLength(3);
+      forked[2]!.start();
+      expect(unpackSettings(forked[2]!.assignment.settings, [lines, turns] as never)).toEqual(next);
+      expect(forked[2]!.assignment.origins).toEqual(origins);
+      expect([told(forked[2]!), forked[0]!.killed]).toEqual([0, false]);
+      expect(primary.stats().reloads).toMatchObject({ succeeded: 1, failed: 0 });
+    },
+  );
+
+  it('fails if the first one does not answer, which is ended', async () => {
+    const { primary, forked, clock } = await playStarted();
+    const done = primary.reload(next, origins);
+    await turn();
+    clock.advance(60_000);
+    await expect(done).rejects.toThrow('worker 1 has not answered within 60 s');
+    expect(forked.slice(0, 2).map(({ killed }) => killed)).toEqual([true, false]);
+    expect(backendsOf(primary)).toEqual(['a']);
+  });
+
+  it('reaches a worker that starts while the first one is at it, and one that starts when it is done', async () => {
+    const { primary, forked, clock } = await playStarted(3);
+    for (const worker of [forked[1]!, forked[2]!]) worker.exit();
+    clock.advance(10_000);
+    const [early, late] = [forked[3]!, forked[4]!];
+    early.say({ type: 'ready' });
+    late.say({ type: 'ready' });
+    const done = primary.reload(next, origins);
+    await turn();
+    early.say({ type: 'started' });
+    forked[0]!.say(reloaded);
+    await turn();
+    expect([told(early), told(late)]).toEqual([1, 0]);
+    early.say(reloaded);
+    await done;
+    late.say({ type: 'started' });
+    await turn();
+    expect(told(late)).toBe(1);
+    late.say(reloaded);
+  });
+
+  it('is answered by whoever was asked first, also if the next one comes before that', async () => {
+    const { primary, forked, clock } = await playStarted();
+    forked[1]!.exit();
+    clock.advance(10_000);
+    const late = forked[2]!;
+    late.say({ type: 'ready' });
+    const first = primary.reload(next, origins);
+    await turn();
+    forked[0]!.say(reloaded);
+    await first;
+    late.say({ type: 'started' });
+    const second = primary.reload(settings, origins);
+    await turn();
+    forked[0]!.say(reloaded);
+    await turn();
+    expect(told(late)).toBe(2);
+    late.say(reloaded);
+    late.say(refusal);
+    await second;
+    expect(late.killed).toBe(true);
+  });
+});
+
 describe('news of a backend', () => {
   const news = (up: boolean) =>
     ({
