@@ -36,27 +36,34 @@ class Asker {
   isClosed = false;
   /** What has come that is no answer. */
   readonly odd: string[] = [];
+  /** The identifiers that it was told, without those of the same backend in a row. */
+  readonly told: string[] = [];
   #ends = false;
   readonly #socket: net.Socket;
+  readonly #isFaithful: boolean;
 
-  constructor(socket: net.Socket) {
+  /** @param isFaithful it sends back the identifier that it was told last */
+  constructor(socket: net.Socket, isFaithful = false) {
     this.#socket = socket;
+    this.#isFaithful = isFaithful;
     socket.on('close', () => {
       this.isClosed = true;
     });
     createInterface(socket)
       .on('error', () => {})
       .on('line', (line) => {
-        const { id, result } = JSON.parse(line) as { id: string; result?: string };
+        const { id, result, backend } = JSON.parse(line) as { id: string; result?: string; backend?: string };
         if (id === `${this.asked}` && result !== undefined) this.answered++;
         else this.odd.push(line);
+        if (backend !== undefined && backend !== this.told.at(-1)) this.told.push(backend);
         if (!this.#ends) this.#ask();
       });
     this.#ask();
   }
 
   #ask(): void {
-    this.#socket.write(`{"jsonrpc":"2.0","method":"m","id":"${++this.asked}"}\n`);
+    const named = this.#isFaithful && this.told.length > 0 ? `"backend":"${this.told.at(-1)}",` : '';
+    this.#socket.write(`{${named}"jsonrpc":"2.0","method":"m","id":"${++this.asked}"}\n`);
   }
 
   async end(): Promise<void> {
@@ -84,27 +91,40 @@ async function versionOf(port: number): Promise<string> {
   return bytes.toString();
 }
 
-async function certificateAt(port: number): Promise<string> {
+async function dialSecurely(port: number): Promise<net.Socket> {
   const socket = tls.connect({ port, host, rejectUnauthorized: false });
   onTestFinished(() => void socket.destroy());
   await once(socket, 'secureConnect');
+  return socket;
+}
+
+async function certificateAt(port: number): Promise<string> {
+  const socket = (await dialSecurely(port)) as tls.TLSSocket;
   return socket.getPeerCertificate().subject.CN as string;
 }
 
-it.each([1, 2])('loses nothing on SIGHUP under load, with workers: %i', { timeout: 120_000 }, async (workers) => {
+it.each([
+  [1, 'shared'],
+  [2, 'shared'],
+  [1, 'dedicated'],
+])('loses nothing on SIGHUP under load, with %i workers and %s links', { timeout: 120_000 }, async (workers, links) => {
   const folder = temporaryFolder();
   const counts = new Map<string, number>();
   const [a, b, c, moved] = await Promise.all(['a', 'b', 'c', 'moved'].map((name) => openBackend(name, counts)));
   const [port, tlsPort] = [await freePort(), await freePort()];
   const file = join(folder, 'config.yaml');
+  const keys = ['k1'];
+  let pool = 'calls';
+  let strategy = 'round-robin: ';
   const configure = (backends: string, more = '') =>
     writeFileSync(
       file,
       `workers: ${workers}
 plugins: [./marker.ts]
-pools: { calls: { links: shared, backends: { ${backends} } } }
+keys: [${keys.map((id) => `{ id: ${id}, secret: "the secret of ${id}, which is long" }`).join()}]
+pools: { ${pool}: { links: ${links}, backends: { ${backends} } } }
 listeners:
-  edge: { listen: "tcp://${host}:${port}", pool: calls, pipeline: [{ marker: }, { ndjson: { correlation: id } }, { round-robin: }] }
+  edge: { listen: "tcp://${host}:${port}", pool: ${pool}, identifiers: { whenDown: rechoose }, pipeline: [{ marker: }, { ndjson: { correlation: id } }, { ${strategy} }] }
 ${more}`,
     );
   const backend = (name: string, at: number | undefined, weight = 1) =>
@@ -187,7 +207,48 @@ ${more}`,
   expect(await certificateAt(tlsPort)).toBe('second.example');
   await traffic();
 
-  await Promise.all(askers.map((asker) => asker.end()));
+  // Another key, which signs what is told from now on; what names a backend by the key before is understood.
+  const secureAskers = [new Asker(await dialSecurely(tlsPort))];
+  const faithful = await Promise.all(Array.from({ length: 4 }, async () => new Asker(await dial(port), true)));
+  askers.push(...faithful);
+  await traffic();
+  expect(faithful.map(({ told }) => told.length)).toEqual([1, 1, 1, 1]);
+  keys.unshift('k2');
+  configure(`${backend('b', moved)}, ${backend('c', c)}`, secure);
+  await reloaded();
+  await traffic();
+  expect(faithful.map(({ told }) => told.length)).toEqual([2, 2, 2, 2]);
+
+  // No more of the listener whose client goes on, and another strategy.
+  strategy = 'least-loaded: ';
+  configure(`${backend('b', moved)}, ${backend('c', c)}`);
+  await reloaded();
+  await traffic();
+  await expect(dialSecurely(tlsPort)).rejects.toThrow('ECONNREFUSED');
+  const [{ answered }] = secureAskers as [Asker];
+  await vi.waitFor(() => expect(secureAskers[0]!.answered).toBeGreaterThan(answered + 20), { timeout: 20_000 });
+
+  // No more of a backend that messages name.
+  configure(backend('c', c));
+  await reloaded();
+  await traffic();
+  const named = counts.get('moved');
+  await traffic();
+  expect(counts.get('moved')).toBe(named);
+
+  // Another pool: clients that there are finish with the one they have.
+  pool = 'others';
+  configure(`${backend('a', a)}`);
+  await reloaded();
+  const before = counts.get('a');
+  await traffic();
+  expect(counts.get('a')).toBe(before);
+  const newcomer = new Asker(await dial(port));
+  askers.push(newcomer);
+  await traffic();
+  expect(counts.get('a')).toBeGreaterThan(before!);
+
+  await Promise.all([...askers, ...secureAskers].map((asker) => asker.end()));
   program.signal('SIGTERM');
   expect(await program.exited).toBe(0);
   const lines = program
