@@ -247,7 +247,7 @@ class Play {
   /** The client leaves, and the balancer stops. */
   async finish(): Promise<void> {
     this.#rig.doing = 'when the client has left';
-    this.#wire.close();
+    this.#wire.reset();
     this.#rig.check();
     this.#rig.doing = 'when the balancer has stopped';
     await this.#rig.stop();
@@ -270,6 +270,6 @@ async function visit(rig: Rig, setting: Setting): Promise<WeakRef<object>> {
   const wire = await rig.client();
   for (const bytes of script(setting)) wire.send(bytes);
   const client = new WeakRef(wire.peer.socket.handler);
-  wire.close();
+  wire.reset();
   return client;
 }

@@ -238,7 +238,7 @@ async function throwGarbage(subject: Subject, connection: Connection, inputs: nu
   };
   while (seed < inputs) {
     rig.within(subject.patienceMs, throwSome);
-    wire.close();
+    wire.reset();
     wire = await reconnect();
   }
 }
@@ -256,7 +256,7 @@ async function expectNoRoomForPromises(subject: Subject, setting: Setting, sampl
         const before = usedBytes();
         rig.within(subject.patienceMs, () => wire.send(promising));
         const grown = usedBytes() - before;
-        wire.close();
+        wire.reset();
         rig.forget();
         if (grown > messageMemoryBytes) fail(`${rig.doing}: ${Math.round(grown / 2 ** 20)} MiB were allocated`);
       }
@@ -279,7 +279,7 @@ async function expectNothingKept(subject: Subject, setting: Setting, samples: re
           rig.forget();
         }
       });
-      wire.close();
+      wire.reset();
       rig.runtime.advance(400_000); // what may be remembered for some time is forgotten
     }
     await collectGarbage();

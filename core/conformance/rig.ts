@@ -9,6 +9,7 @@ import type { RouteReason, Side } from '../message.ts';
 import type { Refusal } from '../outcome.ts';
 import type { Logger, Scope } from '../plugin.ts';
 import type { Backend } from '../pool.ts';
+import { Wire as PlainWire } from '../rehearsal/rig.ts';
 import { type Address, formatAddress } from '../runtime/address.ts';
 import { type VirtualPeer, VirtualRuntime } from '../runtime/virtual.ts';
 import { defaultLimits, type IdentifierMode, type Limits, type PluginUse, type Settings } from '../settings.ts';
@@ -214,22 +215,17 @@ export class Rig {
 
 const nothing = Buffer.alloc(0);
 
-/** A connection to the balancer, held by its peer. */
-export class Wire {
-  readonly peer: VirtualPeer;
+/** One that says where the received bytes stand in memory. */
+export class Wire extends PlainWire {
   readonly #rig: Rig;
-  #taken = 0;
 
   constructor(rig: Rig, peer: VirtualPeer) {
+    super(rig.runtime, peer);
     this.#rig = rig;
-    this.peer = peer;
   }
 
-  /**
-   * Sends bytes; all that follows from them happens before this returns.
-   * @param around what stands in the memory in front of them and behind them, which is nobody's business
-   */
-  send(bytes: Uint8Array, around: Uint8Array = nothing): void {
+  /** @param around what stands in the memory in front of the bytes and behind them, which is nobody's business */
+  override send(bytes: Uint8Array, around: Uint8Array = nothing): void {
     const memory = Buffer.concat([around, bytes, around]);
     const before = Buffer.from(memory);
     this.peer.socket.handler.onBytes(memory, around.length, around.length + bytes.length);
@@ -239,20 +235,7 @@ export class Wire {
     this.#rig.runtime.settle();
   }
 
-  /** What arrived since the last `take`. */
-  take(): Buffer {
-    const { chunks } = this.peer;
-    const taken = Buffer.concat(chunks.slice(this.#taken));
-    this.#taken = chunks.length;
-    return taken;
-  }
-
   get isClosed(): boolean {
-    return this.peer.ended || this.peer.closed;
-  }
-
-  close(): void {
-    this.peer.reset();
-    this.#rig.runtime.settle();
+    return this.ended || this.closed;
   }
 }

@@ -116,6 +116,7 @@ function withAddressesOfTheirOwn(pool: PoolSettings): PoolSettings {
 export class Wire {
   readonly peer: VirtualPeer;
   readonly #runtime: VirtualRuntime;
+  /** How many of the chunks. */
   #taken = 0;
 
   constructor(runtime: VirtualRuntime, peer: VirtualPeer) {
@@ -141,9 +142,9 @@ export class Wire {
 
   /** Answers what was received since the last `take`. */
   take(): Buffer {
-    const { received } = this;
-    const taken = received.subarray(this.#taken);
-    this.#taken = received.length;
+    const { chunks } = this.peer;
+    const taken = Buffer.concat(chunks.slice(this.#taken));
+    this.#taken = chunks.length;
     return taken;
   }
 

@@ -63,8 +63,8 @@ class Protocol implements Target {
     for (const { sent, to } of seen) if (sent !== undefined && to instanceof Backend) expectOne(whole, sent);
     // What is in the midst of a message would take the next input for the rest of it.
     if (one.isClosed || (one.peer.socket.handler as Client).heldBytes > 0) {
-      one.close();
-      other.close();
+      one.reset();
+      other.reset();
       this.#one = undefined;
       this.#other = undefined;
     }
