@@ -86,6 +86,7 @@ export class Abandoned {
       return;
     }
     accounting.abandoned++;
+    backend.unanswered++;
     if (client.closing) return;
     if (request !== undefined) {
       accounting.replays.received++;

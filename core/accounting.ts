@@ -163,6 +163,10 @@ export interface BackendStats {
   /** How its checks went; `last` is the plugin's name and what came of it. */
   readonly checks: { readonly passed: number; readonly failed: number; readonly last: string | undefined };
   readonly ejections: number;
+  /** Connects that failed. */
+  readonly failedConnects: number;
+  /** Requests whose answer did not come: overdue, or lost with their link. */
+  readonly unanswered: number;
   readonly messages: number;
   readonly inFlight: number;
   readonly links: number;

@@ -209,6 +209,7 @@ export class Exchanges implements ExchangeTable {
         const { backend, client } = carried.oldest;
         if (client.question === undefined) {
           this.expired++;
+          backend.unanswered++;
           backend.pool.outliers?.failed(backend, 'no answer');
         }
         this.close(carried.oldest);

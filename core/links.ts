@@ -207,6 +207,7 @@ export class Links {
    */
   onClosed(link: Link, reached: boolean, error: Error | undefined): void {
     const waiting = this.#takeBack(link);
+    if (!reached && !link.closing && !this.#stopped) link.backend.failedConnects++;
     const isRetired = this.#retired.delete(link);
     if (isRetired) {
       this.#dedicated.delete(link);
@@ -304,7 +305,9 @@ export class Links {
     const stop = reach(this.runtime, options, connectSeconds, (error) => {
       this.#probes.delete(backend);
       this.#setUp(backend, error === undefined, error);
-      if (error !== undefined) this.#probe(backend, failures + 1);
+      if (error === undefined) return;
+      backend.failedConnects++;
+      this.#probe(backend, failures + 1);
     });
     this.#probes.set(backend, stop);
   }

@@ -428,6 +428,8 @@ export class Listener {
             weight: Math.round(backend.weight * 1000) / 1000,
             checks: { ...backend.checks },
             ejections: backend.ejections,
+            failedConnects: backend.failedConnects,
+            unanswered: backend.unanswered,
             messages: accounting.toBackend[backend.index] ?? 0,
             inFlight: backend.inFlight,
             links: backend.connections,

@@ -57,6 +57,10 @@ export class Backend {
   readonly checks: CheckCounts = { passed: 0, failed: 0, last: undefined };
   /** How often it has been ejected. */
   ejections = 0;
+  /** Connects that failed. */
+  failedConnects = 0;
+  /** Requests whose answer did not come: overdue, or lost with their link. */
+  unanswered = 0;
   /** What outlier detection remembers of it. */
   outlier: OutlierRecord | undefined;
   /** Since when it drains, in milliseconds of the runtime's clock, and whether it has been said that it has drained. */

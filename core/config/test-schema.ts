@@ -127,6 +127,8 @@ const stats = part(
             ejected: Type.Optional(Type.Boolean({ description: 'Whether it gets no new work, as it stands out.' })),
             weight: count('Its share of new work, less than it has been given as long as it starts slowly.'),
             ejections: count('How often it has been ejected.'),
+            failedConnects: count('Connects to it that failed.'),
+            unanswered: count('Requests that it has not answered: overdue, or lost with their link.'),
             messages: count('Messages that were sent to it.'),
             inFlight: count('Requests outstanding there.'),
             links: count('Links open to it.'),

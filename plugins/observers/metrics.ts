@@ -377,6 +377,18 @@ function metricsOf(
   ofBackends(gauge, 'backend_in_flight', 'Requests that wait for its answer.', ({ inFlight }) => inFlight);
   ofBackends(counter, 'backend_messages_total', 'Messages for it.', ({ messages }) => messages);
   ofBackends(counter, 'backend_ejections_total', 'How often it was ejected.', ({ ejections }) => ejections);
+  ofBackends(
+    counter,
+    'backend_failed_connects_total',
+    'Connects to it that failed.',
+    ({ failedConnects }) => failedConnects,
+  );
+  ofBackends(
+    counter,
+    'backend_unanswered_total',
+    'Requests that it has not answered: overdue, or lost with their link.',
+    ({ unanswered }) => unanswered,
+  );
   counter('backend_checks_total', 'Its checks, by how they went.', ['listener', 'backend', 'outcome'], (add) => {
     for (const [listener, { backends }] of listeners()) {
       for (const [backend, { checks }] of Object.entries(backends)) {

@@ -161,10 +161,14 @@ describe('a backend that cannot be reached', () => {
     alice.send('1\n2\n3\n');
     expect(rig.backend('a').text()).toBe('');
     expect(rig.backend('b').text()).toBe('@b #1 1\n@b #2 2\n@b #3 3\n');
+    rig.advance(20_000);
+    const { failedConnects } = rig.stats().backends.a!;
+    expect(failedConnects).toBeGreaterThan(2);
     rig.backend('a').up();
     rig.advance(20_000);
     alice.send('4\n5\n');
     expect(rig.backend('a').text()).not.toBe('');
+    expect(rig.stats().backends).toMatchObject({ a: { failedConnects }, b: { failedConnects: 0 } });
   });
 
   it('loses nothing: what was queued for it goes elsewhere as it came, in order', async () => {
@@ -225,7 +229,7 @@ describe('requests whose link breaks before they are answered', () => {
       exchanges: { open: 0, abandoned: 2, refused: 2 },
       fromClients: { received: 3, forwarded: 3, refused: 0 },
     });
-    expect(rig.stats().backends.a).toMatchObject({ up: false, inFlight: 0 });
+    expect(rig.stats().backends.a).toMatchObject({ up: false, inFlight: 0, unanswered: 2 });
     expect(rig.logged[0]).toMatchObject({ backend: 'a', requests: 2, refused: 2 });
   });
 

@@ -23,6 +23,8 @@ const backend = Type.Object({
     last: Type.Optional(Type.String()),
   }),
   ejections: count('How often it has been ejected for standing out.'),
+  failedConnects: count('Connects to it that failed.'),
+  unanswered: count('Requests that it has not answered: overdue, or lost with their link.'),
   sessions: count('Links open to it.'),
   messages: count('Messages sent to it since the start.'),
   messagesPerSecond: Type.Number({ description: 'In the last seconds.' }),

@@ -28,6 +28,8 @@ export interface BackendRow extends BackendFacts {
   readonly currentWeight: number;
   readonly checks: { readonly passed: number; readonly failed: number; readonly last?: string | undefined };
   readonly ejections: number;
+  readonly failedConnects: number;
+  readonly unanswered: number;
   readonly sessions: number;
   readonly messages: number;
   readonly messagesPerSecond: number;
@@ -214,6 +216,8 @@ export class Watch {
         currentWeight: stats?.weight ?? facts.weight,
         checks: stats?.checks ?? { passed: 0, failed: 0 },
         ejections: stats?.ejections ?? 0,
+        failedConnects: stats?.failedConnects ?? 0,
+        unanswered: stats?.unanswered ?? 0,
         sessions: stats?.links ?? 0,
         messages: messagesOf(this.#last),
         messagesPerSecond: this.#rate(messagesOf),

@@ -54,6 +54,8 @@ const backend = {
   weight: 1,
   checks: { passed: 0, failed: 0, last: undefined },
   ejections: 0,
+  failedConnects: 0,
+  unanswered: 0,
   idleSeconds: undefined,
   messages: 0,
   inFlight: 0,

@@ -176,7 +176,12 @@ const Row = memo(
           {integer(row.queued)}
         </td>
         <td data-title="Errors" class="n">
-          {integer(checks.failed + row.ejections + row.downs)}
+          {integer(row.failedConnects + row.unanswered)}
+          {row.failedConnects + row.unanswered > 0 && (
+            <span class="sub">
+              {integer(row.failedConnects)} connects, {integer(row.unanswered)} answers
+            </span>
+          )}
         </td>
         <td data-title="p50 ms" class="n">
           {milliseconds(row.p50Ms)}
