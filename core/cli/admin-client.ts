@@ -12,7 +12,7 @@ export interface AdminOptions {
 }
 
 /** What it answered instead of what was asked for, or why nobody did. */
-class AdminError extends Error {}
+export class AdminError extends Error {}
 
 /** A backend, as far as the verbs show it. */
 export interface BackendRow {
@@ -28,9 +28,10 @@ export interface BackendRow {
   readonly messagesPerSecond: number;
   readonly inFlight: number;
   readonly queued: number;
+  readonly failedConnects: number;
+  readonly unanswered: number;
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
-  readonly downSeconds: number;
 }
 
 /** How long an answer may take. */

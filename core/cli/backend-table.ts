@@ -1,12 +1,10 @@
-/** Backends as a table, for people. */
+/** Backends as a table, for people: as many columns as there is room for. */
 import type { BackendRow } from './admin-client.ts';
-import { printable } from './demo/text.ts';
-import type { Style } from './report/style.ts';
-
-type Colour = Parameters<Style>[0];
+import { type Line, printable, type Style } from './terminal/lines.ts';
+import { type Column, table } from './terminal/table.ts';
 
 /** States are told by a shape and a word, and by a colour where there are any. */
-const looks: Readonly<Record<string, readonly [shape: string, colour: Colour]>> = {
+const looks: Readonly<Record<string, readonly [shape: string, style: Style]>> = {
   up: ['●', 'green'],
   drain: ['◐', 'yellow'],
   ejected: ['◌', 'yellow'],
@@ -15,33 +13,34 @@ const looks: Readonly<Record<string, readonly [shape: string, colour: Colour]>> 
   failing: ['✖', 'red'],
 };
 
-const columns: readonly (readonly [title: string, of: (row: BackendRow) => string])[] = [
-  ['weight', ({ weight }) => String(weight)],
-  ['msg/s', ({ messagesPerSecond }) => messagesPerSecond.toFixed(1)],
-  ['p50 ms', ({ p50Ms }) => milliseconds(p50Ms)],
-  ['p99 ms', ({ p99Ms }) => milliseconds(p99Ms)],
-  ['in flight', ({ inFlight }) => String(inFlight)],
-  ['queued', ({ queued }) => String(queued)],
-  ['links', ({ sessions }) => String(sessions)],
-  ['messages', ({ messages }) => String(messages)],
-];
-
 const milliseconds = (value: number | null) => (value === null ? '-' : value.toPrecision(3).replace(/\.?0+$/, ''));
 
-/** A line of titles, then one for each backend. */
-export function backendTable(rows: readonly BackendRow[], style: Style): string[] {
-  const names = rows.map(({ pool, name }) => `${pool}/${name}`);
-  const nameWidth = Math.max('backend'.length, ...names.map(({ length }) => length));
-  const cells = rows.map((row) => columns.map(([, of]) => of(row)));
-  const widths = columns.map(([title], at) => Math.max(title.length, ...cells.map((row) => row[at]!.length)));
-  const numbers = (row: readonly string[]) => row.map((cell, at) => cell.padStart(widths[at]!)).join('  ');
-  const head = `  ${'backend'.padEnd(nameWidth)}  ${'state'.padEnd(7)}  ${numbers(columns.map(([title]) => title))}  why`;
-  return [
-    style('dim', head),
-    ...rows.map((row, index) => {
-      const [shape, colour] = looks[row.status] ?? ['?', 'dim'];
-      const word = style(colour, `${shape} ${names[index]!.padEnd(nameWidth)}  ${row.status.padEnd(7)}`);
-      return `${word}  ${numbers(cells[index]!)}  ${style('dim', printable(row.why))}`.trimEnd();
-    }),
-  ];
-}
+const styleOf = ({ status }: BackendRow): Style => looks[status]?.[1] ?? 'dim';
+const count = (title: string, of: (row: BackendRow) => string | number, spare?: number): Column<BackendRow> => ({
+  title,
+  of: (row) => String(of(row)),
+  isNumber: true,
+  ...(spare !== undefined && { spare }),
+});
+
+const columns: readonly Column<BackendRow>[] = [
+  {
+    title: '  backend',
+    of: ({ status, pool, name }) => `${looks[status]?.[0] ?? '?'} ${printable(`${pool}/${name}`)}`,
+    style: styleOf,
+  },
+  { title: 'state', of: ({ status }) => status, style: styleOf },
+  count('msg/s', ({ messagesPerSecond }) => messagesPerSecond.toFixed(1)),
+  count('p50 ms', ({ p50Ms }) => milliseconds(p50Ms)),
+  count('p99 ms', ({ p99Ms }) => milliseconds(p99Ms)),
+  count('in flight', ({ inFlight }) => inFlight),
+  count('queued', ({ queued }) => queued, 1),
+  count('errors', ({ failedConnects, unanswered }) => failedConnects + unanswered, 2),
+  count('weight', ({ weight }) => weight, 4),
+  count('links', ({ sessions }) => sessions, 5),
+  count('messages', ({ messages }) => messages, 6),
+  { title: 'why', of: ({ why }) => printable(why), style: () => 'dim', spare: 3, leastWidth: 16 },
+];
+
+/** A line of titles, then one for each backend; none is wider than `width`. */
+export const backendTable = (rows: readonly BackendRow[], width: number): Line[] => table(columns, rows, width);

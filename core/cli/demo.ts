@@ -1,11 +1,12 @@
 /** `pointsman demo`: embedded backends, a balancer with a listener for each protocol, and a client, on loopback ports. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DemoClient } from './demo/client.ts';
-import { liveScreen, logScreen, type Out } from './demo/screen.ts';
+import { logScreen, viewScreen } from './demo/screen.ts';
 import { answerSeconds, Stage } from './demo/stage.ts';
 import { isAllWell, summary } from './demo/summary.ts';
 import { exitCodes, wantsColours } from './output.ts';
 import { listenForStop, type Signals } from './run.ts';
+import { isLive, type Out } from './terminal/screen.ts';
 
 export interface DemoOptions {
   /** Ends after the client has sent that many messages. */
@@ -44,10 +45,10 @@ export async function demo(
     const { lanes, clients, journal, configPath } = await stage.build(options.anyPorts ?? false);
     const began = performance.now();
     const scene = () => ({ lanes, configPath, elapsedSeconds: (performance.now() - began) / 1000 });
-    const isLive = out.isTTY === true && process.env.TERM !== 'dumb';
-    const screen = isLive ? liveScreen(out, wantsColours(out), scene) : logScreen(out, journal, scene());
+    const live = isLive(out);
+    const screen = live ? viewScreen(out, wantsColours(out), scene) : logScreen(out, journal, scene());
     try {
-      const paceMs = isLive || options.messages === undefined ? unhurriedMs : hurriedMs;
+      const paceMs = live || options.messages === undefined ? unhurriedMs : hurriedMs;
       await converse(clients, options.messages ?? Number.POSITIVE_INFINITY, paceMs, ending.signal);
     } finally {
       screen.close();

@@ -2,6 +2,9 @@
 export interface Stream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
+  readonly columns?: number;
+  /** Why nothing can be written any more, such as that whoever read along has gone. */
+  readonly errored?: Error | null;
 }
 
 export interface Output {
@@ -18,6 +21,9 @@ export const exitCodes = { clean: 0, findings: 1, couldNotRun: 2 } as const;
 export function wantsColours(stream: Stream): boolean {
   return stream.isTTY === true && (process.env.NO_COLOR ?? '') === '';
 }
+
+/** How wide a line may be there. */
+export const widthOf = ({ isTTY, columns = 80 }: Stream) => (isTTY === true ? columns : Number.POSITIVE_INFINITY);
 
 /** `1 pool`, `2 pools` */
 export const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;

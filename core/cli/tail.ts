@@ -1,8 +1,8 @@
 /** `pointsman tail`: where messages go, and why, as it happens. */
 import { type AdminOptions, withAdmin } from './admin-client.ts';
-import { printable } from './demo/text.ts';
 import { type Output, wantsColours } from './output.ts';
 import { type Style, styleWith } from './report/style.ts';
+import { printable } from './terminal/lines.ts';
 
 export interface TailOptions extends AdminOptions {
   readonly backend?: string;
@@ -28,7 +28,7 @@ export function tail(options: TailOptions, output: Output): Promise<number> {
       stdout.write(
         options.json ? `${JSON.stringify({ type, ...(data as object) })}\n` : `${lineOf(type, data as Event, style)}\n`,
       );
-      if (++lines === options.limit) return;
+      if (++lines === options.limit || stdout.errored) return;
     }
   });
 }

@@ -1,19 +1,15 @@
 /** The live view and the lines of the log, as functions of what the journal holds. */
 import { counted } from '../output.ts';
+import { cut, fit, justify, type Line, type Piece, printable, type Style } from '../terminal/lines.ts';
+import type { Size } from '../terminal/screen.ts';
 import { host } from './backend.ts';
 import type { Entry, Lane } from './journal.ts';
-import { cut, fit, justify, type Line, type Piece, printable, type Style } from './text.ts';
 
 /** What is shown besides the journal. */
 export interface Scene {
   readonly lanes: readonly Lane[];
   readonly elapsedSeconds: number;
   readonly configPath: string;
-}
-
-export interface Size {
-  readonly columns: number;
-  readonly rows: number;
 }
 
 const reasonStyles: Readonly<Record<string, Style>> = { strategy: 'yellow', affinity: 'cyan', identifier: 'green' };

@@ -45,6 +45,9 @@ const listener = Type.Object({
   connections: count('Client connections that are open.'),
   inFlight: count('Requests outstanding at its backends.'),
   rates: Type.Record(Type.String(), Type.Number(), { description: 'What happens how often a second.' }),
+  routesPerSecond: Type.Record(Type.String(), Type.Number(), {
+    description: 'How many messages a second go where they go, by why: identifier, affinity, strategy, …',
+  }),
   hooks: Type.Array(
     Type.Object({
       hook: Type.String(),
@@ -62,6 +65,15 @@ const overview = Type.Object({
   workers: Type.Integer({ minimum: 1 }),
   uptimeSeconds: Type.Number(),
   logLevel: Type.String(),
+  troubles: Type.Array(
+    Type.Object({
+      severity: Type.Enum(['bad', 'warn'], { description: 'bad: work is lost, or cannot be done.' }),
+      listener: Type.Optional(Type.String()),
+      pool: Type.Optional(Type.String()),
+      text: Type.String({ description: 'What is wrong, in a sentence.' }),
+    }),
+    { description: 'What is wrong now, the worst first.' },
+  ),
   listeners: Type.Array(listener),
   backends: Type.Array(backend),
 });

@@ -4,13 +4,14 @@
  */
 import type { BackendFacts, BalancerStats, BalancerView, ObserverScope } from 'pointsman';
 import type { Hub } from './hub.ts';
+import { type Losses, type Trouble, troublesOf } from './troubles.ts';
 
 /** How often it looks. */
 const lookMs = 1000;
 /** Over how many looks rates are taken: workers report once a second, but not when we look. */
 const rateLooks = 3;
-/** Times to answer are those of so many looks. */
-const latencyLooks = 10;
+/** Times to answer, and what is lost, are those of so many looks. */
+const mostLooks = 10;
 /** The history has a point for so many looks, and so many of them: 15 minutes. */
 const historyLooks = 5;
 const historyPoints = 180;
@@ -57,6 +58,8 @@ export interface ListenerRow {
   readonly connections: number;
   readonly inFlight: number;
   readonly rates: Readonly<Record<string, number>>;
+  /** How many messages go where they go for what reason. */
+  readonly routesPerSecond: Readonly<Record<string, number>>;
   readonly hooks: readonly HookRate[];
   readonly stats: Stats | null;
 }
@@ -68,6 +71,7 @@ export interface Overview {
   readonly workers: number;
   readonly uptimeSeconds: number;
   readonly logLevel: string;
+  readonly troubles: readonly Trouble[];
   readonly listeners: readonly ListenerRow[];
   readonly backends: readonly BackendRow[];
 }
@@ -133,7 +137,7 @@ export class Watch {
     const nowMs = this.#scope.clock.now();
     const lastMs = this.#looks.at(-1)?.atMs ?? nowMs;
     this.#looks.push({ atMs: nowMs, stats: this.#balancer.stats() });
-    if (this.#looks.length > latencyLooks + 1) this.#looks.shift();
+    if (this.#looks.length > mostLooks + 1) this.#looks.shift();
     for (const row of this.backends()) this.#compare(row, nowMs - lastMs);
     if (this.#count++ % historyLooks === 0) {
       this.#history.push(this.#point());
@@ -162,6 +166,7 @@ export class Watch {
 
   overview(): Overview {
     const { control, clock } = this.#scope;
+    const [listeners, backends] = [this.listeners(), this.backends()];
     return {
       at: new Date().toISOString(),
       version: control.version,
@@ -169,8 +174,12 @@ export class Watch {
       workers: control.workers,
       uptimeSeconds: Math.round((clock.now() - this.#startedAtMs) / 100) / 10,
       logLevel: control.logLevel,
-      listeners: this.listeners(),
-      backends: this.backends(),
+      troubles: troublesOf(
+        listeners.map(({ name, pool }) => ({ name, pool, ...this.#losses(name) })),
+        backends,
+      ),
+      listeners,
+      backends,
     };
   }
 
@@ -188,6 +197,7 @@ export class Watch {
         connections: stats?.connections.open ?? 0,
         inFlight: sum(Object.values(stats?.backends ?? {}), ({ inFlight }) => inFlight),
         rates,
+        routesPerSecond: this.#rates(name, ({ routes }) => routes),
         hooks: hooks.map(({ hook, plugins }) => ({ hook, plugins, perSecond: ratesOfHooks[hook]?.(rates) ?? null })),
         stats: stats ?? null,
       };
@@ -236,10 +246,33 @@ export class Watch {
     return this.#looks.at(-1)?.stats ?? { listeners: {} };
   }
 
+  #losses(listener: string): Losses {
+    const lost = (count: (stats: Stats) => number) =>
+      this.#rate(({ listeners: { [listener]: stats } }) => (stats === undefined ? 0 : count(stats)), mostLooks);
+    return {
+      refusedPerSecond: this.#rates(listener, ofBothSides('refusedFor'), mostLooks),
+      discardedPerSecond: this.#rates(listener, ofBothSides('discardedFor'), mostLooks),
+      unansweredPerSecond: lost(({ exchanges }) => exchanges.expired + exchanges.abandoned),
+      turnedAwayPerSecond: lost(({ connections }) => connections.turnedAway),
+    };
+  }
+
+  /** How much each count of a listener grows a second. */
+  #rates(
+    listener: string,
+    countsOf: (stats: Stats) => Readonly<Record<string, number>>,
+    looks?: number,
+  ): Record<string, number> {
+    const of = ({ listeners: { [listener]: stats } }: BalancerStats) => (stats === undefined ? {} : countsOf(stats));
+    return Object.fromEntries(
+      Object.keys(of(this.#last)).map((what) => [what, this.#rate((stats) => of(stats)[what] ?? 0, looks)]),
+    );
+  }
+
   /** How much a count grows a second, of late. */
-  #rate(count: (stats: BalancerStats) => number): number {
+  #rate(count: (stats: BalancerStats) => number, looks = rateLooks): number {
     const last = this.#looks.at(-1);
-    const first = this.#looks.at(-1 - rateLooks) ?? this.#looks[0];
+    const first = this.#looks.at(-1 - looks) ?? this.#looks[0];
     if (last === undefined || first === undefined || last.atMs <= first.atMs) return 0;
     const perSecond = ((count(last.stats) - count(first.stats)) * 1000) / (last.atMs - first.atMs);
     return Math.round(Math.max(0, perSecond) * 10) / 10;
@@ -309,6 +342,14 @@ function sum<Item>(items: Iterable<Item>, of: (item: Item) => number): number {
   return total;
 }
 
+const ofBothSides =
+  (what: 'refusedFor' | 'discardedFor') =>
+  ({ fromClients, fromBackends }: Stats): Record<string, number> => {
+    const total: Record<string, number> = { ...fromClients[what] };
+    for (const [reason, count] of Object.entries(fromBackends[what])) total[reason] = (total[reason] ?? 0) + count;
+    return total;
+  };
+
 const routed = ({ routes }: Stats) => sum(Object.values(routes), (count) => count);
 
 /** What rates are taken of. */
@@ -319,8 +360,6 @@ const counts = {
   requests: ({ fromClients }: Stats) => fromClients.received,
   answers: ({ fromBackends }: Stats) => fromBackends.received,
   chosen: ({ routes }: Stats) => routes.strategy + routes.rechosen,
-  byIdentifier: ({ routes }: Stats) => routes.identifier,
-  byAffinity: ({ routes }: Stats) => routes.affinity,
   routed,
   forwarded: ({ fromClients, fromBackends }: Stats) => fromClients.forwarded + fromBackends.forwarded,
   refused: ({ fromClients, fromBackends }: Stats) => fromClients.refused + fromBackends.refused,

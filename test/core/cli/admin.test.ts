@@ -94,7 +94,7 @@ describe('verbs on a balancer that runs', () => {
   it('top: everything at a glance', async () => {
     const { stdout } = await did((output) => top({ ...options, once: true }, output));
     expect(stdout).toMatch(/^pointsman \d.* {2}running, 1 process, up /);
-    expect(stdout).toContain(`edge      unix:${directory}/edge.sock → calls`);
+    expect(stdout).toContain(`unix:${directory}/edge.sock to calls: no messages`);
     const json = await did((output) => top({ ...options, json: true }, output));
     expect(JSON.parse(json.stdout)).toMatchObject({ phase: 'running', backends: [{ name: 'a' }, { name: 'b' }] });
   });
@@ -110,6 +110,17 @@ describe('verbs on a balancer that runs', () => {
     client.destroy();
     await once(client, 'close');
     expect(log.stdout.text).toMatch(/^\d\d:\d\d:\d\d\.\d{3} {2}edge {2}- → a {2}strategy {2}9 bytes\n$/);
+  });
+
+  it('tail: ends when whoever read along has gone', async () => {
+    const gone = { stdout: { write: () => {}, errored: new Error('write EPIPE') }, stderr: collect().stderr };
+    const tailing = tail(options, gone);
+    const client = net.connect(join(directory, 'edge.sock'));
+    const timer = setInterval(() => client.write('{"id":1}\n'), 20);
+    expect(await tailing).toBe(0);
+    clearInterval(timer);
+    client.destroy();
+    await once(client, 'close');
   });
 
   it('reload: says what is wrong with the config, or that it is done', async () => {

@@ -6,12 +6,12 @@ import { freePort } from '../../../core/cli/demo/config.ts';
 import { type Entry, Journal, Lane } from '../../../core/cli/demo/journal.ts';
 import { lengthPrefixed } from '../../../core/cli/demo/length-prefixed.ts';
 import { ndjson } from '../../../core/cli/demo/ndjson.ts';
-import type { Out } from '../../../core/cli/demo/screen.ts';
 import { sip } from '../../../core/cli/demo/sip.ts';
-import { paint, widthOf } from '../../../core/cli/demo/text.ts';
 import { logLine, render } from '../../../core/cli/demo/view.ts';
 import { demo } from '../../../core/cli/demo.ts';
 import type { Signals } from '../../../core/cli/run.ts';
+import { paint, widthOf } from '../../../core/cli/terminal/lines.ts';
+import type { Out } from '../../../core/cli/terminal/screen.ts';
 
 const at = new Date(2026, 0, 2, 10, 41, 7);
 
