@@ -22,6 +22,8 @@ export interface Balancer {
   readonly protocols?: readonly Protocol[];
   /** It has listeners for all protocols in one process, whichever is measured. */
   readonly together?: boolean;
+  /** It has observers. */
+  readonly isObserved?: boolean;
   /** How many processes share the work; undefined: one. With more, they need as many processors. */
   readonly workers?: number;
   /** The command that says what version it is, or what version of Node.js runs it. */
@@ -81,8 +83,18 @@ export default definePlugin({
 });
 `;
 
+interface ConfigOptions {
+  readonly workers?: number;
+  /** Entries of `observers`. */
+  readonly observers?: readonly string[];
+}
+
 /** @param folder where plugins are written to that the sites ask for */
-export function pointsmanConfig(sites: readonly Site[], folder: string, workers = 1): string {
+export function pointsmanConfig(
+  sites: readonly Site[],
+  folder: string,
+  { workers = 1, observers = [] }: ConfigOptions = {},
+): string {
   const most = Math.max(...sites.map(({ idlePlugins = 0 }) => idlePlugins));
   const idle = Array.from({ length: most }, (_, i) => `idle-${i + 1}`);
   for (const name of idle) write(folder, `${name}.ts`, idlePlugin(name));
@@ -103,20 +115,27 @@ export function pointsmanConfig(sites: readonly Site[], folder: string, workers 
     ...pools,
     'listeners:',
     ...listeners,
+    ...(observers.length > 0 ? [`observers: [${observers.map((entry) => `{ ${entry} }`).join(', ')}]`] : []),
     '',
   ].join('\n');
 }
 
+interface PointsmanOptions extends ConfigOptions {
+  readonly together?: boolean;
+}
+
 /** @param node the program that runs it */
-function pointsman(name: string, node: string, { together = false, workers = 1 } = {}): Balancer {
+function pointsman(name: string, node: string, { together = false, ...options }: PointsmanOptions = {}): Balancer {
+  const { workers = 1, observers = [] } = options;
   return {
     name,
     together,
     workers,
+    isObserved: observers.length > 0,
     version: [node, '--version'],
     missing: () => (existsSync(cli) ? undefined : 'not built (npm run build)'),
     command(sites, folder, nodeArguments) {
-      const config = write(folder, 'pointsman.yaml', pointsmanConfig(sites, folder, workers));
+      const config = write(folder, 'pointsman.yaml', pointsmanConfig(sites, folder, options));
       return [node, ...nodeArguments, cli, 'run', config, '--log-level', 'warn'];
     },
   };
@@ -223,11 +242,17 @@ request_route {
   },
 };
 
+/** As configs have them by default, but where a port may be taken. Nobody listens there for spans. */
+const metrics = 'metrics: { listen: "tcp://127.0.0.1:0" }';
+const traces = 'traces: { endpoint: "http://127.0.0.1:9", messages: 1000 }';
+
 /** In the order of the table. */
 export const balancers: readonly Balancer[] = [
   pointsman('pointsman', process.execPath),
   pointsman('pointsman-all', process.execPath, { together: true }),
   pointsman('pointsman-2', process.execPath, { workers: 2 }),
+  pointsman('pointsman-metrics', process.execPath, { observers: [metrics] }),
+  pointsman('pointsman-traces', process.execPath, { observers: [traces] }),
   haproxy,
   nginx,
   nodePipe,

@@ -96,7 +96,7 @@ const chosenBalancers = [
   ...named(
     balancers,
     ({ name }) => name,
-    balancers.filter(({ together, workers = 1 }) => together !== true && workers === 1),
+    balancers.filter(({ together, workers = 1, isObserved }) => !together && workers === 1 && !isObserved),
   ),
   ...nodeVersions.map(pointsmanOnNode),
 ].filter((balancer) => {

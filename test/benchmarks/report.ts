@@ -15,6 +15,8 @@ export interface Ratios {
   /** CPU time per pair, to HAProxy's and to Kamailio's. */
   readonly cpuToHaproxy: number | undefined;
   readonly cpuToKamailio: number | undefined;
+  /** CPU time per pair, to that of pointsman without observers. */
+  readonly cpuToUnobserved: number | undefined;
   /** The latency that 99 % of the pairs stay below, to HAProxy's. */
   readonly p99ToHaproxy: number | undefined;
 }
@@ -60,6 +62,7 @@ export function summarize(results: readonly Result[]): Summary[] {
       ratios: {
         cpuToHaproxy: ratio('haproxy', cpu),
         cpuToKamailio: ratio('kamailio', cpu),
+        cpuToUnobserved: ratio('pointsman', cpu),
         p99ToHaproxy: ratio('haproxy', p99),
       },
       pairsPerSecond: median((measured) => measured.pairsPerSecond),
@@ -95,6 +98,7 @@ const columns: readonly (readonly [title: string, text: (summary: Summary) => st
   ['spread', ({ spread }) => `${(100 * spread).toFixed(0)} %`],
   ['to haproxy', ({ ratios }) => ratioText(ratios.cpuToHaproxy)],
   ['to kamailio', ({ ratios }) => ratioText(ratios.cpuToKamailio)],
+  ['to pointsman', ({ ratios }) => ratioText(ratios.cpuToUnobserved)],
   ['pairs/s', ({ pairsPerSecond }) => pairsPerSecond.toFixed(0)],
   ['p50 ms', ({ p50Milliseconds }) => p50Milliseconds.toFixed(2)],
   ['p99 ms', ({ p99Milliseconds }) => p99Milliseconds.toFixed(2)],

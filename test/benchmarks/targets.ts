@@ -11,6 +11,9 @@ const figures = {
   mebibytesBefore: 'MiB before the first connection',
   kibibytesEach: 'KiB per idle connection',
   cpuToDirectCalls: 'CPU per pair to direct calls, no kernel',
+  cpuToUnobserved: 'CPU per pair to pointsman',
+  cpuWithMetrics: 'CPU per pair with metrics to without',
+  cpuWithTraces: 'CPU per pair with traces of 1 in 1000 to without',
 } as const satisfies Record<keyof Ratios | string, string>;
 
 /** One figure of pointsman, as it is or as it shall be at most. */
@@ -25,7 +28,7 @@ interface Figure {
 const binaryAndNdjson: readonly Protocol[] = ['ndjson', 'length-prefixed'];
 const sip: readonly Protocol[] = ['sip'];
 
-/** As issue 3 has them, on Node.js 20. */
+/** As issues 3 and 7 have them, on Node.js 20. */
 const targets: readonly Figure[] = [
   ...each('50x1', protocols, 'cpuToHaproxy', 0.8),
   ...each('50x1', sip, 'cpuToKamailio', 0.5),
@@ -40,22 +43,36 @@ const targets: readonly Figure[] = [
   { figure: 'mebibytesBefore', value: 64 },
   { figure: 'kibibytesEach', value: 12 },
   ...protocols.map((protocol): Figure => ({ figure: 'cpuToDirectCalls', protocol, value: 1.15 })),
+  ...each('50x1', protocols, 'cpuWithMetrics', 1.03),
+  ...each('50x16', protocols, 'cpuWithMetrics', 1.03),
+  ...each('50x1', protocols, 'cpuWithTraces', 1.03),
+  ...each('50x16', protocols, 'cpuWithTraces', 1.03),
 ];
 
 function each(cell: string, those: readonly Protocol[], figure: Figure['figure'], value: number): Figure[] {
   return those.map((protocol) => ({ figure, cell, protocol, value }));
 }
 
+/** What is added by observers, where there is pointsman without them beside it. */
+const observed = { 'pointsman-metrics': 'cpuWithMetrics', 'pointsman-traces': 'cpuWithTraces' } as const;
+
 /** A row that has faults does not count. */
 export function figuresOf(summaries: readonly Summary[]): Figure[] {
-  return summaries
-    .filter(({ balancer, faults }) => balancer === 'pointsman' && faults === '')
+  const sound = summaries.filter(({ faults }) => faults === '');
+  const own = sound
+    .filter(({ balancer }) => balancer === 'pointsman')
     .flatMap(({ cell, protocol, ratios }) =>
       (Object.keys(ratios) as (keyof Ratios)[]).flatMap((figure) => {
         const value = ratios[figure];
         return value === undefined ? [] : { figure, cell, protocol, value };
       }),
     );
+  const withObservers = Object.entries(observed).flatMap(([name, figure]) =>
+    sound.flatMap(({ balancer, cell, protocol, ratios: { cpuToUnobserved: value } }) =>
+      balancer === name && value !== undefined ? { figure, cell, protocol, value } : [],
+    ),
+  );
+  return [...own, ...withObservers];
 }
 
 export function figuresOfIdle(all: readonly Idle[]): Figure[] {

@@ -1,9 +1,10 @@
 /**
- * The balancer without the kernel: npm run bench:micro -- [pairs|streaming|steps|hooks] [protocol…]. Of a kind that no word
+ * The balancer without the kernel: npm run bench:micro -- [pairs|streaming|steps|hooks|observers] [protocol…]. Of a kind that no word
  * names, everything is measured, each in a process of its own: code that has seen other types before is slower.
  */
 import { spawnSync } from 'node:child_process';
 import { type Protocol, protocols } from '../dialects.ts';
+import { measureObservers } from './observers.ts';
 import { measurePairs } from './pairs.ts';
 import { measureHooks, measureSteps } from './steps.ts';
 import { measureStreaming } from './streaming.ts';
@@ -13,6 +14,7 @@ const parts: Readonly<Record<string, (protocol: Protocol) => Promise<void>>> = {
   streaming: measureStreaming,
   steps: measureSteps,
   hooks: measureHooks, // of no protocol
+  observers: measureObservers,
 };
 
 const words = process.argv.slice(2);

@@ -7,8 +7,8 @@ import { Direct } from './direct.ts';
 import { echo, Pipe, Rig, read } from './rig.ts';
 
 /** What they get all at once must fit into one read. */
-const clients = 6;
-const window = 16;
+export const clients = 6;
+export const window = 16;
 
 export async function measurePairs(protocol: Protocol): Promise<void> {
   const rig = await Rig.start(protocol, { clients, window });
@@ -23,17 +23,7 @@ export async function measurePairs(protocol: Protocol): Promise<void> {
   const actual = answerBytes(rig, () => answered(byDirectCalls));
   if (actual !== expected) throw new Error(`the answers have ${expected} bytes, those by direct calls ${actual}`);
 
-  const pipe = new Pipe();
-  const peers = () => {
-    for (const { batch } of rig.callers) {
-      const requests = batch.next();
-      read(requests);
-      pipe.write(requests);
-    }
-    const answers = pipe.take();
-    echo(rig.dialect, answers);
-    read(answers);
-  };
+  const peers = peersOf(rig);
   const count = clients * window;
   const [pipeline, calls, rest] = cpuOf([
     { count, body: () => void answered(throughPipeline) },
@@ -60,6 +50,21 @@ export async function measurePairs(protocol: Protocol): Promise<void> {
   console.log(aligned(rows) + targetTable(verdicts));
 }
 
+/** What the peers that are made up do for all that they send and answer once. */
+export function peersOf({ callers, dialect }: Rig): () => void {
+  const pipe = new Pipe();
+  return () => {
+    for (const { batch } of callers) {
+      const requests = batch.next();
+      read(requests);
+      pipe.write(requests);
+    }
+    const answers = pipe.take();
+    echo(dialect, answers);
+    read(answers);
+  };
+}
+
 /** Rounds after which each request has been once without identifier. */
 const roundsOfDialog = 5;
 
@@ -81,7 +86,7 @@ function answerBytes({ dialect }: Rig, exchange: () => Buffer[]): number {
   return bytes;
 }
 
-function checkAccounts({ listener }: Rig): void {
+export function checkAccounts({ listener }: Rig): void {
   const { fromClients, fromBackends } = listener.stats();
   if (fromClients.received !== fromClients.forwarded || fromClients.received !== fromBackends.forwarded) {
     throw new Error(`not every message was forwarded: ${JSON.stringify({ fromClients, fromBackends })}`);

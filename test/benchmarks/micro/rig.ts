@@ -159,6 +159,14 @@ export interface Caller {
   readonly batch: Batch;
 }
 
+interface RigOptions {
+  readonly clients: number;
+  readonly window: number;
+  readonly messageBytes?: number;
+  /** Entries of `observers`, of which there are the taps alone. */
+  readonly observers?: readonly string[];
+}
+
 export class Rig {
   readonly dialect: Dialect;
   readonly callers: Caller[] = [];
@@ -176,13 +184,13 @@ export class Rig {
   }
 
   /** Starts a balancer for that protocol. All clients are connected and have learnt identifiers. */
-  static async start(protocol: Protocol, options: { clients: number; window: number; messageBytes?: number }) {
+  static async start(protocol: Protocol, options: RigOptions) {
     const rig = new Rig(dialectOf(protocol, options.messageBytes ?? 0));
     const { wires } = rig;
     const folder = mkdtempSync(join(tmpdir(), 'pointsman-micro-'));
     const file = join(folder, 'config.yaml');
     const backendPorts = Array.from({ length: backends }, (_, i) => 7001 + i);
-    writeFileSync(file, pointsmanConfig([{ protocol, port: 7000, backendPorts }], folder));
+    writeFileSync(file, pointsmanConfig([{ protocol, port: 7000, backendPorts }], folder, options));
     const { settings, findings } = await loadConfig([file]);
     rmSync(folder, { recursive: true });
     if (settings === undefined) throw new Error(JSON.stringify(findings));
@@ -196,6 +204,8 @@ export class Rig {
     };
     const log = { debug: quiet, info: quiet, warn: complain, error: complain };
     const balancer = new Balancer({ ...settings, listeners }, { runtime: wires.runtime, log });
+    // Those whose taps wait for a word get it.
+    for (const index of (options.observers ?? []).keys()) balancer.order(index, 'begin');
     await balancer.start();
     rig.listener = balancer.listeners[0]!;
     for (const link of wires.links) link.handler.onOpen();
