@@ -171,7 +171,14 @@ export function composePipeline(
       return createHmac('sha256', key).update(`pointsman 1 plugin ${plugin.name} ${label}`).digest().subarray(0, 8);
     },
     timeHooks: (which, measured) => hooks.time(which, runtime.now, measured),
-    field: (name) => (message) => (isRouted(message) ? declared?.keys?.[name]?.(message) : undefined),
+    field(name) {
+      let find: NonNullable<ProtocolFacts['keys']>[string] | undefined;
+      return (message) => {
+        if (!isRouted(message)) return undefined;
+        find ??= declared?.keys?.[name] ?? nowhere;
+        return find(message);
+      };
+    },
     messageKey(key) {
       messageKeys.push({ plugin: plugin.name, key });
       return (message) => keyOf(key, message);
@@ -292,6 +299,8 @@ export function composePipeline(
     succeeds,
   };
 }
+
+const nowhere = () => undefined;
 
 /** Whether the protocol has seen it as a whole: what is lost while it is framed has no fields. */
 const isRouted = ({ client, backend }: Message): boolean => client !== undefined || backend !== undefined;

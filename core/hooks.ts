@@ -142,10 +142,10 @@ export class PipelineHooks {
       (this[name] as SyncHook<unknown[], unknown>).intercept({
         register(tap) {
           const { fn: call, name: plugin } = tap as unknown as { fn: (...args: unknown[]) => unknown; name: string };
-          const fn = (...args: unknown[]): unknown => {
-            if (!isDue()) return call(...args);
+          const fn = (one?: unknown, two?: unknown, three?: unknown, four?: unknown): unknown => {
+            if (!isDue()) return call(one, two, three, four);
             const began = now();
-            const answer = call(...args);
+            const answer = call(one, two, three, four);
             measured(name, plugin, now() - began);
             return answer;
           };
@@ -166,15 +166,14 @@ export class PipelineHooks {
       view[name] = {
         tap: (options: string | { name: string; stage?: number; before?: string }, given: AnyTap) => {
           if (typeof given !== 'function') throw new TypeError(`hooks.${name}.tap() needs a function`);
-          const tap = onFault === undefined ? given : watching(plugin, name, given, onFault);
+          const watched = onFault && watching(plugin, name, given, onFault);
           const tapOptions = typeof options === 'string' ? { name: plugin } : { ...options, name: plugin };
-          if (name === 'onConnect') this.onConnect.tapPromise(tapOptions, guardAsync(plugin, tap));
-          // The arities differ from hook to hook; each guard passes on what its hook passes.
-          else
-            (hook as SyncHook<unknown[], unknown>).tap(
-              tapOptions,
-              guards[name](plugin, tap as never) as AnyTap as () => void,
-            );
+          if (name === 'onConnect') this.onConnect.tapPromise(tapOptions, guardAsync(plugin, watched ?? given));
+          else {
+            // The arities differ from hook to hook; each guard passes on what its hook passes.
+            const tap = watched ?? (guards[name](plugin, given as never) as AnyTap);
+            (hook as SyncHook<unknown[], unknown>).tap(tapOptions, tap as () => void);
+          }
         },
       } as Tappable<never>;
     }
@@ -209,11 +208,13 @@ type Guard<Name extends SyncHookName> = (
   tap: HookSignatures[Name],
 ) => (...args: Parameters<HookSignatures[Name]>) => ReturnType<HookSignatures[Name]>;
 
-/** An observer's tap: whatever it answers or throws, the message goes its way. */
-function watching(plugin: string, hook: HookName, tap: AnyTap, onFault: (error: Error) => void): AnyTap {
-  return (...args) => {
+/** An observer's tap: whatever it answers or throws, the message goes its way. No hook passes on more than four things. */
+function watching(plugin: string, hook: HookName, given: AnyTap, onFault: (error: Error) => void): AnyTap {
+  const tap = given as (...args: unknown[]) => unknown;
+  return (one: unknown, two?: unknown, three?: unknown, four?: unknown): undefined => {
     try {
-      checkNoPromise(plugin, hook, tap(...args));
+      const answer = tap(one, two, three, four);
+      if (answer !== undefined) checkNoPromise(plugin, hook, answer);
     } catch (cause) {
       onFault(PluginError.threw(plugin, hook, cause));
     }
