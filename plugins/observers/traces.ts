@@ -158,9 +158,8 @@ export default definePlugin({
       return parentIn(textOf(message, traceparent)!) === undefined ? undefined : true;
     };
 
-    const isChosen = (message: Message): boolean => {
-      const said = saysSampled(message);
-      if (said !== undefined) return said;
+    /** Whether it is the turn of a message that carries none. */
+    const isDue = (): boolean => {
       if (messages === 0 || ++count < messages) return false;
       count = 0;
       return true;
@@ -175,10 +174,10 @@ export default definePlugin({
       return true;
     };
 
-    /** Begins the span of the message, unless it is not to have one. */
-    const choose = (message: Message): void => {
-      if (tracing === undefined || !isChosen(message) || !isAllowed()) return;
+    /** Begins the span of the message, if there is one more in this second. */
+    const begin = (message: Message): void => {
       const { client, from } = message;
+      if (tracing === undefined || client?.question !== undefined || !isAllowed()) return;
       const epochMs = Date.now() - clock.now();
       const parent = options.parents ? textOf(message, traceparent) : undefined;
       const state = parent === undefined ? undefined : textOf(message, tracestate);
@@ -231,24 +230,21 @@ export default definePlugin({
       cancelLook ??= clock.after(lookMs, look);
     };
 
-    /** The request that a message of a backend answers, if it has a span. */
-    const takeAnswered = ({ from, exchange }: Message): Waiting | undefined => {
-      if (waiting.size === 0 || from === 'client' || exchange === undefined) return undefined;
+    /** Ends the span of the request that a message answers, if it has one. */
+    const answer = (message: Message, exchange: Exchange, error: string | undefined): void => {
       const found = waiting.get(exchange);
-      if (found?.exchangeId !== exchange.id) return undefined;
+      if (found === undefined || found.exchangeId !== exchange.id) return;
       waiting.delete(exchange);
-      return found;
+      found.span.addEvent('answer', { 'pointsman.message.bytes': message.length }, found.epochMs + clock.now());
+      end(found, error);
     };
 
     // Before the protocol: what it does then is an event of the span.
     hooks.detectId.tap({ name: 'traces', stage: first }, (message) => {
       current = undefined; // one that had to wait for a backend begins again
-      if (message.from === 'client') choose(message);
-      return undefined;
-    });
-    // Only now it is known whether what a backend sends is an answer, which has no span of its own.
-    hooks.insertId.tap({ name: 'traces', stage: first }, (message) => {
-      if (message.from === 'backend' && message.exchange === undefined) choose(message);
+      if (tracing === undefined) return undefined;
+      const said = saysSampled(message);
+      if (said === undefined ? message.from === 'client' && isDue() : said) begin(message);
       return undefined;
     });
     scope.timeHooks(
@@ -260,38 +256,40 @@ export default definePlugin({
       },
     );
     hooks.forward.tap('traces', (message) => {
+      const { exchange, from } = message;
+      if (from === 'backend') {
+        if (exchange !== undefined) {
+          current = undefined; // an answer has no span of its own, even if it repeats the context of its request
+          if (waiting.size > 0) answer(message, exchange, undefined);
+          return;
+        }
+        if (current === undefined && tracing !== undefined && isDue()) begin(message);
+      }
+      if (current === undefined) return;
       const begun = current;
       current = undefined;
-      if (begun !== undefined) {
-        const { exchange, from } = message;
-        describe(begun.span, message, 'forwarded');
-        begun.span.addEvent('forward', {}, begun.epochMs + clock.now());
-        if (from === 'client' && exchange !== undefined && waiting.size < mostWaiting) wait(exchange, begun);
-        else end(begun);
-        return;
-      }
-      const answered = takeAnswered(message);
-      if (answered === undefined) return;
-      answered.span.addEvent('answer', { 'pointsman.message.bytes': message.length }, answered.epochMs + clock.now());
-      end(answered);
+      describe(begun.span, message, 'forwarded');
+      begun.span.addEvent('forward', {}, begun.epochMs + clock.now());
+      if (from === 'client' && exchange !== undefined && waiting.size < mostWaiting) wait(exchange, begun);
+      else end(begun);
     });
     hooks.onDrop.tap('traces', (message, outcome, replied) => {
-      if (current?.serial !== message.serial) {
+      const { client, backend, exchange, from } = message;
+      if (from === 'backend' && exchange !== undefined) {
         current = undefined;
-        // It was lost while it was framed, or waited for a backend too long.
-        if (message.client === undefined && message.backend === undefined) choose(message);
-      }
-      const begun = current;
-      current = undefined;
-      if (begun !== undefined) {
-        describe(begun.span, message, replied && outcome instanceof Refusal ? 'refused' : 'discarded');
-        // What the protocol has answered itself is in order.
-        const isFine = outcome instanceof Discard && outcome.reply !== undefined;
-        end(begun, isFine ? undefined : outcome.reason);
+        answer(message, exchange, outcome.reason);
         return;
       }
-      const answered = takeAnswered(message);
-      if (answered !== undefined) end(answered, outcome.reason);
+      if (current?.serial !== message.serial) current = undefined;
+      // It was lost while it was framed, or waited for a backend too long.
+      if (current === undefined && client === undefined && backend === undefined && isDue()) begin(message);
+      if (current === undefined) return;
+      const begun = current;
+      current = undefined;
+      describe(begun.span, message, replied && outcome instanceof Refusal ? 'refused' : 'discarded');
+      // What the protocol has answered itself is in order.
+      const isFine = outcome instanceof Discard && outcome.reply !== undefined;
+      end(begun, isFine ? undefined : outcome.reason);
     });
     scope.onStop(async () => {
       hasStopped = true;
