@@ -22,6 +22,8 @@ export class Counters {
   discarded = 0;
   /** Queued for a peer that cannot take them yet. */
   held = 0;
+  /** Those of the refused and discarded whose end could not be told. */
+  frameErrors = 0;
   readonly refusedFor = new Map<Reason, number>();
   readonly discardedFor = new Map<Reason, number>();
 
@@ -43,6 +45,7 @@ export class Counters {
       refused: this.refused,
       discarded: this.discarded,
       held: this.held,
+      frameErrors: this.frameErrors,
       refusedFor: Object.fromEntries(this.refusedFor),
       discardedFor: Object.fromEntries(this.discardedFor),
     };
@@ -66,6 +69,8 @@ export class Accounting {
     replayed: 0,
     check: 0,
   };
+  /** Messages whose identifier names a backend that the pool does not have, whatever became of them. */
+  unknownIdentifiers = 0;
   /** Clients that connected, and how many of them were turned away. */
   accepted = 0;
   turnedAway = 0;
@@ -112,6 +117,8 @@ export interface DirectionStats {
   readonly refused: number;
   readonly discarded: number;
   readonly held: number;
+  /** Those of the refused and discarded whose end could not be told: most cost their connection. */
+  readonly frameErrors: number;
   readonly refusedFor: Readonly<Record<string, number>>;
   readonly discardedFor: Readonly<Record<string, number>>;
 }
@@ -137,6 +144,8 @@ export interface ListenerStats {
   readonly checks: DirectionStats;
   /** Messages routed, by why they went where they went. */
   readonly routes: Readonly<Record<RouteReason, number>>;
+  /** Messages whose identifier names a backend that the pool does not have: refused, or counted under `rechosen` as well. */
+  readonly unknownIdentifiers: number;
   readonly connections: { readonly open: number; readonly accepted: number; readonly turnedAway: number };
   readonly exchanges: ExchangeStats;
   readonly affinity: { readonly entries: number; readonly evicted: number };
@@ -170,6 +179,10 @@ export interface BackendStats {
   readonly messages: number;
   readonly inFlight: number;
   readonly links: number;
+  /** The listener's links to it, by how far they are; those that are closed will be opened again. */
+  readonly linkStates: Readonly<Record<'connecting' | 'greeting' | 'open' | 'closed', number>>;
+  /** How often a link to it could not be opened, or broke at once. */
+  readonly connectFailures: number;
   /** Messages that wait for it. */
   readonly queued: number;
   readonly latencyMs: number;

@@ -395,8 +395,11 @@ export class Listener {
     for (const client of this.#clients) count(client);
     for (const standIn of this.#lines.standIns) count(standIn);
     const queuedFor: number[] = [];
+    const linkStates: Record<'connecting' | 'greeting' | 'open' | 'closed', number>[] = [];
+    const statesOf = ({ index }: Backend) => (linkStates[index] ??= { connecting: 0, greeting: 0, open: 0, closed: 0 });
     for (const link of this.#links.all()) {
       count(link);
+      statesOf(link.backend)[link.state === 'idle' ? 'closed' : link.state]++;
       queuedFor[link.backend.index] = (queuedFor[link.backend.index] ?? 0) + link.outbox.queuedMessages;
     }
     return {
@@ -405,6 +408,7 @@ export class Listener {
       replays: accounting.replays.stats(),
       checks: accounting.checks.stats(),
       routes: { ...accounting.routes },
+      unknownIdentifiers: accounting.unknownIdentifiers,
       connections: { open: this.#clients.size, accepted: accounting.accepted, turnedAway: accounting.turnedAway },
       exchanges: {
         open: exchanges?.size ?? 0,
@@ -433,6 +437,8 @@ export class Listener {
             messages: accounting.toBackend[backend.index] ?? 0,
             inFlight: backend.inFlight,
             links: backend.connections,
+            linkStates: statesOf(backend),
+            connectFailures: backend.connectFailures,
             queued: queuedFor[backend.index] ?? 0,
             latencyCounts: countsOf(backend),
             latencyMs: Math.round(backend.latencyMs * 1000) / 1000,

@@ -143,6 +143,7 @@ export class Pipeline {
     const { scan } = peer;
     this.#message.open(bytes, at, end, scan.from, scan.source);
     peer.counters.received++;
+    peer.counters.frameErrors++;
     this.#dropping.drop(this.#message, refusal);
     if (!peer.delimits) peer.closeGently();
     return -1;

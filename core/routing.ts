@@ -1,4 +1,5 @@
 /** Where a message goes: to whom it names, else where its relatives went, else to whom the strategy chooses. */
+import type { Accounting } from './accounting.ts';
 import type { Affinity } from './affinity.ts';
 import { Client } from './client.ts';
 import { Exchange } from './exchanges.ts';
@@ -29,6 +30,7 @@ export interface RoutingOptions {
   /** What becomes of messages whose backend is down, and of those whose backend the config has no more. */
   readonly whenDown: 'refuse' | 'rechoose';
   readonly whenGone: 'refuse' | 'rechoose';
+  readonly accounting: Accounting;
 }
 
 export class Routing {
@@ -74,7 +76,9 @@ export class Routing {
       const isUsable = named.isUsable && named !== message.avoids;
       return isUsable ? named : this.#instead(message, this.#options.whenDown, backendDown);
     }
-    return named === 'unknown' ? this.#instead(message, this.#options.whenGone, unknownBackend) : named;
+    if (named !== 'unknown') return named;
+    this.#options.accounting.unknownIdentifiers++;
+    return this.#instead(message, this.#options.whenGone, unknownBackend);
   }
 
   /** Whomever it names, what a check asks is for the backend that is checked. */

@@ -63,6 +63,7 @@ const direction = (description: string) =>
       refused: count("Messages whose sender got the protocol's error reply."),
       discarded: count('Messages that nobody got.'),
       held: count('Messages that wait in queues.'),
+      frameErrors: count('Messages whose end could not be told.'),
       refusedFor: Type.Optional(
         Type.Record(Type.String(), Type.Number(), { description: 'Refused messages by reason.' }),
       ),
@@ -112,6 +113,7 @@ const stats = part(
       { entries: count('Ids that are remembered.'), evicted: count('Ids that were forgotten for want of room.') },
       'The affinity table.',
     ),
+    unknownIdentifiers: count('Messages that name a backend that the pool does not have.'),
     redispatched: count('Messages that went to another backend because the first could not be reached.'),
     relayedBytes: count('Bytes that dedicated links passed on unparsed.'),
     queued: count('Messages that wait in queues.'),
@@ -132,6 +134,7 @@ const stats = part(
             messages: count('Messages that were sent to it.'),
             inFlight: count('Requests outstanding there.'),
             links: count('Links open to it.'),
+            connectFailures: count('Links to it that could not be opened, or broke at once.'),
             latencyMs: count('How long its answers take, in milliseconds of the virtual clock.'),
             idleSeconds: count('How long ago it last got a message.'),
           },

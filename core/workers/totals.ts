@@ -94,6 +94,7 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
             ejected: true,
             inFlight: 0,
             links: 0,
+            linkStates: { connecting: 0, greeting: 0, open: 0, closed: 0 },
             queued: 0,
             latencyMs: 0,
           },

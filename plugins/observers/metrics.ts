@@ -3,11 +3,12 @@
  * bytes, and how long answers and hooks take.
  */
 import http from 'node:http';
-import { type BalancerStats, definePlugin, listenAt, type Side, serverAddress, Type } from 'pointsman';
+import { type Backend, type BalancerStats, definePlugin, listenAt, type Side, serverAddress, Type } from 'pointsman';
 import type { Histogram, OpenMetricsContentType, Registry } from 'prom-client';
 
 /** Upper bounds of the buckets of response times, in seconds. */
 const responseBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const responseBoundsMs = Float64Array.from(responseBounds, (seconds) => seconds * 1000);
 /** How often what was measured in pipelines is gathered. */
 const gatherMs = 1000;
 /** Plugins make up reasons of their own; beyond so many for one listener they are one. */
@@ -17,20 +18,43 @@ const mostReasons = 64;
 interface Measured {
   readonly listener: string;
   readonly bytes: Readonly<Record<Side, number>>;
-  readonly responses: readonly (readonly [backend: string, durations: Durations])[];
+  readonly backends: readonly OfBackend[];
   readonly hooks: readonly (readonly [hook: string, plugin: string, seconds: number, calls: number])[];
 }
 
-interface Durations {
-  seconds: number;
-  /** By bucket; the last one has no bound. */
-  readonly counts: number[];
+/** Of the messages to one backend, and from it. */
+interface OfBackend {
+  readonly name: string;
+  readonly forwarded: Record<Side, number>;
+  readonly refused: Record<Side, number>;
+  readonly discarded: Record<Side, number>;
+  readonly responses: Durations;
 }
 
-const noDurations = (): Durations => ({
-  seconds: 0,
-  counts: Array.from({ length: responseBounds.length + 1 }, () => 0),
+/** In typed arrays, where numbers are counted up in place. */
+interface Durations {
+  /** One number: the sum. */
+  readonly seconds: Float64Array;
+  /** By bucket; the last one has no bound. */
+  readonly counts: Float64Array;
+}
+
+const outcomes = ['forwarded', 'refused', 'discarded'] as const;
+
+const newBackend = (name: string): OfBackend => ({
+  name,
+  forwarded: { client: 0, backend: 0 },
+  refused: { client: 0, backend: 0 },
+  discarded: { client: 0, backend: 0 },
+  responses: { seconds: new Float64Array(1), counts: new Float64Array(responseBounds.length + 1) },
 });
+
+function addDuration({ seconds, counts }: Durations, milliseconds: number): void {
+  let bucket = 0;
+  while (bucket < responseBoundsMs.length && milliseconds > responseBoundsMs[bucket]!) bucket++;
+  counts[bucket]!++;
+  seconds[0]! += milliseconds / 1000;
+}
 
 export default definePlugin({
   name: 'metrics',
@@ -56,22 +80,26 @@ export default definePlugin({
 
   apply(hooks, { hookSample }, scope) {
     let bytes: Record<Side, number> = { client: 0, backend: 0 };
-    const responses = new Map<string, Durations>();
+    /** By the index of the backend. */
+    let backends: OfBackend[] = [];
     const timed = new Map<string, [hook: string, plugin: string, seconds: number, calls: number]>();
 
+    const of = ({ index, name }: Backend): OfBackend => (backends[index] ??= newBackend(name));
     hooks.forward.tap('metrics', (message) => {
-      if (message.reason === 'check') return;
-      bytes[message.from] += message.length;
-      const { exchange } = message;
-      if (message.from === 'client' || exchange === undefined) return;
-      const seconds = (message.atMs - exchange.openedAtMs) / 1000;
-      const { name } = exchange.backend;
-      let durations = responses.get(name);
-      if (durations === undefined) responses.set(name, (durations = noDurations()));
-      let bucket = 0;
-      while (bucket < responseBounds.length && seconds > responseBounds[bucket]!) bucket++;
-      durations.counts[bucket]!++;
-      durations.seconds += seconds;
+      const { backend, exchange } = message;
+      const counts = backend && of(backend);
+      if (message.from === 'client') {
+        bytes.client += message.length;
+        if (counts !== undefined) counts.forwarded.client++;
+        return;
+      }
+      bytes.backend += message.length;
+      if (counts === undefined) return;
+      counts.forwarded.backend++;
+      if (exchange !== undefined) addDuration(counts.responses, message.atMs - exchange.openedAtMs);
+    });
+    hooks.onDrop.tap('metrics', ({ from, backend }, _outcome, replied) => {
+      if (backend !== undefined) of(backend)[replied ? 'refused' : 'discarded'][from]++;
     });
     if (hookSample > 0) {
       scope.timeHooks(hookSample, (hook, plugin, milliseconds) => {
@@ -87,12 +115,12 @@ export default definePlugin({
       const measured: Measured = {
         listener: scope.listener.name,
         bytes,
-        responses: [...responses],
+        backends: backends.filter((each) => each !== undefined),
         hooks: [...timed.values()],
       };
       scope.channel.send(measured);
       bytes = { client: 0, backend: 0 };
-      responses.clear();
+      backends = [];
       timed.clear();
     };
     let cancel = () => {};
@@ -162,18 +190,21 @@ export default definePlugin({
 /** What all pipelines have measured. */
 class Gathered {
   readonly bytes = new Map<string, Record<Side, number>>();
-  readonly responses = new Map<string, { listener: string; backend: string; durations: Durations }>();
+  readonly backends = new Map<string, { listener: string; of: OfBackend }>();
   readonly hooks = new Map<string, { hook: string; plugin: string; seconds: number; calls: number }>();
 
-  add({ listener, bytes, responses, hooks }: Measured): void {
+  add({ listener, bytes, backends, hooks }: Measured): void {
     const before = this.bytes.get(listener) ?? { client: 0, backend: 0 };
     this.bytes.set(listener, { client: before.client + bytes.client, backend: before.backend + bytes.backend });
-    for (const [backend, { seconds, counts }] of responses) {
-      const key = `${listener} ${backend}`;
-      const known = this.responses.get(key) ?? { listener, backend, durations: noDurations() };
-      this.responses.set(key, known);
-      known.durations.seconds += seconds;
-      for (const [bucket, count] of counts.entries()) known.durations.counts[bucket]! += count;
+    for (const each of backends) {
+      const key = `${listener} ${each.name}`;
+      const known = this.backends.get(key) ?? { listener, of: newBackend(each.name) };
+      this.backends.set(key, known);
+      for (const side of ['client', 'backend'] as const) {
+        for (const outcome of outcomes) known.of[outcome][side] += each[outcome][side];
+      }
+      known.of.responses.seconds[0]! += each.responses.seconds[0]!;
+      for (const [bucket, count] of each.responses.counts.entries()) known.of.responses.counts[bucket]! += count;
     }
     for (const [hook, plugin, seconds, calls] of hooks) {
       const key = `${hook} ${plugin}`;
@@ -303,6 +334,12 @@ function metricsOf(
     "Messages whose sender got the protocol's error reply.",
     ({ refusedFor }) => refusedFor,
   );
+  ofDirections(
+    counter,
+    'frame_errors_total',
+    'Messages whose end could not be told, refused or discarded: most cost their connection.',
+    ({ frameErrors }) => frameErrors,
+  );
   ofReasons('messages_discarded_total', 'Messages that were dropped.', ({ discardedFor }) => discardedFor);
   counter(
     'message_bytes_total',
@@ -320,6 +357,12 @@ function metricsOf(
       for (const [reason, count] of Object.entries(routes)) add({ listener, reason }, count);
     }
   });
+  ofListeners(
+    counter,
+    'identifiers_unknown_total',
+    'Messages that name a backend that the pool does not have: refused, or rechosen.',
+    ({ unknownIdentifiers }) => unknownIdentifiers,
+  );
   ofListeners(
     counter,
     'messages_redispatched_total',
@@ -373,9 +416,33 @@ function metricsOf(
     }
   });
   ofBackends(gauge, 'backend_weight', 'Its share of new work.', ({ weight }) => weight);
-  ofBackends(gauge, 'backend_links', 'Connections to it.', ({ links }) => links);
+  gauge('backend_links', 'Connections to it, by their state.', ['listener', 'backend', 'state'], (add) => {
+    for (const [listener, { backends }] of listeners()) {
+      for (const [backend, { linkStates }] of Object.entries(backends)) {
+        for (const [state, count] of Object.entries(linkStates)) add({ listener, backend, state }, count);
+      }
+    }
+  });
+  ofBackends(
+    counter,
+    'backend_connect_failures_total',
+    'Connections to it that could not be opened, or broke at once.',
+    ({ connectFailures }) => connectFailures,
+  );
   ofBackends(gauge, 'backend_in_flight', 'Requests that wait for its answer.', ({ inFlight }) => inFlight);
-  ofBackends(counter, 'backend_messages_total', 'Messages for it.', ({ messages }) => messages);
+  counter(
+    'backend_messages_total',
+    'Messages to and from it, by what became of them.',
+    ['listener', 'backend', 'from', 'outcome'],
+    (add) => {
+      for (const { listener, of } of gathered.backends.values()) {
+        for (const outcome of outcomes) {
+          for (const [from, count] of Object.entries(of[outcome]))
+            add({ listener, backend: of.name, from, outcome }, count);
+        }
+      }
+    },
+  );
   ofBackends(counter, 'backend_ejections_total', 'How often it was ejected.', ({ ejections }) => ejections);
   ofBackends(
     counter,
@@ -425,17 +492,17 @@ function responsesOf(client: Client, gathered: Gathered): Histogram<'listener' |
   const help = 'Time from a request to its answer, where the protocol tells which answers which.';
   const histogram = new client.Histogram({ name, help, labelNames: ['listener', 'backend'], registers: [] });
   const read = async () => {
-    const values = [...gathered.responses.values()].flatMap(({ listener, backend, durations }) => {
+    const values = [...gathered.backends.values()].flatMap(({ listener, of: { name: backend, responses } }) => {
       let sum = 0;
       const labels = { listener, backend };
-      const buckets = durations.counts.map((count, index) => {
+      const buckets = Array.from(responses.counts, (count, index) => {
         sum += count;
         const le = responseBounds[index] ?? '+Inf';
         return { labels: { ...labels, le }, value: sum, metricName: `${name}_bucket` };
       });
       return [
         ...buckets,
-        { labels, value: durations.seconds, metricName: `${name}_sum` },
+        { labels, value: responses.seconds[0]!, metricName: `${name}_sum` },
         { labels, value: sum, metricName: `${name}_count` },
       ];
     });

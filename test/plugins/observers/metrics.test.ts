@@ -82,6 +82,33 @@ describe('GET /metrics', () => {
     expect(text).toMatch(/pointsman_hook_calls_total\{hook="chooseBackend",plugin="turns"\} 1\n/);
   });
 
+  it('tells of each backend what became of messages to it and from it, how its links are, and what failed', async () => {
+    const { rig, ask } = await measured();
+    const alice = rig.client();
+    alice.send('one\n@b two\n@nobody three\n');
+    rig.client().send('a\0b\n');
+    rig.backend('a').link.send('#1 done\n#1 again\n');
+    rig.backend('b').down();
+    rig.advance(1000);
+    const { text } = await ask();
+    for (const line of [
+      'pointsman_backend_messages_total{listener="edge",backend="a",from="client",outcome="forwarded"} 1',
+      'pointsman_backend_messages_total{listener="edge",backend="a",from="backend",outcome="forwarded"} 1',
+      'pointsman_backend_messages_total{listener="edge",backend="a",from="backend",outcome="discarded"} 1',
+      'pointsman_backend_messages_total{listener="edge",backend="b",from="client",outcome="forwarded"} 1',
+      'pointsman_backend_links{listener="edge",backend="a",state="open"} 1',
+      'pointsman_backend_links{listener="edge",backend="b",state="open"} 0',
+      'pointsman_backend_links{listener="edge",backend="b",state="closed"} 1',
+      'pointsman_backend_connect_failures_total{listener="edge",backend="a"} 0',
+      'pointsman_frame_errors_total{listener="edge",from="client"} 1',
+      'pointsman_frame_errors_total{listener="edge",from="backend"} 0',
+      'pointsman_identifiers_unknown_total{listener="edge"} 1',
+    ]) {
+      expect(text.split('\n')).toContain(line);
+    }
+    expect(text).toMatch(/pointsman_backend_connect_failures_total\{listener="edge",backend="b"\} [1-9]/);
+  });
+
   it('looks once at the counts for all metrics, so that they go together', async () => {
     const { rig, ask } = await measured();
     rig.client().send('one\n');
