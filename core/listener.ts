@@ -20,6 +20,7 @@ import { type Backend, latencyBucketMs, type Pool } from './pool.ts';
 import { type Address, formatAddress } from './runtime/address.ts';
 import type { ListeningSocket, Runtime, Socket, SocketHandler } from './runtime/runtime.ts';
 import type { ListenerSettings } from './settings.ts';
+import { Visitors } from './visitors.ts';
 
 /** How often deadlines are looked after. */
 const sweepMs = 1000;
@@ -47,9 +48,8 @@ export class Listener {
   readonly #turn: Turn;
   readonly #links: Links;
   readonly #lines: LinkLines;
-  #letsIn: (address: string) => boolean;
+  #visitors: Visitors;
   readonly #clients = new Set<Client>();
-  readonly #perAddress = new Map<string, number>();
   #door: Door | undefined;
   #cancelSweep: (() => void) | undefined;
   #started = false;
@@ -61,7 +61,7 @@ export class Listener {
     this.#runtime = services.runtime;
     this.#registry = services.clients;
     this.#pool = pool;
-    this.#letsIn = visitorsOf(settings);
+    this.#visitors = new Visitors(settings);
     this.composed = composePipeline(settings, pool, services);
     this.#turn = new Turn(services.runtime);
     const { pipeline, links } = this.composed;
@@ -116,7 +116,7 @@ export class Listener {
     this.settings = settings;
     const former = this.composed.pipeline;
     this.composed = composed;
-    this.#letsIn = visitorsOf(settings);
+    this.#visitors = new Visitors(settings, this.#visitors);
     const { pipeline, exchanges, affinity, facts } = composed;
     pipeline.forwarding.links = this.#links;
     exchanges?.setLimits(limits.inFlight, limits.replySeconds);
@@ -231,18 +231,15 @@ export class Listener {
 
   #accept(socket: Socket): SocketHandler {
     const { accounting, hooks, pipeline } = this.composed;
-    const { connections, connectionsPerAddress } = this.settings.limits;
+    const nowMs = this.#runtime.now();
     accounting.accepted++;
-    const fromAddress = socket.remoteAddress === '' ? 0 : (this.#perAddress.get(socket.remoteAddress) ?? 0) + 1;
     const client = new Client(pipeline, this.#turn, socket, (closed) => this.#forget(closed));
     this.#registry.add(client);
     this.#clients.add(client);
-    this.#perAddress.set(client.address, fromAddress);
-    client.load = pipeline.admission?.enter(client, this.#runtime.now());
-    if (!this.#letsIn(client.address)) {
-      this.#turnAway(client, 'not allowed');
-    } else if (this.#clients.size > connections || (connectionsPerAddress > 0 && fromAddress > connectionsPerAddress)) {
-      this.#turnAway(client, 'too many connections');
+    client.load = pipeline.admission?.enter(client, nowMs);
+    const whyNot = this.#visitors.enter(client.address, this.#clients.size, nowMs);
+    if (whyNot !== undefined) {
+      this.#turnAway(client, whyNot);
     } else if (hooks.isTapped('onConnect')) {
       client.pauseReading();
       hooks.onConnect.promise(client).then(
@@ -269,9 +266,7 @@ export class Listener {
     this.#registry.remove(client);
     this.#clients.delete(client);
     if (client.load !== undefined) client.load.clients--;
-    const left = (this.#perAddress.get(client.address) ?? 1) - 1;
-    if (left > 0) this.#perAddress.set(client.address, left);
-    else this.#perAddress.delete(client.address);
+    this.#visitors.leave(client.address);
     try {
       this.composed.hooks.onDisconnect.call(client);
     } catch (error) {
@@ -310,6 +305,7 @@ export class Listener {
       }
     }
     pipeline.admission?.sweep(now);
+    this.#visitors.sweep(now);
     affinity?.expire(now);
     this.#links.closeRetired(replySeconds, exchanges !== undefined);
   }
@@ -451,13 +447,6 @@ export class Listener {
       ),
     };
   }
-}
-
-/** Whose connections are accepted. Clients on unix sockets have no address, and are let in. */
-function visitorsOf({ allow, deny }: ListenerSettings): (address: string) => boolean {
-  const isAllowed = allow === undefined ? () => true : networks(allow);
-  const isDenied = deny === undefined ? () => false : networks(deny);
-  return (address) => address === '' || (isAllowed(address) && !isDenied(address));
 }
 
 function countsOf({ latencyCounts }: Backend): Record<string, number> {

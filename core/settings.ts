@@ -173,6 +173,8 @@ export interface Limits {
   readonly connections: number;
   /** Client connections at once from one address; 0: as many as `connections`. */
   readonly connectionsPerAddress: number;
+  /** Clients that connect from one address a second, in the long run, and at once; 0: any number. */
+  readonly connectionsPerSecondPerAddress: number;
   /** Outstanding requests at once. */
   readonly inFlight: number;
   /** Those of the clients at one address; 0: as many as `inFlight`. */
@@ -204,6 +206,7 @@ export const defaultLimits: Limits = {
   queueBytes: 262_144,
   connections: 65_536,
   connectionsPerAddress: 0,
+  connectionsPerSecondPerAddress: 0,
   inFlight: 65_536,
   inFlightPerAddress: 0,
   messagesPerSecond: 0,

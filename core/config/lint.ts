@@ -235,14 +235,12 @@ const hasWorkers = ({ config, findings }: Draft) => config.workers !== 1 && find
 
 /** Workers share no counts. */
 function lintLimitsOfWorkers({ findings }: Draft, { name, limits }: ListenerSettings): void {
-  if (limits.connectionsPerAddress === 0) return;
   const message = 'each worker counts for itself, so that one address may have as many connections to each of them';
-  findings.add(['listeners', name, 'limits', 'connectionsPerAddress'], {
-    rule: 'limit-per-worker',
-    stage: 'lint',
-    severity: 'warning',
-    message,
-  });
+  for (const limit of ['connectionsPerAddress', 'connectionsPerSecondPerAddress'] as const) {
+    if (limits[limit] === 0) continue;
+    const path = ['listeners', name, 'limits', limit];
+    findings.add(path, { rule: 'limit-per-worker', stage: 'lint', severity: 'warning', message });
+  }
 }
 
 /** Two listeners cannot open one address. */

@@ -320,6 +320,10 @@ const limits = Type.Object(
       minimum: 0,
       default: defaultLimits.connectionsPerAddress,
     }),
+    connectionsPerSecondPerAddress: {
+      ...perSecond('How many clients may connect from one address each second, and at once; 0: any number.'),
+      default: defaultLimits.connectionsPerSecondPerAddress,
+    },
     inFlight: count('How many requests may wait for their answer at once.', { default: defaultLimits.inFlight }),
     inFlightPerAddress: count(
       'How many requests of the clients at one address may wait for their answer at once; 0: as many as `inFlight`.',

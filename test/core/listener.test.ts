@@ -33,6 +33,14 @@ describe('a client', () => {
     expect(rig.client('198.51.100.2').closed).toBe(false);
   });
 
+  it('is turned away when it connects too often from its address', async () => {
+    const rig = await edge(undefined, { limits: { connectionsPerSecondPerAddress: 1 } });
+    const closed = (address: string) => rig.client(address).closed;
+    expect([closed('198.51.100.1'), closed('198.51.100.1'), closed('198.51.100.2')]).toEqual([false, true, false]);
+    rig.advance(1000);
+    expect([closed('198.51.100.1'), rig.stats().connections.turnedAway]).toEqual([false, 1]);
+  });
+
   it('is turned away if it is not among those allowed, or among those denied', async () => {
     const rig = await edge(undefined, { listener: { allow: ['198.51.100.0/24'], deny: ['198.51.100.7'] } });
     const closed = (address: string) => rig.client(address).closed;

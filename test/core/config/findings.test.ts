@@ -51,7 +51,7 @@ describe('shape', () => {
       when: 'a unit is left out',
       listener: `${sound.listener}\nlimits: { idle: 3 }`,
       finds:
-        '9:15  shape: "idle" is unknown here; limits has messageBytes, headerBytes, queueBytes, connections, connectionsPerAddress, inFlight, inFlightPerAddress, messagesPerSecond, burstMessages, messagesPerSecondPerAddress, burstMessagesPerAddress, reservedPercent, headerSeconds, idleSeconds, replySeconds and affinityEntries',
+        '9:15  shape: "idle" is unknown here; limits has messageBytes, headerBytes, queueBytes, connections, connectionsPerAddress, connectionsPerSecondPerAddress, inFlight, inFlightPerAddress, messagesPerSecond, burstMessages, messagesPerSecondPerAddress, burstMessagesPerAddress, reservedPercent, headerSeconds, idleSeconds, replySeconds and affinityEntries',
     },
     {
       when: 'a member is missing',
