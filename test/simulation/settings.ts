@@ -212,6 +212,7 @@ function drawPipeline({ dialect, replays }: Kind, chance: Chance): ListenerSetti
 
 /** Listeners get other pipelines and deadlines, go to another port, hand their port over to one of another name, go or come. */
 function redrawListeners(its: readonly ListenerSettings[], kind: Kind, chance: Chance): ListenerSettings[] {
+  let lastPort = Math.max(...its.map(({ listen }) => listen.port));
   const redrawn = its.map((each) => {
     const { limits, listen } = each;
     const how = chance.below(100);
@@ -219,14 +220,14 @@ function redrawListeners(its: readonly ListenerSettings[], kind: Kind, chance: C
       ...each,
       ...(how < 40 && { pipeline: drawPipeline(kind, chance), identifiers: drawIdentifiers(kind, chance) }),
       ...(how >= 30 && how < 60 && { limits: { ...limits, ...drawDeadlines(kind, chance) } }),
-      ...(how >= 60 && how < 65 && { listen: { ...listen, port: listen.port + 100 } }),
+      ...(how >= 60 && how < 65 && { listen: { ...listen, port: ++lastPort } }),
       ...(how >= 65 && how < 70 && { name: `${each.name}x` }),
     };
   });
   if (redrawn.length > 1 && chance.percent(10)) redrawn.pop();
   else if (redrawn.length < 3 && chance.percent(10)) {
     const { name, ...listener } = drawListener(kind, 3, chance);
-    const port = 1 + Math.max(...its.map(({ listen }) => listen.port));
+    const port = ++lastPort;
     redrawn.push({ ...listener, name: `${name}-${port}`, listen: { ...listener.listen, port } });
   }
   return redrawn;
