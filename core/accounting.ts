@@ -181,8 +181,6 @@ export interface BackendStats {
   readonly links: number;
   /** The listener's links to it, by how far they are; those that are closed will be opened again. */
   readonly linkStates: Readonly<Record<'connecting' | 'greeting' | 'open' | 'closed', number>>;
-  /** How often a link to it could not be opened, or broke at once. */
-  readonly connectFailures: number;
   /** Messages that wait for it. */
   readonly queued: number;
   readonly latencyMs: number;

@@ -269,7 +269,6 @@ export class Links {
   }
 
   #setUp(backend: Backend, up: boolean, error?: Error): void {
-    if (!up) backend.connectFailures++;
     if (!this.#pool.setUp(backend, up)) return;
     const why = error?.message ?? 'the link broke at once';
     this.#tell(backend, up ? undefined : why);

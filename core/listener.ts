@@ -434,7 +434,6 @@ export class Listener {
             inFlight: backend.inFlight,
             links: backend.connections,
             linkStates: statesOf(backend),
-            connectFailures: backend.connectFailures,
             queued: queuedFor[backend.index] ?? 0,
             latencyCounts: countsOf(backend),
             latencyMs: Math.round(backend.latencyMs * 1000) / 1000,

@@ -55,8 +55,6 @@ export class Backend {
   ejected = false;
   /** How its checks went: how often, and what came of the last one. */
   readonly checks: CheckCounts = { passed: 0, failed: 0, last: undefined };
-  /** How often a link to it could not be opened, or broke at once. */
-  connectFailures = 0;
   /** How often it has been ejected. */
   ejections = 0;
   /** Connects that failed. */

@@ -134,7 +134,6 @@ const stats = part(
             messages: count('Messages that were sent to it.'),
             inFlight: count('Requests outstanding there.'),
             links: count('Links open to it.'),
-            connectFailures: count('Links to it that could not be opened, or broke at once.'),
             latencyMs: count('How long its answers take, in milliseconds of the virtual clock.'),
             idleSeconds: count('How long ago it last got a message.'),
           },

@@ -426,8 +426,8 @@ function metricsOf(
   ofBackends(
     counter,
     'backend_connect_failures_total',
-    'Connections to it that could not be opened, or broke at once.',
-    ({ connectFailures }) => connectFailures,
+    'Connects to it that failed.',
+    ({ failedConnects }) => failedConnects,
   );
   ofBackends(gauge, 'backend_in_flight', 'Requests that wait for its answer.', ({ inFlight }) => inFlight);
   counter(
@@ -444,12 +444,6 @@ function metricsOf(
     },
   );
   ofBackends(counter, 'backend_ejections_total', 'How often it was ejected.', ({ ejections }) => ejections);
-  ofBackends(
-    counter,
-    'backend_failed_connects_total',
-    'Connects to it that failed.',
-    ({ failedConnects }) => failedConnects,
-  );
   ofBackends(
     counter,
     'backend_unanswered_total',

@@ -63,7 +63,6 @@ const backend = {
   inFlight: 0,
   links: 1,
   linkStates: { connecting: 0, greeting: 0, open: 1, closed: 0 },
-  connectFailures: 0,
   queued: 0,
   latencyMs: 0,
   latencyCounts: {},
