@@ -1,10 +1,9 @@
 /** `pointsman plugins`: lists the plugins that a config can use. */
-import { readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
 import { builtinPlugins } from '../config/builtins.ts';
 import { isAboutPlugins } from '../config/finding.ts';
 import { hooksOf } from '../config/inspect.ts';
 import { loadConfig, type PluginOrigin } from '../config/load.ts';
+import { isFile, packageJsonOf } from '../config/plugins.ts';
 import { allOptions } from '../config/schema.ts';
 import type { HookName } from '../hooks.ts';
 import type { PluginDefinition } from '../plugin.ts';
@@ -54,21 +53,8 @@ interface Origin {
 function originOf(origin: PluginOrigin | undefined): Origin {
   if (origin === undefined) return { origin: 'built-in', from: 'pointsman', version: packageVersion() };
   const { specifier, configFile } = origin;
-  if (/^[./]/.test(specifier)) return { origin: 'file', from: specifier, version: undefined };
-  return { origin: 'package', from: specifier, version: versionOf(specifier, resolve(configFile)) };
-}
-
-/** The version of an installed package: its package.json is in a folder of its name, here or above. */
-function versionOf(name: string, configFile: string): string | undefined {
-  for (let folder = dirname(configFile); ; folder = dirname(folder)) {
-    try {
-      return (
-        JSON.parse(readFileSync(join(folder, 'node_modules', name, 'package.json'), 'utf8')) as { version?: string }
-      ).version;
-    } catch {
-      if (folder === dirname(folder)) return undefined;
-    }
-  }
+  if (isFile(specifier)) return { origin: 'file', from: specifier, version: undefined };
+  return { origin: 'package', from: specifier, version: packageJsonOf(specifier, configFile)?.version };
 }
 
 function kindOf({ check, observe }: PluginDefinition, hooks: readonly HookName[] | undefined): string {

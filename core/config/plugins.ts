@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import nodeModule from 'node:module';
-import { dirname, extname, resolve } from 'node:path';
+import { dirname, extname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import semver from 'semver';
 import { withPlace } from '../errors.ts';
@@ -18,7 +18,7 @@ export const isFile = (specifier: string): boolean => /^[./]/.test(specifier);
  * @throws Error (rejects with) that says in one sentence why it is none
  */
 export async function loadPlugin(specifier: string, configFile: string): Promise<PluginDefinition> {
-  await teachImport();
+  await teachImport({ typeScript: isTypeScript(specifier, configFile) });
   const file = resolve(dirname(configFile), specifier);
   if (isFile(specifier) && !existsSync(file)) throw new Error(`cannot load plugin "${specifier}": no such file`);
   const url = isFile(specifier) ? urlOf(file) : `${packageScheme}${specifier}#${pathToFileURL(resolve(configFile))}`;
@@ -75,27 +75,56 @@ function urlOf(file: string): URL {
   return url;
 }
 
+/** The part of a package.json that plugins are found by. */
+interface PackageJson {
+  readonly version?: string;
+  readonly main?: unknown;
+  readonly exports?: unknown;
+}
+
+/** The package.json of an installed package: it is in a folder of its name, where the config stands or above. */
+export function packageJsonOf(name: string, configFile: string): PackageJson | undefined {
+  for (let folder = dirname(resolve(configFile)); ; folder = dirname(folder)) {
+    try {
+      return JSON.parse(readFileSync(join(folder, 'node_modules', name, 'package.json'), 'utf8')) as PackageJson;
+    } catch {
+      if (folder === dirname(folder)) return undefined;
+    }
+  }
+}
+
+/** Whether it may be: on Node.js 20 the compiler takes 10 MiB, which plugins in JavaScript do without. */
+function isTypeScript(specifier: string, configFile: string): boolean {
+  if (isFile(specifier)) return !/\.m?js$/.test(specifier);
+  const found = packageJsonOf(specifier, configFile);
+  return found === undefined || /(?<!\.d)\.[cm]?tsx?"/.test(JSON.stringify([found.main, found.exports]));
+}
+
 const packageScheme = 'pointsman-plugin:';
-let taught = false;
+let knowsTypeScript = false;
+let knowsPlugins = false;
 
 /**
  * Teaches `import()`, once, to load TypeScript (tsx), to look for packages where the config stands, and to give plugins
  * this very core when they import 'pointsman': of another copy, `instanceof` would not recognise the refusals.
  */
-async function teachImport(): Promise<void> {
-  if (taught) return;
-  taught = true;
-  const tsx = await import('tsx/esm/api');
-  tsx.register({ tsconfig: false });
+async function teachImport({ typeScript }: { typeScript: boolean }): Promise<void> {
+  if (knowsPlugins && (knowsTypeScript || !typeScript)) return;
+  knowsPlugins = true;
+  if (typeScript) {
+    knowsTypeScript = true;
+    const tsx = await import('tsx/esm/api');
+    tsx.register({ tsconfig: false });
+  }
   const core = new URL(`../index${extname(fileURLToPath(import.meta.url))}`, import.meta.url).href;
-  // A module of its own, since older Node.js runs it in another thread, where `next` answers promises. What tsx takes for
-  // CommonJS, for want of a package.json that says otherwise, is an ES module: plugins are, and what they import by path.
-  // Of .js files in packages it may well be right.
+  // A module of its own, since older Node.js runs it in another thread, where `next` answers promises. It comes before tsx, so it
+  // is there a second time where tsx came later. What passes for CommonJS, for want of a package.json that says otherwise, is
+  // an ES module: plugins are, and what they import by path. Of .js files in packages it may well be right.
   const hooks = `
     const adopt = (found, byPath) => {
       const isPlugin = /\\.ts(\\?|$)/.test(found.url) ||
         (byPath && /\\.js(\\?|$)/.test(found.url) && !found.url.includes('/node_modules/'));
-      return found.format === 'commonjs' && isPlugin ? { ...found, format: 'module' } : found;
+      return (found.format ?? 'commonjs') === 'commonjs' && isPlugin ? { ...found, format: 'module' } : found;
     };
     export function resolve(specifier, context, next) {
       if (specifier === 'pointsman') return { url: ${JSON.stringify(core)}, format: 'module', shortCircuit: true };

@@ -126,10 +126,20 @@ listeners:
     [['version'], 0, ['commander']],
     [['validate', 'edge.yaml'], 0, checking],
     [['run', 'edge.yaml'], 2, [...checking, 'pino']], // it cannot listen there
+    [['validate', 'third-party.yaml'], 0, [...checking, 'semver']], // in JavaScript
   ])('for %s', (args, expected, libraries) => {
+    const plugin = (name: string) =>
+      `export default { name: '${name}', summary: 'x', pointsman: '^1', options: { type: 'object' }, observe() {} };`;
     const { status, stderr } = pointsman(
       args,
-      { 'edge.yaml': config('unix:/nowhere/at/all') },
+      {
+        'edge.yaml': config('unix:/nowhere/at/all'),
+        'third-party.yaml': `plugins: [./acme.js, pointsman-plugin-other]\n${config('unix:/nowhere/at/all')}`,
+        'acme.js': plugin('acme'),
+        'node_modules/pointsman-plugin-other/package.json':
+          '{ "type": "module", "exports": { "types": "./other.d.ts", "import": "./other.js" } }',
+        'node_modules/pointsman-plugin-other/other.js': plugin('other'),
+      },
       { hooks: [tellImports] },
     );
     const imported = [...stderr.matchAll(/^import (.+)$/gm)].map(([, name]) => name);
