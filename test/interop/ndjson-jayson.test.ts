@@ -14,7 +14,7 @@ interface Answer {
 }
 
 /** Three jayson servers and a balancer. */
-async function start({ identifiers = 'plain' } = {}) {
+async function start({ identifiers = 'plain', checks = '[]' } = {}) {
   /** What each server was told by notifications. */
   const told: Record<string, string[]> = {};
   const ports: Record<string, number> = {};
@@ -38,6 +38,7 @@ async function start({ identifiers = 'plain' } = {}) {
     pools:
       rpc:
         links: shared
+        checks: ${checks}
         backends: { ${serverNames.map((name) => `${name}: tcp://127.0.0.1:${ports[name]}`).join(', ')} }
     listeners:
       edge:
@@ -163,5 +164,23 @@ it('takes notifications to the servers in turn, and waits for no answer', async 
   await vi.waitFor(() => expect(all()).toEqual(['news 0', 'news 1', 'news 2', 'news 3', 'news 4', 'news 5']));
   for (const name of serverNames) expect(told[name]).toHaveLength(2);
   expect(balancer.stats().exchanges.open).toBe(0);
+  expect(balances(balancer.stats())).toBe(true);
+});
+
+it('is asked for a ping over the link that calls go over', async () => {
+  const ping = 'message: { form: json-ping, over: link, intervalSeconds: 5, timeoutSeconds: 4, jitterPercent: 0 }';
+  const { balancer } = await start({ identifiers: 'signed', checks: `[{ ${ping} }]` });
+  const client = clientOf(balancer, () => 'pointsman-check');
+  for (const server of ['a', 'b', 'c']) {
+    expect((await client.call('echo', {})).result).toMatchObject({ server });
+    const checks = () => balancer.stats().backends[server]!.checks;
+    await vi.waitFor(() => expect(checks()).toMatchObject({ passed: 1, failed: 0 }), { timeout: 4000 });
+  }
+  expect(balancer.stats()).toMatchObject({
+    fromClients: { received: 3, forwarded: 3 },
+    fromBackends: { received: 6, forwarded: 6 },
+    checks: { received: 3, forwarded: 3 },
+    routes: { check: 6 },
+  });
   expect(balances(balancer.stats())).toBe(true);
 });

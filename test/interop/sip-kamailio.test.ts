@@ -63,6 +63,22 @@ describeWith('kamailio', 'sip-tester kamailio kamailio-tls-modules', 'Kamailio',
     timeoutMs,
   );
 
+  it.each(['tcp', 'tls'] as const)(
+    'answers what is asked over the links that calls go over: %s',
+    async (to) => {
+      const servers = await Promise.all([1, 2, 3].map(async () => counting((await kamailio(to, ['ANSWERING'])).port)));
+      const timing = { intervalSeconds: 10, timeoutSeconds: 9, jitterPercent: 0 };
+      const checks = [{ message: { form: 'sip-options', over: 'link', ...timing } }];
+      const edge = await startEdge({ servers: servers.map(({ port }) => port), from: 'tcp', to, checks });
+      const passed = () => Object.values(edge.stats().backends).map((backend) => backend.checks.passed);
+      await vi.waitFor(() => expect(passed()).toEqual([1, 1, 1]), { timeout: 8000 });
+      expect(edge.stats()).toMatchObject({ checks: { received: 3, forwarded: 3 }, routes: { check: 6 } });
+      expect(servers.map(({ connections }) => connections())).toEqual([1, 1, 1]);
+      expect(balances(edge.stats())).toBe(true);
+    },
+    timeoutMs,
+  );
+
   describe.each(['tcp', 'tls'] as const)('over %s', (transport) => {
     const over = { from: transport, to: transport, servers: kamailioServers } as const;
 

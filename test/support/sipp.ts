@@ -329,6 +329,8 @@ export interface EdgeOptions {
   /** Undefined: a free one. */
   readonly port?: number;
   readonly names?: readonly string[];
+  /** Of the servers, as in a config. */
+  readonly checks?: readonly object[];
 }
 
 /** Starts a balancer for `sip`. */
@@ -345,6 +347,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const pool = {
     backends: Object.fromEntries(servers.map((port, i) => [names[i]!, `${to}://${host}:${port}`])),
     ...(to === 'tls' && { tls: { ca: files.certificateFile, serverName: certificateHost } }),
+    ...(options.checks && { checks: options.checks }),
   };
   const balancer = await balance(
     JSON.stringify({
