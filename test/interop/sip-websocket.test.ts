@@ -14,7 +14,7 @@ import {
   timeoutMs,
 } from '../support/sipp.ts';
 
-const pairs = 50;
+const pairs = 200;
 
 /** Media is not ours: offers and answers that say so little that any peer takes them. */
 const description = {
@@ -41,7 +41,7 @@ async function phone(user: string, server: string) {
   const calls: Session[] = [];
   const agent = new UserAgent({
     uri: UserAgent.makeURI(`sip:${user}@example.net`)!,
-    transportOptions: { server },
+    transportOptions: { server, connectionTimeout: 60 },
     sessionDescriptionHandlerFactory: () => description,
     logBuiltinEnabled: false,
     delegate: {
@@ -55,12 +55,12 @@ async function phone(user: string, server: string) {
   await agent.start();
   const registerer = new Registerer(agent);
   await registerer.register();
-  await vi.waitFor(() => expect(registerer.state).toBe(RegistererState.Registered), { timeout: 20_000 });
+  await vi.waitFor(() => expect(registerer.state).toBe(RegistererState.Registered), { timeout: 60_000 });
   return { agent, calls };
 }
 
 const until = (session: Session, state: SessionState) =>
-  vi.waitFor(() => expect(session.state).toBe(state), { timeout: 20_000 });
+  vi.waitFor(() => expect(session.state).toBe(state), { timeout: 60_000 });
 
 /** Calls a user, and is connected. */
 async function call(agent: UserAgent, user: string): Promise<Session> {
