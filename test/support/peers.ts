@@ -66,6 +66,24 @@ export interface Running {
   readonly exited: Promise<number>;
 }
 
+/** The process groups of what runs: what ends us ends them, too. */
+const groups = new Set<number>();
+
+function endGroup(leader: number): void {
+  groups.delete(leader);
+  try {
+    process.kill(-leader, 'SIGKILL');
+  } catch {} // nobody is left
+}
+
+process.once('exit', () => groups.forEach(endGroup));
+for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    groups.forEach(endGroup);
+    process.kill(process.pid, signal);
+  });
+}
+
 /** Runs a program that is to end within `deadlineSeconds`. The processes that it starts end with it. */
 export function run(
   program: string,
@@ -88,10 +106,10 @@ export function run(
   };
   child.stdout!.on('data', append);
   child.stderr!.on('data', append);
+  const { pid } = child;
+  if (pid !== undefined) groups.add(pid);
   const kill = () => {
-    try {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-    } catch {} // nobody is left
+    if (pid !== undefined) endGroup(pid);
   };
   const deadline = setTimeout(kill, deadlineSeconds * 1000);
   const exited = once(child, 'close').then(([code, signal]: (number | string | null)[]) => {
