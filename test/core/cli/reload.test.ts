@@ -202,13 +202,15 @@ ${more}`,
   configure(`${backend('b', moved)}, ${backend('c', c)}`, secure);
   await reloaded();
   expect(await certificateAt(tlsPort)).toBe('first.example');
+  const secureAskers = [new Asker(await dialSecurely(tlsPort))];
   await certify('second.example');
   await reloaded();
   expect(await certificateAt(tlsPort)).toBe('second.example');
+  const { answered: whenRenewed } = secureAskers[0]!;
+  await vi.waitFor(() => expect(secureAskers[0]!.answered).toBeGreaterThan(whenRenewed + 20), { timeout: 20_000 });
   await traffic();
 
   // Another key, which signs what is told from now on; what names a backend by the key before is understood.
-  const secureAskers = [new Asker(await dialSecurely(tlsPort))];
   const faithful = await Promise.all(Array.from({ length: 4 }, async () => new Asker(await dial(port), true)));
   askers.push(...faithful);
   await traffic();

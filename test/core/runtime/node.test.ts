@@ -131,6 +131,40 @@ describe('messages and answers travel', () => {
     expect(String(error)).toMatch(/certificate required|ECONNRESET|alert/i);
   });
 
+  it.each([
+    [undefined, 'TLSv1.1', 'TLSv1.2'],
+    ['TLSv1.3', 'TLSv1.2', 'TLSv1.3'],
+  ] as const)('over TLS of a version that the listener takes, no older one: %s', async (minVersion, old, good) => {
+    const edge = await makeCertificate('edge.test');
+    // What old versions need; OpenSSL itself would not speak them.
+    const ciphers = 'DEFAULT@SECLEVEL=0';
+    const anyVersion = tls.createServer(
+      { cert: edge.certificate, key: edge.key, minVersion: 'TLSv1', ciphers },
+      onLine,
+    );
+    const { port: backend } = await backendAt(anyVersion, { port: 0, host: '127.0.0.1' });
+    const { address } = await balancerAt({
+      listen: 'tls://127.0.0.1:0',
+      backend: `tls://127.0.0.1:${backend}`,
+      listenerTls: { ...edge, clientCertificate: 'none', minVersion },
+      linkTls: { verify: false },
+    });
+    const dial = (port: number, version: tls.SecureVersion) =>
+      tls.connect({
+        port,
+        host: '127.0.0.1',
+        rejectUnauthorized: false,
+        minVersion: version,
+        maxVersion: version,
+        ciphers,
+      });
+    expect(await ask(dial(address.port, good), 'one\n')).toBe('got @a #1 one\n');
+    expect(await ask(dial(backend, old), 'two\n')).toBe('got two\n'); // so it can, where it may
+    const tooOld = dial(address.port, old);
+    const [error] = await once(tooOld, 'error');
+    expect(String(error)).toMatch(/protocol version/);
+  });
+
   it('or not: a client that never shakes hands does not keep the balancer from stopping', async () => {
     const edge = await makeCertificate('edge.test');
     const { balancer, address } = await balancerAt({
