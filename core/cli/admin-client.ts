@@ -1,4 +1,5 @@
 /** Talks to the admin API of a balancer that runs, for the verbs that do. */
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { exitCodes, type Output } from './output.ts';
@@ -8,6 +9,10 @@ export interface AdminOptions {
   readonly url: string;
   /** Undefined: that of POINTSMAN_TOKEN, if it is set. */
   readonly token?: string;
+  /** Files in PEM: who may have signed its certificate, and what we show of ourselves. */
+  readonly ca?: string;
+  readonly certificate?: string;
+  readonly key?: string;
   readonly json?: boolean;
 }
 
@@ -40,10 +45,17 @@ const timeoutMs = 15_000;
 export class AdminClient {
   readonly #url: string;
   readonly #token: string | undefined;
+  readonly #tls: https.RequestOptions;
 
-  constructor({ url, token = process.env.POINTSMAN_TOKEN }: AdminOptions) {
+  /** @throws AdminError if a file cannot be read */
+  constructor({ url, token = process.env.POINTSMAN_TOKEN, ca, certificate, key }: AdminOptions) {
     this.#url = url;
     this.#token = token;
+    this.#tls = {
+      ...(ca !== undefined && { ca: contentOf(ca) }),
+      ...(certificate !== undefined && { cert: contentOf(certificate) }),
+      ...(key !== undefined && { key: contentOf(key) }),
+    };
   }
 
   /** @throws AdminError (rejects with) that says what is wrong */
@@ -104,6 +116,7 @@ export class AdminClient {
         url,
         {
           method,
+          ...this.#tls,
           ...(socketPath !== undefined && { socketPath }),
           headers: {
             ...(content !== undefined && {
@@ -124,12 +137,28 @@ export class AdminClient {
     });
   }
 
-  #whyUnreachable({ code, message }: NodeJS.ErrnoException): string {
+  #whyUnreachable({ code = '', message }: NodeJS.ErrnoException): string {
+    if (/SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)/.test(code)) {
+      return `cannot trust ${this.#url}: ${message}; say who has signed its certificate: --ca`;
+    }
+    // Whoever does not like our certificate may say so, or just close.
+    if (/^ERR_SSL_\w+_ALERT_/.test(code) || (code === 'ECONNRESET' && this.#url.startsWith('https:'))) {
+      const why = /SSL routines:[^:]*:([^:]+)/.exec(message)?.[1] ?? message;
+      return `${this.#url} has refused us: ${why}; it may want another certificate: --certificate and --key`;
+    }
     if (code !== 'ECONNREFUSED' && code !== 'ENOENT') return `cannot reach ${this.#url}: ${message}`;
     return (
       `nobody answers at ${this.#url}: is pointsman running, with "observers: [{ admin: {} }]" in its config? ` +
       'If it listens elsewhere, say where: --url'
     );
+  }
+}
+
+function contentOf(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new AdminError((error as Error).message);
   }
 }
 

@@ -165,6 +165,9 @@ export function createProgram(output: Output, finish: (code: number) => void): C
     verb
       .option('--url <url>', 'where its admin API is: http(s)://host:port or unix:/path', 'http://127.0.0.1:9901')
       .option('--token <token>', 'what it wants to be shown (default: that of POINTSMAN_TOKEN)')
+      .option('--ca <file>', 'who may have signed its certificate (PEM; default: whom Node.js trusts)')
+      .option('--certificate <file>', 'the certificate that it is shown (PEM)')
+      .option('--key <file>', 'the key of that')
       .option('--json', 'print JSON');
 
   adminVerb(program.command('top').description('show a balancer that runs at a glance, live'))

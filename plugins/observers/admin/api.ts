@@ -34,6 +34,7 @@ const titles: Readonly<Record<number, string>> = {
   401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not Found',
+  405: 'Method Not Allowed',
   413: 'Content Too Large',
   415: 'Unsupported Media Type',
   422: 'Unprocessable Content',
@@ -89,6 +90,7 @@ export function createApi(access: AccessOptions, parts: ApiParts): Hono {
     parts.scope.log.error({ err: error }, error.message);
     return answerOf(new Problem(500, 'it has failed; the log says why'));
   });
+  const methodsAt = new Map<string, string[]>();
   app.notFound(({ req }) => answerOf(new Problem(404, `there is no ${req.method} ${req.path}`)));
 
   app.use(async ({ req }, next) => {
@@ -110,7 +112,12 @@ export function createApi(access: AccessOptions, parts: ApiParts): Hono {
     const { method, path, query, body, isOpen = false } = operation;
     const checkQuery = query && checker(query, true);
     const checkBody = body && checker(body, false);
-    app.on(method.toUpperCase(), path.replaceAll(/\{(\w+)\}/g, ':$1'), async (context) => {
+    const route = path.replaceAll(/\{(\w+)\}/g, ':$1');
+    methodsAt.set(route, [
+      ...(methodsAt.get(route) ?? []),
+      ...(method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]),
+    ]);
+    app.on(method.toUpperCase(), route, async (context) => {
       const { req } = context;
       if (!isOpen && !isToken(bearerOf(req.header('authorization')))) {
         throw new Problem(401, 'send the token, as "Authorization: Bearer …"', {
@@ -130,6 +137,10 @@ export function createApi(access: AccessOptions, parts: ApiParts): Hono {
     });
   }
 
+  for (const [route, methods] of methodsAt) {
+    const allow = methods.join(', ');
+    app.all(route, () => answerOf(new Problem(405, `it knows ${allow}`, { headers: { allow } })));
+  }
   app.get('*', ({ req, notFound }) => parts.files(req.path) ?? notFound());
   return app;
 }
@@ -155,7 +166,7 @@ async function bodyOf(
   if (check === undefined) return {};
   let value: unknown;
   try {
-    value = JSON.parse(await req.text());
+    value = JSON.parse((await req.text()) || '{}');
   } catch {
     throw new Problem(400, 'the body is no JSON');
   }

@@ -15,10 +15,13 @@ export function openApiDocument(version: string): object {
         'What the balancer does, and what can be changed while it runs. Writes are sent as application/json.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
-    security: [{ token: [] }],
+    security: [{ token: [] }, { certificate: [] }, { token: [], certificate: [] }, {}],
     paths,
     components: {
-      securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'If the option `token` is set.' } },
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: 'If the option `token` is set.' },
+        certificate: { type: 'mutualTLS', description: 'If the option `tls.ca` is set.' },
+      },
       schemas: { Problem: problem },
     },
   };

@@ -114,6 +114,8 @@ export const problem = Type.Object(
   { description: 'What went wrong (RFC 9457).' },
 );
 
+/** Of writes that say all by their path. It is sent all the same: a form of a page elsewhere cannot send JSON. */
+const nothing = Type.Object({}, { ...closed, description: 'An empty object.' });
 const byListener = Type.Optional(Type.String({ description: 'Only of this listener.' }));
 const done = Type.Object({ done: Type.Boolean() });
 
@@ -257,12 +259,14 @@ export const operations = {
     method: 'post',
     path: '/v1/reload',
     summary: 'Reads the config again, as on SIGHUP. One that is not in order changes nothing.',
+    body: nothing,
     answer: done,
   },
   drain: {
     method: 'post',
     path: '/v1/drain',
     summary: 'Stops accepting, waits some time for answers that are due, and ends, as on SIGTERM.',
+    body: nothing,
     answer: done,
   },
   setLogLevel: {

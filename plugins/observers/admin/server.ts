@@ -16,6 +16,8 @@ export interface AdminOptions extends AccessOptions {
 /** More would be a mistake, or an attack. */
 const mostConnections = 256;
 const requestSeconds = 30;
+/** How long an answer that is being given may take when it closes: `POST /v1/reload` may be what closes it. */
+const farewellMs = 1000;
 
 /**
  * @returns how to close it
@@ -29,17 +31,24 @@ export async function open(
   const hub = new Hub(scope);
   const watch = new Watch(balancer, scope, hub);
   const files = options.dashboard ? dashboardFiles() : () => undefined;
-  const { fetch } = createApi(options, { balancer, scope, hub, watch, files });
+  const api = createApi(options, { balancer, scope, hub, watch, files });
+  let isClosing = false;
+  const fetch = async (request: Request) => {
+    const response = await api.fetch(request);
+    if (isClosing) response.headers.set('connection', 'close'); // the next question is for whoever listens then
+    return response;
+  };
   const server = serverFor(options, fetch);
   server.maxConnections = mostConnections;
   server.requestTimeout = requestSeconds * 1000;
   server.headersTimeout = requestSeconds * 1000;
   const close = async () => {
+    isClosing = true;
     watch.stop();
     hub.close();
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeAllConnections();
-    await closed;
+    server.close();
+    server.closeIdleConnections();
+    setTimeout(() => server.closeAllConnections(), farewellMs).unref();
   };
   try {
     await listenAt(server, options.listen, 0o600); // whoever can open it can do all that operators can

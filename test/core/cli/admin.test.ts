@@ -133,8 +133,11 @@ describe('verbs on a balancer that runs', () => {
         /^pointsman: the config is not in order; the one that ran still does\n {2}.*there is no pool "cals"/,
       ),
     });
-    writeFileSync(file, config);
-    expect(await did((output) => askReload(options, output))).toMatchObject({ code: 0, stdout: 'reloaded\n' });
+    // Also when the API itself is to be another one.
+    for (const changed of [config.replace('token:', 'decisionsPerSecond: 7, token:'), config]) {
+      writeFileSync(file, changed);
+      expect(await did((output) => askReload(options, output))).toEqual({ code: 0, stdout: 'reloaded\n', stderr: '' });
+    }
   });
 
   it('say what is wrong when they are not let in, or nobody is there', async () => {

@@ -1,4 +1,5 @@
 /** The API without sockets: requests go to the app, messages through the real core on virtual ones. */
+import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv } from 'ajv';
 import { definePlugin, type ObserverScope } from 'pointsman';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -122,7 +123,10 @@ describe('the API', () => {
   it('is told whole in an OpenAPI document', async () => {
     const { ask } = await play();
     const { body } = await ask('GET', '/v1/openapi.json');
-    expect(body).toMatchObject({ openapi: '3.1.0', security: [{ token: [] }] });
+    const validator = new Validator();
+    expect(await validator.validate(body)).toEqual({ valid: true });
+    expect(validator.version).toBe('3.1');
+    expect(Object.keys(body.components.securitySchemes)).toEqual(['token', 'certificate']);
     const told = Object.entries(body.paths).flatMap(([path, methods]) =>
       Object.keys(methods as object).map((method) => `${method} ${path}`),
     );
@@ -281,6 +285,7 @@ describe('who is let in', () => {
     const headers = { 'content-type': 'text/plain' };
     expect((await ask('PATCH', '/v1/backends/pool/a', { state: 'drain' }, headers)).status).toBe(415);
     expect((await ask('POST', '/v1/drain', undefined)).status).toBe(415);
+    expect((await ask('POST', '/v1/drain', undefined, { 'content-type': 'application/json' })).status).toBe(200);
   });
 
   it('nothing that is too long, is no JSON, or is not there', async () => {
@@ -294,7 +299,19 @@ describe('who is let in', () => {
       status: 404,
       detail: 'there is no GET /v1/nothing',
     });
-    expect((await ask('PATCH', '/v1/stats', {})).status).toBe(404);
+  });
+
+  it('no method that a path does not know', async () => {
+    const { app, ask } = await play();
+    expect(await ask('PATCH', '/v1/stats', {})).toMatchObject({
+      status: 405,
+      type: 'application/problem+json',
+      body: { title: 'Method Not Allowed', detail: 'it knows GET, HEAD' },
+    });
+    const headers = { host: 'localhost' };
+    const { headers: answered } = await app.request('http://localhost/v1/log-level', { headers });
+    expect(answered.get('allow')).toBe('PUT');
+    expect((await app.request('http://localhost/livez', { method: 'HEAD', headers })).status).toBe(200);
   });
 
   it.each([
