@@ -1,5 +1,5 @@
 /** What becomes of a message that goes nowhere: it is refused in the words of its protocol, or discarded, and counted. */
-import { Client } from './client.ts';
+import { Client, type Question } from './client.ts';
 import { PluginError } from './errors.ts';
 import type { Exchanges } from './exchanges.ts';
 import type { PipelineHooks } from './hooks.ts';
@@ -29,6 +29,11 @@ export class Dropping {
 
   drop(message: Message, outcome: Refusal | Discard): void {
     const { counters } = message;
+    const question = message.from === 'client' ? (message.source as Client).question : undefined;
+    if (question !== undefined) {
+      this.#dropQuestion(message, outcome, question);
+      return;
+    }
     if (message.from === 'client' && message.exchange !== undefined) this.#exchanges?.close(message.exchange);
     const reply = outcome instanceof Discard ? outcome.reply : this.#refuse(message, outcome);
     const replied = reply !== undefined && this.reply(message.source, reply);
@@ -41,9 +46,15 @@ export class Dropping {
         replied ? 'message refused' : 'message discarded',
       );
     }
-    if (message.from === 'backend') {
-      if (message.exchange !== undefined) this.#exchanges?.close(message.exchange);
-    } else (message.source as Client).question?.lost(outcome.reason);
+    if (message.from === 'backend' && message.exchange !== undefined) this.#exchanges?.close(message.exchange);
+  }
+
+  /** A check hears why; it must not take an answer of ours for the backend's. */
+  #dropQuestion(message: Message, outcome: Refusal | Discard, question: Question): void {
+    if (message.exchange !== undefined) this.#exchanges?.close(message.exchange);
+    message.counters.discard(outcome.reason);
+    if (this.#isWatched) this.#tell(message, outcome, false);
+    question.lost(outcome.reason);
   }
 
   /**

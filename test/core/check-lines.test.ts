@@ -184,7 +184,7 @@ describe('a check over a link', () => {
     expect(rig.last('a')).toBe('ping: over the link of listener edge: no answer within 0.5 s');
     expect(rig.stats().checks.held).toBe(1);
     rig.advance(20_000);
-    expect(rig.stats().checks.discardedFor).toEqual({ 'client-gone': expect.any(Number) });
+    expect(rig.stats().checks).toMatchObject({ refused: 0, discardedFor: { 'client-gone': expect.any(Number) } });
   });
 
   it('fails when its link breaks', async () => {
@@ -209,6 +209,21 @@ describe('a check over a link', () => {
     rig.advance(1);
     expect(rig.last('a')).toBe(`ping: over the link of listener edge: ${why}`);
     expect(rig.passing()).toEqual([]);
+  });
+
+  it('never takes a reply of the balancer for an answer', async () => {
+    const gullible = definePlugin({
+      ...ping(),
+      check: () => ({
+        onOpen: (attempt) => attempt.send(Buffer.from('?ping\n')),
+        onBytes: (attempt) => attempt.pass(),
+      }),
+    });
+    const rig = await balance(gullible, { limits: { queueBytes: 1 } });
+    rig.advance(1);
+    expect(rig.last('a')).toBe('ping: over the link of listener edge: the pipeline refuses what is sent: question');
+    expect(rig.stats().checks).toMatchObject({ received: 2, refused: 0, discardedFor: { question: 2 } });
+    expect(rig.logged.map((line) => (line as { text: string }).text)).not.toContain('message refused');
   });
 
   it('says nothing of a backend when it is the balancer that has no room', async () => {
