@@ -3,8 +3,9 @@ import { statSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { builtinPlugins } from '../config/builtins.ts';
 import { loadPlugin } from '../config/plugins.ts';
+import { suggest } from '../config/suggest.ts';
 import { type Cost, measureSpeed, type SampleSpeed } from '../conformance/speed.ts';
-import { conformanceCases } from '../conformance/suite.ts';
+import { type ConformanceCase, type ConformanceOptions, conformanceCases } from '../conformance/suite.ts';
 import { PointsmanError } from '../errors.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import { counted, exitCodes, type Output, wantsColours } from './output.ts';
@@ -29,12 +30,12 @@ interface Verdict {
  */
 export async function conform(specifier: string, options: ConformOptions, { stdout }: Output): Promise<number> {
   const plugin = await find(specifier);
-  const given = { plugin, options: options.options, except: options.except ?? [] };
+  const cases = casesFor({ plugin, options: options.options, except: options.except ?? [] });
   const isText = options.format === 'text';
   if (isText) stdout.write(`${plugin.name}: ${plugin.summary}\n`);
   const style = (code: number, text: string) => (wantsColours(stdout) ? `\u001b[${code}m${text}\u001b[39m` : text);
   const verdicts: Verdict[] = [];
-  for (const { name, run } of conformanceCases(given)) {
+  for (const { name, run } of cases) {
     const verdict = await judge(name, run);
     verdicts.push(verdict);
     if (!isText) continue;
@@ -54,6 +55,16 @@ export async function conform(specifier: string, options: ConformOptions, { stdo
   return failed === 0 ? exitCodes.clean : exitCodes.findings;
 }
 
+function casesFor(given: ConformanceOptions): ConformanceCase[] {
+  try {
+    return conformanceCases(given);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    const message = `${error.message}; without --except the names of all are printed`;
+    throw new PointsmanError('POINTSMAN_CONFIG', message, { cause: error });
+  }
+}
+
 async function find(specifier: string): Promise<PluginDefinition> {
   const builtin = builtinPlugins.find(({ name }) => name === specifier);
   if (builtin !== undefined) return builtin as unknown as PluginDefinition;
@@ -62,7 +73,11 @@ async function find(specifier: string): Promise<PluginDefinition> {
   try {
     return await loadPlugin(isFile ? `./${relative('.', specifier)}` : specifier, here);
   } catch (error) {
-    throw new PointsmanError('POINTSMAN_CONFIG', (error as Error).message, { cause: error });
+    const meant = suggest(
+      specifier,
+      builtinPlugins.map(({ name }) => name),
+    );
+    throw new PointsmanError('POINTSMAN_CONFIG', (error as Error).message + meant, { cause: error });
   }
 }
 

@@ -26,15 +26,19 @@ export async function loadPlugin(specifier: string, configFile: string): Promise
   try {
     ({ default: plugin } = (await import(String(url))) as { default?: unknown });
   } catch (cause) {
-    // A compiler's first line may only announce the second.
-    const [why] = withPlace(cause)
-      .replace(/:\s*\n\s*/, ': ')
-      .split('\n', 1);
-    throw new Error(`cannot load plugin "${specifier}": ${why}`, { cause });
+    throw new Error(`cannot load plugin "${specifier}": ${whyNot(specifier, cause)}`, { cause });
   }
   const fault = faultOf(plugin);
   if (fault !== undefined) throw new Error(`plugin "${specifier}" ${fault}`);
   return plugin as PluginDefinition;
+}
+
+/** One sentence. */
+function whyNot(specifier: string, cause: unknown): string {
+  const text = withPlace(cause);
+  if (text.startsWith(`Cannot find package '${nameOf(specifier)}'`)) return 'no package of that name is installed';
+  // A compiler's first line may only announce the second.
+  return text.replace(/:\s*\n\s*/, ': ').split('\n', 1)[0]!;
 }
 
 /** What keeps a module's default export from being a plugin; undefined if nothing does. */
@@ -75,6 +79,9 @@ function urlOf(file: string): URL {
   return url;
 }
 
+/** Of a package, whatever file in it is asked for: `@scope/name`, `name`. */
+const nameOf = (specifier: string) => /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
+
 /** The part of a package.json that plugins are found by. */
 interface PackageJson {
   readonly version?: string;
@@ -96,7 +103,7 @@ export function packageJsonOf(name: string, configFile: string): PackageJson | u
 /** Whether it may be: on Node.js 20 the compiler takes 10 MiB, which plugins in JavaScript do without. */
 function isTypeScript(specifier: string, configFile: string): boolean {
   if (isFile(specifier)) return !/\.m?js$/.test(specifier);
-  const found = packageJsonOf(specifier, configFile);
+  const found = packageJsonOf(nameOf(specifier), configFile);
   return found === undefined || /(?<!\.d)\.[cm]?tsx?"/.test(JSON.stringify([found.main, found.exports]));
 }
 

@@ -58,4 +58,9 @@ describe('conform', () => {
       'cannot load plugin "./absent.ts": no such file',
     );
   });
+
+  it('cannot leave out what is no case', async () => {
+    const message = 'there is no case "speed" that applies to hashing; without --except the names of all are printed';
+    await expect(conform('hashing', { format: 'text', except: ['speed'] }, collect())).rejects.toThrow(message);
+  });
 });

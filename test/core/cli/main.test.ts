@@ -97,6 +97,10 @@ it.each([
     ['test', 'edge.yaml', '--seed', 'x'],
     "error: option '--seed <number>' argument 'x' is invalid. It must be a positive integer.\n",
   ],
+  [
+    ['conform', 'hashin'],
+    'pointsman: cannot load plugin "hashin": no package of that name is installed; did you mean "hashing"?\n',
+  ],
   [['validat', 'edge.yaml'], "error: unknown command 'validat'\n(Did you mean validate?)\n"],
 ])('exits with 2 when it could not run: %s', (args, text) => {
   expect(pointsman(args)).toEqual({ status: 2, stdout: '', stderr: text });
