@@ -287,8 +287,13 @@ export class Header {
     while (colon < end && (bytes[colon] === SPACE || bytes[colon] === TAB)) colon++;
     if (nameEnd === at || colon === end || bytes[colon] !== COLON) return -1;
     this.#field = isInitial[bytes[at]!] === 1 ? fieldOf(bytes, at, nameEnd) : field.other;
-    for (const { name, field } of this.#named) if (isWord(bytes, at, nameEnd, name)) this.#field = field;
+    if (this.#named.length > 0) this.#readNamed(at, nameEnd);
     return colon;
+  }
+
+  #readNamed(at: number, nameEnd: number): void {
+    const found = this.#named.find(({ name }) => isWord(this.bytes, at, nameEnd, name));
+    if (found !== undefined) this.#field = found.field;
   }
 
   #noteLine(at: number, colon: number, lf: number): void {
