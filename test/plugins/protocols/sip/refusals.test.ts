@@ -107,6 +107,8 @@ describe('a message that is malformed', () => {
     ['Bad Max-Forwards', 'Max-Forwards over 255', (text: string) => text.replace('Forwards: 70', 'Forwards: 256')],
     ['Bad Max-Forwards', 'Max-Forwards in words', (text: string) => text.replace('Forwards: 70', 'Forwards: many')],
     ['Bad Max-Forwards', 'two Max-Forwards', (text: string) => text.replace('To:', 'Max-Forwards: 1\r\nTo:')],
+    ['Bad Max-Forwards', 'NUL in Max-Forwards', (text: string) => text.replace('Forwards: 70', 'Forwards: 7\0')],
+    ['Bad Route', 'NUL in a Route', (text: string) => text.replace('To:', 'Route: "\0" <sip:a;lr>\r\nTo:')],
     ['Bad Route', 'a Route without its bracket', (text: string) => text.replace('To:', 'Route: <sip:a;lr\r\nTo:')],
   ])('gets 400 %s: %s', (phrase, _what, spoil) => {
     const answer = answerTo(spoil(request('INVITE')));
@@ -123,6 +125,10 @@ describe('a message that is malformed', () => {
     ['no Call-ID', (text: string) => text.replace(/Call-ID: .*\r\n/, '')],
     ['an empty Call-ID', (text: string) => text.replace(/Call-ID: .*\r/, 'Call-ID: \r')],
     ['a space in Call-ID', (text: string) => text.replace(/Call-ID: .*\r/, 'Call-ID: a b\r')],
+    ['NUL in Via', (text: string) => text.replace('branch=', 'branch=\0')],
+    ['NUL in a display name', (text: string) => text.replace('From: ', 'From: "\0" ')],
+    ['NUL in To', (text: string) => text.replace('To: <sip:bob', 'To: <sip:b\0b')],
+    ['NUL in CSeq', (text: string) => text.replace('CSeq: 1', 'CSeq: 1\0')],
     ['NUL in Call-ID', (text: string) => text.replace(/Call-ID: .*\r/, 'Call-ID: a\0b\r')],
     ['a negative CSeq', (text: string) => text.replace('CSeq: 1', 'CSeq: -1')],
     [

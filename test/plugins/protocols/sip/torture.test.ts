@@ -208,6 +208,24 @@ describe('a message of RFC 4475', () => {
     expect(rig.stats().fromClients.forwarded).toBe(1);
   });
 
+  it.each([
+    ['dblreq', '1 forwarded', 'the second is surplus (section 18.3 of RFC 3261)'],
+    ['clerr', 'refused with 400', 'nothing more will come'],
+    ['inv2543', '1 forwarded', 'a datagram needs no Content-Length'],
+    ['ncl', 'refused with 400', 'it ends where the datagram does, but claims nonsense'],
+    ['mcl01', 'refused with 400', 'the same'],
+    ['wsinv', '1 forwarded', 'as on a stream'],
+  ])('in a datagram: %s is %s: %s', async (file, fate) => {
+    const rig = await sipRig({ transport: 'udp', backends: ['a'] });
+    const client = rig.client();
+    client.send(tortureMessage(file));
+    const reply = client.text();
+    const { forwarded } = rig.stats().fromClients;
+    expect(forwarded > 0 ? `${forwarded} forwarded` : `refused with ${/^SIP\/2\.0 (\d+)/.exec(reply)?.[1]}`).toBe(fate);
+    client.send(request('MESSAGE'));
+    expect(rig.stats().fromClients.forwarded).toBe(forwarded + 1);
+  });
+
   it('that is not whole is waited for, until nothing has come for the idle time', async () => {
     const rig = await sipRig({ backends: ['a'], limits: { idleSeconds: 60 } });
     const client = rig.client();

@@ -127,6 +127,20 @@ describe('a request in a datagram', () => {
     expect(client.peer.socket.answerPort).toBe(port);
   });
 
+  it('is answered in one, however long the answer is: the backend knows what the way to the client bears', async () => {
+    const rig = await overUdp();
+    const client = rig.client();
+    client.send(request('MESSAGE'));
+    const message = parseOne(rig.backend('a').text());
+    for (const bytes of [1300, 1472, 9000]) {
+      const long = respond(message, '200 OK', 't').replace('Content-Length: 0', `Content-Length: ${bytes}`);
+      rig.backend('a').link.send(long + 'x'.repeat(bytes));
+    }
+    expect(client.writes.map((datagram) => parseOne(datagram.toString('latin1')).body.length)).toEqual([
+      1300, 1472, 9000,
+    ]);
+  });
+
   it('that is refused is answered at its port too', async () => {
     const rig = await overUdp();
     const client = rig.client();
