@@ -107,8 +107,13 @@ export class Client extends Peer {
       return false;
     }
     this.lastActivityMs = this.pipeline.runtime.now();
-    this.send(message);
+    this.outbox.appendBytes(message);
     return true;
+  }
+
+  /** Replies of our own: a stand-in waits for what the backend says. */
+  override send(bytes: Uint8Array): void {
+    if (this.question === undefined) super.send(bytes);
   }
 
   /** An answer, maybe the last it waited for, has been forwarded. */

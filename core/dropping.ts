@@ -49,7 +49,7 @@ export class Dropping {
     if (message.from === 'backend' && message.exchange !== undefined) this.#exchanges?.close(message.exchange);
   }
 
-  /** A check hears why; it must not take an answer of ours for the backend's. */
+  /** What a check asks gets no reply: the check hears why. */
   #dropQuestion(message: Message, outcome: Refusal | Discard, question: Question): void {
     if (message.exchange !== undefined) this.#exchanges?.close(message.exchange);
     message.counters.discard(outcome.reason);
