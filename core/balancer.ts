@@ -9,6 +9,7 @@ import { Clients, type Identity } from './clients.ts';
 import type { Services } from './compose.ts';
 import { type ConnectionPage, type ConnectionQuery, connectionAt, connectionsOf } from './connections.ts';
 import { PointsmanError } from './errors.ts';
+import type { FaultStats, Faults } from './faults.ts';
 import { Health } from './health.ts';
 import type { BackendNews } from './links.ts';
 import { Listener } from './listener.ts';
@@ -34,11 +35,14 @@ export interface BalancerOptions {
   readonly onBackendNews?: Services['onBackendNews'];
   /** Takes messages to clients of other processes; calls back when they have left. Undefined: there are no other processes. */
   readonly handOver?: (handover: Handover, then: () => void) => void;
+  /** What goes wrong in the process. Undefined: nobody counts that. */
+  readonly faults?: Faults | undefined;
 }
 
 export interface BalancerStats {
   readonly listeners: Readonly<Record<string, ListenerStats>>;
   readonly reloads?: ReloadStats;
+  readonly faults?: FaultStats | undefined;
 }
 
 export interface ReloadStats {
@@ -245,7 +249,7 @@ export class Balancer implements Observable {
     const own = Object.fromEntries(this.listeners.map((listener) => [listener.settings.name, listener.stats()]));
     const isAlone = leaving.length === 0 && Object.keys(this.#remains.listeners).length === 0;
     const { listeners } = isAlone ? { listeners: own } : totalOf([{ listeners: own }, ...leaving, this.#remains]);
-    return { listeners, reloads: this.#reloads };
+    return { listeners, reloads: this.#reloads, faults: this.#options.faults?.stats() };
   }
 }
 

@@ -240,6 +240,8 @@ export class Listener {
     const whyNot = this.#visitors.enter(client.address, this.#clients.size, nowMs);
     if (whyNot !== undefined) {
       this.#turnAway(client, whyNot);
+    } else if (socket.isAmongLast) {
+      this.#turnAway(client, 'too many open files');
     } else if (hooks.isTapped('onConnect')) {
       client.pauseReading();
       hooks.onConnect.promise(client).then(

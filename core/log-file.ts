@@ -54,6 +54,7 @@ export async function openLogFile({ file, redact = [], onError }: LogFileOptions
         if (file === undefined) destination.flush(() => resolve());
         else {
           destination.once('close', () => resolve());
+          destination.once('error', () => destination.destroy()); // a full disk: what waits is lost
           destination.end();
         }
       }),

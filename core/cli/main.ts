@@ -14,7 +14,7 @@ function finish(code: number): void {
   setTimeout(() => process.exit(), 1000).unref();
 }
 
-// That nobody reads any more is no reason to end.
+// That nobody reads any more, or that a disk is full, is no reason to end.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 try {

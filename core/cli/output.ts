@@ -5,6 +5,8 @@ export interface Stream {
   readonly columns?: number;
   /** Why nothing can be written any more, such as that whoever read along has gone. */
   readonly errored?: Error | null;
+  /** Told when what was written could not be. */
+  on?(event: 'error', listener: () => void): unknown;
 }
 
 export interface Output {

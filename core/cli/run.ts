@@ -3,14 +3,17 @@ import { constants } from 'node:os';
 import { Balancer } from '../balancer.ts';
 import { loadConfig } from '../config/load.ts';
 import { PointsmanError } from '../errors.ts';
+import { Faults } from '../faults.ts';
 import { nodeRuntime, vacate } from '../runtime/node.ts';
 import { defaultStopSeconds } from '../settings.ts';
 import type { Primary } from '../workers/primary.ts';
 import { RunControl } from './control.ts';
 import { createLog, setLogLevel } from './log.ts';
+import { Notifier } from './notify.ts';
 import { exitCodes, type LogLevel, type Output, wantsColours } from './output.ts';
 import { Reloader } from './reload.ts';
 import { countFindings, textReport } from './report/text.ts';
+import { type ErrorSource, surviveUncaught } from './survive.ts';
 import { FileWatch } from './watch.ts';
 
 export interface RunOptions {
@@ -30,11 +33,29 @@ export interface Signals {
   exit(code: number): void;
 }
 
+type Host = Signals & ErrorSource;
+
 export async function run(
   paths: readonly string[],
   options: RunOptions,
+  output: Output,
+  host: Host = process,
+): Promise<number> {
+  // Before all else: the first process of a container is not ended by a signal that it does not listen for.
+  const stop = listenForStop(host);
+  try {
+    return await runUntil(stop, paths, options, output, host);
+  } finally {
+    stop.forget();
+  }
+}
+
+async function runUntil(
+  stop: ReturnType<typeof listenForStop>,
+  paths: readonly string[],
+  options: RunOptions,
   { stdout, stderr }: Output,
-  signals: Signals = process,
+  host: Host,
 ): Promise<number> {
   const loaded = await loadConfig(paths, { tests: 'skip' });
   const { settings, findings, origins } = loaded;
@@ -45,16 +66,26 @@ export async function run(
   }
 
   const log = await createLog({ level: options.logLevel, stream: stdout });
+  const faults = new Faults();
+  stdout.on?.('error', () => faults.logWrites++);
+  const endSurvival = surviveUncaught(host, faults, log);
   const runtime = nodeRuntime();
   const { workers = 1 } = settings;
   let balancer: Balancer | Primary;
-  if (workers === 1) balancer = new Balancer(settings, { runtime, log });
+  if (workers === 1) balancer = new Balancer(settings, { runtime, log, faults });
   else {
     const [{ Primary }, { fork }] = await Promise.all([import('../workers/primary.ts'), import('../workers/fork.ts')]);
     const { logLevel } = options;
-    balancer = new Primary(settings, { workers, origins, logLevel, log, clock: runtime, vacate, fork });
+    balancer = new Primary(settings, { workers, origins, logLevel, log, clock: runtime, faults, vacate, fork });
   }
-  const stop = listenForStop(signals);
+  const systemd = new Notifier({ clock: runtime, log });
+  const reload = async () => {
+    systemd.reloading();
+    const reasons = await reloader.reload();
+    systemd.ready(reasons.length === 0 ? 'balancing' : 'balancing; the last reload was refused');
+    return reasons;
+  };
+  const onHangUp = () => void reload();
   const control = new RunControl({
     running: () => reloader.running,
     balancer,
@@ -64,11 +95,10 @@ export async function run(
       if ('setLogLevel' in balancer) balancer.setLogLevel(level);
     },
     stop: () => stop.ask('an observer'),
-    reload: () => reloader.reload(),
+    reload,
   });
   const running = { ...loaded, settings };
-  const reload = () => void reloader.reload();
-  const watch = options.watch ? new FileWatch(reload) : undefined;
+  const watch = options.watch ? new FileWatch(onHangUp) : undefined;
   const onRead = (files: readonly string[]) => watch?.follow(files);
   const reloader = new Reloader({ paths, balancer, clock: runtime, log, control, running, onRead });
   onRead(loaded.files);
@@ -76,23 +106,27 @@ export async function run(
     await reloader.start();
     await balancer.start();
     control.phase = 'running';
-    signals.on('SIGHUP', reload);
+    host.on('SIGHUP', onHangUp);
     log.info({ listeners: settings.listeners.length, pools: settings.pools.length, workers }, 'started');
+    systemd.ready('balancing');
     const failed = 'failed' in balancer ? balancer.failed : stop.asked;
     const signal = await Promise.race([stop.asked, failed]);
     control.phase = 'stopping';
+    watch?.stop();
+    systemd.stopping();
     const deadlineSeconds = options.stopSeconds ?? reloader.running.settings.stopSeconds ?? defaultStopSeconds;
     log.info({ signal, deadlineSeconds }, 'stopping');
     await balancer.stop({ deadlineSeconds });
     await reloader.stop();
+    await systemd.stop();
   } catch (error) {
     if (!(error instanceof PointsmanError)) throw error;
     stderr.write(`${error.message}\n`);
     return exitCodes.couldNotRun;
   } finally {
-    stop.forget();
-    signals.off('SIGHUP', reload);
     watch?.stop();
+    endSurvival();
+    host.off('SIGHUP', onHangUp);
   }
   for (const [listener, stats] of Object.entries(balancer.stats().listeners)) log.info({ listener, stats }, 'stopped');
   return exitCodes.clean;

@@ -7,6 +7,7 @@ import { getSystemErrorMap } from 'node:util';
 import { headroomBytes, readMemory } from '../memory.ts';
 import { type Address, isSecure, isWebSocket, plainIp } from './address.ts';
 import { connectDatagrams, listenDatagrams } from './datagram.ts';
+import { isAmongLast } from './files.ts';
 import { inheritedFd } from './inherited.ts';
 import type { ProxyFront } from './proxied.ts';
 import type {
@@ -234,6 +235,10 @@ class NodeSocket implements Socket {
 
   get localPort(): number {
     return this.#ends?.localPort ?? this.#stream.localPort ?? 0;
+  }
+
+  get isAmongLast(): boolean {
+    return isAmongLast(this.#stream);
   }
 
   get certificate(): ClientCertificate | undefined {

@@ -92,6 +92,8 @@ export interface Socket {
   readonly localPort?: number;
   /** Undefined: the client has shown none, or none that verifies. */
   readonly certificate?: ClientCertificate | undefined;
+  /** Of a listener's: hardly any more can be opened. Undefined: that cannot be told. */
+  readonly isAmongLast?: boolean;
   /** False once it is closed or closing: what is written then goes nowhere. */
   readonly writable: boolean;
   /**

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { WebSocketFacts } from '../plugin.ts';
 import { plainIp } from './address.ts';
+import { isAmongLast } from './files.ts';
 import type { ClientCertificate, Ends, ListenOptions, Socket, SocketHandler } from './runtime.ts';
 import { certificateOf, handshakeMs, serverTls } from './tls.ts';
 
@@ -110,6 +111,10 @@ class WebSocketSocket implements Socket {
       this.#waiting = [];
       handler.onClose(this.#error);
     });
+  }
+
+  get isAmongLast(): boolean {
+    return isAmongLast(this.#stream);
   }
 
   get certificate(): ClientCertificate | undefined {

@@ -9,6 +9,7 @@ import { instanceName } from '../clients.ts';
 import type { PluginOrigin } from '../config/load.ts';
 import type { ConnectionFacts, ConnectionPage, ConnectionQuery } from '../connections.ts';
 import { PointsmanError } from '../errors.ts';
+import type { Faults } from '../faults.ts';
 import { type BackendNews, logBackendNews } from '../links.ts';
 import type { BackendChange, BackendFacts, Observable } from '../observers.ts';
 import type { Clock, Logger } from '../plugin.ts';
@@ -55,6 +56,8 @@ export interface PrimaryOptions {
   readonly logLevel: LogLevel;
   readonly log: Logger & { child(fields: object): Logger };
   readonly clock: Clock;
+  /** What goes wrong in this process. Undefined: nobody counts that. */
+  readonly faults?: Faults | undefined;
   /** Makes way for listening on an address, before any worker does. */
   vacate(address: Address): Promise<void>;
   /** Starts a process; it says `ready` when it runs. */
@@ -255,8 +258,9 @@ export class Primary implements Observable {
 
   /** The sums over all workers, as of their last reports, which come about once a second and at the end. */
   stats(): BalancerStats {
-    const { listeners } = totalOf([this.#remains, ...this.#posts.flatMap(({ stats }) => stats ?? [])]);
-    return { listeners, reloads: this.#reloads };
+    const own: BalancerStats = { listeners: {}, faults: this.#options.faults?.stats() };
+    const total = totalOf([this.#remains, own, ...this.#posts.flatMap(({ stats }) => stats ?? [])]);
+    return { ...total, reloads: this.#reloads };
   }
 
   order(observer: number, value: unknown): void {

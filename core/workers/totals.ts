@@ -1,6 +1,7 @@
 /** The statistics of several workers as those of one balancer. */
 import type { BackendStats, DirectionStats, ListenerStats } from '../accounting.ts';
 import type { BalancerStats } from '../balancer.ts';
+import type { FaultStats } from '../faults.ts';
 
 const noStats: BalancerStats = { listeners: {} };
 
@@ -16,7 +17,8 @@ export function totalOf(workers: readonly BalancerStats[]): BalancerStats {
     const counts = sum(parts, ['backends']) as unknown as Omit<ListenerStats, 'backends'>;
     listeners[name] = { ...counts, backends: backendsOf(parts) };
   }
-  return { listeners };
+  const faults = workers.flatMap(({ faults }) => faults ?? []);
+  return { listeners, ...(faults.length > 0 && { faults: sum(faults) as unknown as FaultStats }) };
 }
 
 /** What is known of a backend and does not add up. */
@@ -102,7 +104,7 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
       ),
     };
   }
-  return { listeners };
+  return { listeners, faults: stats.faults };
 }
 
 function withoutHeld(direction: DirectionStats): DirectionStats {

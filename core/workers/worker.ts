@@ -4,10 +4,12 @@
  */
 import { Balancer } from '../balancer.ts';
 import { createLog, type Log, setLogLevel } from '../cli/log.ts';
+import { surviveUncaught } from '../cli/survive.ts';
 import { builtinPlugins } from '../config/builtins.ts';
 import { loadPlugin } from '../config/plugins.ts';
 import type { ConnectionPage } from '../connections.ts';
 import { PointsmanError } from '../errors.ts';
+import { Faults } from '../faults.ts';
 import { nodeRuntime } from '../runtime/node.ts';
 import type { Settings } from '../settings.ts';
 import { type Assignment, type FromWorker, type Question, type ToWorker, unpackSettings } from './messages.ts';
@@ -25,6 +27,7 @@ function tell(message: FromWorker, then = () => {}): void {
 }
 
 let log: Log | undefined;
+const faults = new Faults();
 
 function report(observer: number, value: unknown): void {
   if (reports >= mostReports) return;
@@ -41,10 +44,12 @@ async function settingsOf({ settings, origins }: Pick<Assignment, 'settings' | '
 async function start(assignment: Assignment): Promise<Balancer> {
   const { worker, identity, logLevel, changes, orders } = assignment;
   log = await createLog({ level: logLevel, stream: process.stdout, worker });
+  surviveUncaught(process, faults, log);
   const balancer = new Balancer(await settingsOf(assignment), {
     runtime: nodeRuntime({ isWorker: true }),
     log,
     identity,
+    faults,
     onBackendNews: (news) => tell({ type: 'news', news }),
     handOver: (handover, then) => tell({ type: 'handover', handover }, then),
   });
@@ -120,8 +125,8 @@ function reportLater(balancer: Balancer): void {
 
 // Signals are the primary's business: a terminal sends its own to all processes, and only the primary knows which one to make of it.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
-// That nobody reads any more is no reason to end.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+// That nobody reads any more, or that a disk is full, is no reason to end.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => faults.logWrites++);
 
 // One after the other: what is said while it starts is for the balancer that it will be.
 let heard = Promise.resolve();

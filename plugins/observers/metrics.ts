@@ -470,6 +470,13 @@ function metricsOf(
     add({}, (stats().reloads?.lastAt ?? 0) / 1000);
   });
 
+  counter('uncaught_errors_total', 'Errors that nobody caught: in timers of plugins, most likely.', [], (add) => {
+    add({}, stats().faults?.uncaught ?? 0);
+  });
+  counter('log_write_errors_total', 'Writes of the log that failed.', [], (add) => {
+    add({}, stats().faults?.logWrites ?? 0);
+  });
+
   registry.registerMetric(responsesOf(client, gathered));
   counter('hook_seconds_total', 'Time in hooks, of the calls that were measured.', ['hook', 'plugin'], (add) => {
     for (const { hook, plugin, seconds } of gathered.hooks.values()) add({ hook, plugin }, seconds);

@@ -1,0 +1,35 @@
+/**
+ * How many files, sockets among them, the process can still open. A new file gets the lowest number that is free, so that its number
+ * tells how many there are. Where none can be opened any more, a client is closed without a word, and a worker does not get it at all:
+ * so clients are turned away while some are left, for links, logs and files.
+ */
+import { readFileSync } from 'node:fs';
+
+const leastSpare = 16;
+const mostSpare = 1024;
+/** The share of the files that clients leave. */
+const spareShare = 1 / 16;
+
+let clientsEnd: number | undefined;
+
+/** @param limits what Linux says in /proc/self/limits */
+export function filesForClients(limits: string): number {
+  const [, most] = /^Max open files\s+(\d+)/m.exec(limits) ?? [];
+  if (most === undefined) return Number.POSITIVE_INFINITY;
+  return Number(most) - Math.min(mostSpare, Math.max(leastSpare, Math.round(Number(most) * spareShare)));
+}
+
+/** Whether a client's socket is one of the last that can be opened. Where the system does not tell, none is. */
+export function isAmongLast(socket: object): boolean {
+  clientsEnd ??= filesForClients(readLimits());
+  const { _handle: handle } = socket as { _handle?: { fd?: number } | null };
+  return (handle?.fd ?? -1) >= clientsEnd;
+}
+
+function readLimits(): string {
+  try {
+    return readFileSync('/proc/self/limits', 'latin1');
+  } catch {
+    return ''; // not Linux
+  }
+}

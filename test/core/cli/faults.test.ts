@@ -1,0 +1,132 @@
+/** What goes wrong in a process, and does not end it: real processes. */
+import { closeSync, openSync, writeFileSync } from 'node:fs';
+import type net from 'node:net';
+import { join } from 'node:path';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { describeWith, dial, temporaryFolder } from '../../support/peers.ts';
+import { freePort } from '../../support/programs.ts';
+import { ask, askAt, configOf, openBackend, PointsmanProcess } from './process.ts';
+
+const host = '127.0.0.1';
+const timeout = 60_000;
+
+async function metric(port: number, name: string): Promise<number> {
+  const text = await (await fetch(`http://${host}:${port}/metrics`)).text();
+  const line = text.split('\n').find((line) => line.startsWith(`pointsman_${name} `));
+  return Number(line?.split(' ')[1]);
+}
+
+const careless = `import { definePlugin, Type } from 'pointsman';
+export default definePlugin({
+  name: 'careless', summary: 'Throws where nobody catches.', pointsman: '^1', options: Type.Object({}),
+  apply(hooks, _options, scope) {
+    hooks.detectId.tap('careless', () => {
+      setTimeout(() => { throw new Error('in a timer'); }, 1);
+      Promise.reject(new Error('in a promise'));
+      return undefined;
+    });
+  },
+});
+`;
+
+it.each([1, 2])(
+  'an error that nobody catches is logged and counted, with workers: %i',
+  { timeout },
+  async (workers) => {
+    const plugin = join(temporaryFolder(), 'careless.ts');
+    writeFileSync(plugin, careless);
+    const [port, metrics, backend] = [await freePort(), await freePort(), await openBackend('a')];
+    const pointsman = new PointsmanProcess({
+      config: configOf(
+        `tcp://${host}:${port}`,
+        backend,
+        `plugins: [ ${plugin} ]
+workers: ${workers}
+observers: [{ metrics: { listen: "tcp://${host}:${metrics}" } }]`,
+      ).replace('pipeline: [', 'pipeline: [{ careless: }, '),
+    });
+    await pointsman.logged('started');
+    const socket = await dial(port);
+    for (let each = 0; each < 3; each++) expect(await ask(socket)).toBe('a');
+    await vi.waitFor(async () => expect(await metric(metrics, 'uncaught_errors_total')).toBe(12), { timeout: 10_000 });
+    const logged = pointsman.log.filter(({ msg }) => msg === 'an error that nobody caught');
+    expect(logged).toMatchObject(
+      expect.arrayContaining([
+        expect.objectContaining({ level: 'error', reason: 'in a timer', origin: 'uncaughtException' }),
+        expect.objectContaining({ level: 'error', reason: 'in a promise', origin: 'unhandledRejection' }),
+      ]),
+    );
+    expect(JSON.stringify(logged)).toContain('careless.ts:');
+    expect(pointsman.log.some(({ msg }) => msg.startsWith('worker ended'))).toBe(false);
+    expect(await pointsman.stop()).toBe(0);
+  },
+);
+
+it.each([1, 2])('a full disk costs log lines, which are counted, with workers: %i', { timeout }, async (workers) => {
+  const full = openSync('/dev/full', 'w');
+  onTestFinished(() => closeSync(full));
+  const [port, metrics, backend] = [await freePort(), await freePort(), await openBackend('a')];
+  const pointsman = new PointsmanProcess({
+    config: configOf(
+      `tcp://${host}:${port}`,
+      backend,
+      `workers: ${workers}
+observers: [{ metrics: { listen: "tcp://${host}:${metrics}" } }, { access-log: { file: /dev/full, messages: 1 } }]`,
+    ),
+    stdout: full,
+  });
+  await vi.waitFor(() => askAt(port), { timeout: 30_000, interval: 50 });
+  const before = await metric(metrics, 'log_write_errors_total');
+  expect(before).toBeGreaterThan(0);
+  for (let each = 0; each < 5; each++) expect(await askAt(port)).toBe('a');
+  // That the access log cannot be written would be logged as well, and cannot be.
+  await vi.waitFor(async () => expect(await metric(metrics, 'log_write_errors_total')).toBeGreaterThan(before), {
+    timeout: 10_000,
+  });
+  expect(await pointsman.stop()).toBe(0);
+});
+
+describeWith('prlimit', 'util-linux', 'a process without file descriptors', () => {
+  it.each([1, 2])(
+    'goes on with the connections it has, and takes new ones when it can, with workers: %i',
+    {
+      timeout,
+    },
+    async (workers) => {
+      const [port, metrics, backend] = [await freePort(), await freePort(), await openBackend('a')];
+      const pointsman = new PointsmanProcess({
+        config: configOf(
+          `tcp://${host}:${port}`,
+          backend,
+          `workers: ${workers}\nobservers: [{ metrics: { listen: "tcp://${host}:${metrics}" } }]`,
+        ),
+        wrapper: ['prlimit', '--nofile=64:64'],
+      });
+      await pointsman.logged('started');
+      const first = await dial(port);
+      expect(await ask(first)).toBe('a');
+
+      // One after the other: what comes at once, the system may close before anybody has seen it.
+      const others: net.Socket[] = [];
+      let closed = 0;
+      for (let each = 0; each < 80; each++) {
+        const socket = await dial(port);
+        others.push(socket.on('error', () => {}).on('close', () => closed++));
+        await ask(socket).catch(() => {});
+      }
+      expect(closed).toBeGreaterThan(0);
+      await vi.waitFor(
+        async () => expect(await metric(metrics, 'connections_turned_away_total{listener="edge"}')).toBeGreaterThan(0),
+        { timeout: 10_000 },
+      );
+      expect(await pointsman.logged('client turned away')).toMatchObject({ reason: 'too many open files' });
+      for (let each = 0; each < 20; each++) expect(await ask(first)).toBe('a');
+
+      for (const each of others) each.destroy();
+      await vi.waitFor(() => askAt(port), { timeout: 10_000, interval: 50 });
+      expect(await ask(first)).toBe('a');
+      expect(await pointsman.stop()).toBe(0);
+      expect(pointsman.log.some(({ msg }) => msg.startsWith('worker ended'))).toBe(false);
+    },
+  );
+});
