@@ -53,8 +53,12 @@ const core = new URL('.', import.meta.url).pathname;
 export function withPlace(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
   const isOfEngine = [TypeError, ReferenceError, RangeError, SyntaxError].some((type) => cause instanceof type);
-  // A line of the stack ends in `(file:///…/acme.ts:7:3)`; that of a syntax error begins with `file:///…/acme.ts:7`.
-  const places = [...(cause.stack ?? '').matchAll(/(?:file:\/\/)?(\/[^\s()?]+)(?:\?\w+)?((?::\d+)+)\)?$/gm)];
+  // A line of the stack ends in `(file:///…/acme.ts:7:3)`; that of a syntax error begins with `file:///…/acme.ts:7`. What stands in
+  // the message may be a client's: it is not searched.
+  const { message, stack = '' } = cause;
+  const at = Math.max(0, stack.indexOf(message));
+  const frames = `${stack.slice(0, at)}\n${stack.slice(at + message.length)}`;
+  const places = [...frames.matchAll(/(?:file:\/\/)?(\/[^\s()?]+)(?:\?\w+)?((?::\d+)+)\)?$/gm)];
   const place = places.find(([, path]) => !path!.startsWith(core) && !path!.includes('/node_modules/'));
   if (!isOfEngine || place === undefined) return cause.message;
   return `${cause.message} (${relative('.', decodeURI(place[1]!))}${place[2]})`;
