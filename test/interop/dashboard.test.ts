@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import axe from 'axe-core';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest';
 import { run } from '../../core/cli/run.ts';
 import { collect } from '../core/cli/streams.ts';
@@ -135,6 +135,44 @@ describeWith('chromium', 'chromium', 'the dashboard', () => {
     expect([complaints, elsewhere]).toEqual([[], []]);
   }, 60_000);
 
+  it('says first what is wrong, and shows the backends that are meant', async () => {
+    const { url, port } = await balance({ backends: 4 });
+    const { page } = await open(url);
+    const wrong = page.getByRole('region', { name: 'What is wrong' });
+    await wrong.getByText(/calls\/worker-3 is (down|failing): .*ECONNREFUSED/).waitFor();
+    const client = await dial(port);
+    client.write('{"id":1,"backend":"nobody"}\n');
+    await wrong.getByText(/edge refuses \d\.\d messages\/s: forged-identifier/).waitFor();
+    await wrong.getByRole('button', { name: 'Show' }).first().click();
+    await expect.poll(() => page.locator('table.backends tbody tr').count()).toBe(2);
+    for (const name of ['worker-3', 'worker-4']) await row(page, name).getByRole('button', { name: 'maint' }).click();
+    await wrong.getByText('Nothing is wrong').waitFor();
+  }, 60_000);
+
+  it('can be used by keyboard alone', async () => {
+    const { url } = await balance();
+    const { page } = await open(url);
+    await row(page, 'worker-1').waitFor();
+    await page.keyboard.press('Tab');
+    await page.getByRole('link', { name: 'Skip to the backends' }).and(page.locator(':focus')).waitFor();
+    await page.keyboard.press('Enter');
+    const tabTo = async (wanted: Locator) => {
+      const isThere = () => wanted.evaluate((element) => element === element.ownerDocument.activeElement);
+      for (let tabs = 0; tabs < 12 && !(await isThere()); tabs++) await page.keyboard.press('Tab');
+      expect(await isThere()).toBe(true);
+    };
+    const weight = page.getByLabel('Weight of calls/worker-1');
+    await tabTo(weight);
+    await page.keyboard.press('ControlOrMeta+a');
+    await page.keyboard.type('3');
+    await page.keyboard.press('Enter');
+    await page.getByRole('status').filter({ hasText: 'calls/worker-1: weight 3.' }).waitFor();
+    const drain = row(page, 'worker-1').getByRole('button', { name: 'drain' });
+    await tabTo(drain);
+    await page.keyboard.press('Space');
+    await row(page, 'worker-1').locator('.status.drain').waitFor();
+  }, 60_000);
+
   it('shows decisions as they are made, pauses and filters them, and takes what clients send for text', async () => {
     const { url, port } = await balance();
     const { page, complaints } = await open(url);
@@ -239,7 +277,9 @@ describeWith('chromium', 'chromium', 'the dashboard', () => {
       await page.getByText('As it was written').click();
       await row(page, 'worker-1').getByRole('button', { name: 'drain' }).click();
       await row(page, 'worker-1').locator('.status.drain').waitFor();
-      client.write('{"id":2}\n{"id":3,"backend":"nobody"}\n');
+      // When the page listens is for the page to know; until then decisions are not told.
+      const timer = setInterval(() => client.write('{"id":2}\n{"id":3,"backend":"nobody"}\n'), 50);
+      onTestFinished(() => clearInterval(timer));
       await page.locator('table.decisions tr.refused').first().waitFor();
       expect(await violations(page)).toEqual([]);
     },

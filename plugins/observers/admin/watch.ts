@@ -329,7 +329,7 @@ const isDown = (status: BackendRow['status']) => status === 'down' || status ===
 function statusOf({ state }: BackendFacts, stats: BackendStats | undefined): Pick<BackendRow, 'status' | 'why'> {
   if (state === 'maint') return { status: 'maint', why: 'an operator has taken it out' };
   const last = stats?.checks.last;
-  if (stats?.up === false) return { status: 'down', why: 'it cannot be reached' };
+  if (stats?.up === false) return { status: 'down', why: (!stats.passing && last) || 'it cannot be reached' };
   if (stats?.passing === false) return { status: 'failing', why: last ?? 'its checks fail' };
   if (stats?.ejected === true) return { status: 'ejected', why: 'it stands out for failures or slowness' };
   if (state === 'drain') return { status: 'drain', why: 'an operator lets it finish what it has' };

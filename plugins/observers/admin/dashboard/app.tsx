@@ -1,13 +1,14 @@
 /** The page: a balancer at a glance, kept up to date by its events. */
 import { useCallback, useEffect, useState } from 'preact/hooks';
 import { ApiError, getHistory, getStats, type HistoryPoint, listen, type Overview, setToken, token } from './api.ts';
-import { Backends } from './backends.tsx';
+import { Backends, type Only } from './backends.tsx';
 import { Charts } from './charts.tsx';
 import { Config } from './config.tsx';
 import { Decisions } from './decisions.tsx';
 import { Login } from './login.tsx';
 import { Pipelines } from './pipelines.tsx';
 import { duration, integer, milliseconds, rate } from './text.ts';
+import { Troubles } from './troubles.tsx';
 
 /** How often the charts get what is new: as often as there is a new point. */
 const historyMs = 5000;
@@ -20,6 +21,7 @@ export function App() {
   const [isLive, setLive] = useState(false);
   const [said, say] = useState('');
   const [attempt, setAttempt] = useState(0);
+  const [only, setOnly] = useState<Only>('all');
 
   const lock = useCallback((error: unknown) => {
     if (!(error instanceof ApiError) || error.status !== 401) return;
@@ -102,9 +104,22 @@ export function App() {
         ) : (
           <>
             <Glance overview={overview} last={history.at(-1)} />
+            <Troubles
+              troubles={overview.troubles}
+              onBackends={() => {
+                setOnly('trouble');
+                document.getElementById('backends')?.scrollIntoView();
+              }}
+            />
             <Charts points={history} />
             <Pipelines listeners={overview.listeners} />
-            <Backends rows={overview.backends} say={say} onChanged={() => getStats().then(setOverview, lock)} />
+            <Backends
+              rows={overview.backends}
+              only={only}
+              onOnly={setOnly}
+              say={say}
+              onChanged={() => getStats().then(setOverview, lock)}
+            />
             <Decisions />
             <Config />
           </>

@@ -13,16 +13,20 @@ const shapes: Readonly<Record<BackendRow['status'], string>> = {
   ejected: '◌',
 };
 
+/** Which states are shown: `all`, `trouble` for those that are not up, or one. */
+export type Only = 'all' | 'trouble' | BackendRow['status'];
+
 interface Tools {
   readonly rows: readonly BackendRow[];
+  readonly only: Only;
+  readonly onOnly: (only: Only) => void;
   /** Tells the operator what has come of something. */
   readonly say: (text: string) => void;
   readonly onChanged: () => void;
 }
 
-export function Backends({ rows, say, onChanged }: Tools) {
+export function Backends({ rows, only, onOnly, say, onChanged }: Tools) {
   const [search, setSearch] = useState('');
-  const [only, setOnly] = useState('all');
   const shown = useMemo(() => {
     const text = search.trim().toLowerCase();
     return rows.filter(
@@ -61,7 +65,7 @@ export function Backends({ rows, say, onChanged }: Tools) {
           <select
             aria-label="Show backends that are"
             value={only}
-            onChange={(event) => setOnly(event.currentTarget.value)}
+            onChange={(event) => onOnly(event.currentTarget.value as Only)}
           >
             <option value="all">all states</option>
             <option value="trouble">not up</option>
@@ -161,7 +165,11 @@ const Row = memo(
               ? '–'
               : `${integer(checks.passed)} ok, ${integer(checks.failed)} failed`}
           </span>
-          {checks.last !== undefined && status !== 'failing' && <span class="sub">{checks.last}</span>}
+          {checks.last !== undefined && checks.last !== why && (
+            <span class="sub short" title={checks.last}>
+              {checks.last}
+            </span>
+          )}
         </td>
         <td data-title="Sessions" class="n">
           {integer(row.sessions)}
@@ -177,11 +185,8 @@ const Row = memo(
         </td>
         <td data-title="Errors" class="n">
           {integer(row.failedConnects + row.unanswered)}
-          {row.failedConnects + row.unanswered > 0 && (
-            <span class="sub">
-              {integer(row.failedConnects)} connects, {integer(row.unanswered)} answers
-            </span>
-          )}
+          {row.failedConnects > 0 && <span class="sub">{integer(row.failedConnects)} connects</span>}
+          {row.unanswered > 0 && <span class="sub">{integer(row.unanswered)} unanswered</span>}
         </td>
         <td data-title="p50 ms" class="n">
           {milliseconds(row.p50Ms)}

@@ -62,7 +62,7 @@ function Pipeline({ listener }: { listener: ListenerRow }) {
           </span>
         ))}
       </p>
-      {stats !== null && <Reasons stats={stats} />}
+      {stats !== null && <Reasons stats={stats} routesPerSecond={listener.routesPerSecond} />}
     </article>
   );
 }
@@ -74,15 +74,23 @@ const reasons = [
   ['rechosen', 'the backend it named was down or gone'],
   ['correlation', 'it answers a request of that client'],
   ['link', 'its link has one client only'],
+  ['replayed', 'the backend that had it went away'],
 ] as const;
 
+/** Why an identifier is not followed. */
+const notFollowed = ['forged-identifier', 'unknown-backend', 'backend-down'];
+
+interface ReasonsGiven extends Pick<ListenerRow, 'routesPerSecond'> {
+  readonly stats: NonNullable<ListenerRow['stats']>;
+}
+
 /** What identifiers and the affinity table do. */
-function Reasons({ stats }: { stats: NonNullable<ListenerRow['stats']> }) {
+function Reasons({ stats, routesPerSecond }: ReasonsGiven) {
   const { routes, affinity, exchanges, redispatched } = stats;
-  const total = Math.max(
-    1,
-    reasons.reduce((sum, [reason]) => sum + routes[reason], 0),
-  );
+  const now = (reason: string) => routesPerSecond[reason] ?? 0;
+  const most = Math.max(1, ...reasons.map(([reason]) => now(reason)));
+  const { refusedFor } = stats.fromClients;
+  const misnamed = notFollowed.reduce((sum, reason) => sum + (refusedFor[reason] ?? 0), 0);
   const lost = [stats.fromClients, stats.fromBackends].flatMap(({ refusedFor, discardedFor }) => [
     ...Object.entries(refusedFor).map(([reason, count]) => ({ what: 'refused', reason, count })),
     ...Object.entries(discardedFor).map(([reason, count]) => ({ what: 'discarded', reason, count })),
@@ -90,18 +98,29 @@ function Reasons({ stats }: { stats: NonNullable<ListenerRow['stats']> }) {
   return (
     <div class="reasons">
       <div>
-        <h4>Why messages went where they went</h4>
+        <h4>Why messages go where they go</h4>
+        <p class="bars-head" aria-hidden="true">
+          <span>now /s</span>
+          <span>in all</span>
+        </p>
         <ul class="bars">
           {reasons.map(([reason, meaning]) => (
             <li key={reason} title={meaning}>
               <span>{reason}</span>
-              <meter min={0} max={1} value={routes[reason] / total} aria-label={`${reason}: ${meaning}`} />
-              <span class="number">{integer(routes[reason])}</span>
+              <meter min={0} max={1} value={now(reason) / most} aria-label={`${reason}: ${meaning}`} />
+              <span class="number">{rate(now(reason))}</span>
+              <span class="number muted">{integer(routes[reason])}</span>
             </li>
           ))}
         </ul>
       </div>
       <dl class="facts">
+        <div>
+          <dt>Identifiers</dt>
+          <dd>
+            {integer(routes.identifier)} followed, {integer(routes.rechosen)} chosen anew, {integer(misnamed)} refused
+          </dd>
+        </div>
         <div>
           <dt>Affinity table</dt>
           <dd>

@@ -154,6 +154,22 @@ describe('the API', () => {
     expect(body.listeners).toMatchObject([{ name: 'edge', connections: 1, hooks: [{ hook: 'frame', perSecond: 2 }] }]);
   });
 
+  it('says what is wrong, and why messages go where they go', async () => {
+    const { rig, ask } = await play();
+    const client = rig.client();
+    expect((await ask('GET', '/v1/stats')).body.troubles).toEqual([]);
+    for (let index = 0; index < 10; index++) client.send('hello\n@nobody hello\n');
+    rig.backend('b').down();
+    rig.advance(1000);
+    const { body } = await ask('GET', '/v1/stats');
+    expect(body.troubles).toEqual([
+      { severity: 'bad', pool: 'pool', text: 'pool/b is down: it cannot be reached' },
+      { severity: 'warn', listener: 'edge', text: 'edge refuses 10.0 messages/s: unknown-backend' },
+      { severity: 'warn', listener: 'edge', text: 'edge has 5.0 requests/s without an answer' },
+    ]);
+    expect(body.listeners[0].routesPerSecond).toMatchObject({ strategy: 10, identifier: 0 });
+  });
+
   it('changes what backends get, and says what is wrong with a change', async () => {
     const { rig, ask } = await play();
     const { status, body } = await ask('PATCH', '/v1/backends/pool/a', { state: 'drain', weight: 3 });
