@@ -142,13 +142,13 @@ export class PipelineHooks {
       (this[name] as SyncHook<unknown[], unknown>).intercept({
         register(tap) {
           const { fn: call, name: plugin } = tap as unknown as { fn: (...args: unknown[]) => unknown; name: string };
-          const fn = (one?: unknown, two?: unknown, three?: unknown, four?: unknown): unknown => {
-            if (!isDue()) return call(one, two, three, four);
+          const timed = (...args: unknown[]): unknown => {
             const began = now();
-            const answer = call(one, two, three, four);
+            const answer = call(...args);
             measured(name, plugin, now() - began);
             return answer;
           };
+          const fn = timers[name](call as never, isDue, timed as never) as unknown as typeof call;
           return { ...tap, fn };
         },
       });
@@ -220,6 +220,28 @@ function watching(plugin: string, hook: HookName, given: AnyTap, onFault: (error
     }
   };
 }
+
+/** Made for each tap of a hook where calls are timed: lets those be timed that are due. */
+type Timer<Name extends SyncHookName> = (
+  call: HookSignatures[Name],
+  isDue: () => boolean,
+  timed: HookSignatures[Name],
+) => HookSignatures[Name];
+
+/** One for each hook, written out as the guards are: a pair of length-prefixed messages takes 70 ns less than with one for all. */
+const timers: { readonly [Name in SyncHookName]: Timer<Name> } = {
+  frame: (call, isDue, timed) => (bytes, start, end, scan) =>
+    isDue() ? timed(bytes, start, end, scan) : call(bytes, start, end, scan),
+  detectId: (call, isDue, timed) => (message) => (isDue() ? timed(message) : call(message)),
+  chooseBackend: (call, isDue, timed) => (message, pool) => (isDue() ? timed(message, pool) : call(message, pool)),
+  insertId: (call, isDue, timed) => (message, token) => (isDue() ? timed(message, token) : call(message, token)),
+  forward: (call, isDue, timed) => (message, to) => (isDue() ? timed(message, to) : call(message, to)),
+  refuse: (call, isDue, timed) => (message, refusal) => (isDue() ? timed(message, refusal) : call(message, refusal)),
+  onDrop: (call, isDue, timed) => (message, outcome, replied) =>
+    isDue() ? timed(message, outcome, replied) : call(message, outcome, replied),
+  onLink: (call, isDue, timed) => (link) => (isDue() ? timed(link) : call(link)),
+  onDisconnect: (call, isDue, timed) => (client) => (isDue() ? timed(client) : call(client)),
+};
 
 /** The guard of a hook whose taps answer nothing. */
 function listening(hook: 'forward' | 'onDrop' | 'onLink' | 'onDisconnect') {
