@@ -64,6 +64,8 @@ export class Links {
   readonly #retired = new Map<Link, number>();
   /** How to cancel the timers that are set. */
   readonly #waits = new Set<() => void>();
+  /** Shared links that wait before they connect again, with how to stop that. */
+  readonly #reopens = new Map<Link, () => void>();
   /** Backends that are probed until they can be reached again, with how to stop that. */
   readonly #probes = new Map<Backend, () => void>();
   readonly #tell: (backend: Backend, error: string | undefined) => void;
@@ -171,7 +173,7 @@ export class Links {
   for(source: Client | Link, backend: Backend): Link | undefined {
     if (this.mode === 'shared') {
       const link = this.sharedFor(source, backend)!;
-      if (link.state === 'closed') link.connect(); // another listener has found the backend up again
+      if (link.state === 'closed') this.#connect(link); // another listener has found the backend up again
       return link;
     }
     const client = 'slot' in source ? source : source.client;
@@ -258,8 +260,20 @@ export class Links {
     if (steady) {
       link.failures = 0;
       link.connect();
-    } else
-      this.#later(link.failures++, () => void (link.state === 'closed' && !link.backend.removed && link.connect()));
+      return;
+    }
+    const cancel = this.#later(link.failures++, () => {
+      this.#reopens.delete(link);
+      if (!link.backend.removed) link.connect();
+    });
+    this.#reopens.set(link, cancel);
+  }
+
+  /** Connects a link that is closed, without waiting any longer. */
+  #connect(link: Link): void {
+    this.#reopens.get(link)?.();
+    this.#reopens.delete(link);
+    link.connect();
   }
 
   #unreachable(backend: Backend, error: Error | undefined): void {
@@ -287,7 +301,7 @@ export class Links {
     } else {
       const links = this.#shared[backend.index]!;
       if (links.some((link) => link.state === 'open')) this.#setUp(backend, true);
-      for (const link of links) if (link.state === 'closed') link.connect();
+      for (const link of links) if (link.state === 'closed') this.#connect(link);
     }
   }
 
@@ -332,6 +346,7 @@ export class Links {
     for (const cancel of this.#waits) cancel();
     for (const cancel of this.#probes.values()) cancel();
     this.#probes.clear();
+    this.#reopens.clear();
     for (const link of this.all()) {
       link.destroy();
       link.outbox.discard('stopping');

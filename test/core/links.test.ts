@@ -402,6 +402,18 @@ describe('a hint of another worker', () => {
     }
   });
 
+  it('takes the place of the next try, so that hints do not multiply what is tried', async () => {
+    const rig = await shared({ backends: ['a'] });
+    rig.backend('a').down();
+    rig.advance(5000);
+    const { timers } = rig.runtime;
+    for (let hint = 0; hint < 5; hint++) {
+      rig.balancer.look(news(true));
+      rig.runtime.settle();
+    }
+    expect(rig.runtime.timers).toBe(timers);
+  });
+
   it('that a backend is down has it probed where no link would show it, and found again once it is back', async () => {
     const rig = await dedicated({ backends: ['a'] });
     rig.backend('a').down();
