@@ -58,8 +58,10 @@ export function withPlace(cause: unknown): string {
   const { message, stack = '' } = cause;
   const at = Math.max(0, stack.indexOf(message));
   const frames = `${stack.slice(0, at)}\n${stack.slice(at + message.length)}`;
-  const places = [...frames.matchAll(/(?:file:\/\/)?(\/[^\s()?]+)(?:\?\w+)?((?::\d+)+)\)?$/gm)];
-  const place = places.find(([, path]) => !path!.startsWith(core) && !path!.includes('/node_modules/'));
-  if (!isOfEngine || place === undefined) return cause.message;
-  return `${cause.message} (${relative('.', decodeURI(place[1]!))}${place[2]})`;
+  const places = [...frames.matchAll(/(file:\/\/)?(\/[^\s()?]+)(?:\?\w+)?((?::\d+)+)\)?$/gm)];
+  const place = places.find(([, , path]) => !path!.startsWith(core) && !path!.includes('/node_modules/'));
+  if (!isOfEngine || place === undefined) return message;
+  const [, scheme, path, position] = place;
+  const file = scheme === undefined ? path! : decodeURI(path!);
+  return `${message} (${relative('.', file)}${position})`;
 }

@@ -47,6 +47,8 @@ it("tell where a plugin's code stands that the engine complains of", () => {
   expect(PluginError.threw('mllp', 'frame', parsed).message).toBe(
     "[mllp] frame: Unexpected token '=' (my plugin.js:7)",
   );
+  parsed.stack = `${process.cwd()}/100%.js:7\n\n${parsed.stack}`;
+  expect(PluginError.threw('mllp', 'frame', parsed).message).toBe("[mllp] frame: Unexpected token '=' (100%.js:7)");
   const spoofed = new TypeError(`no\n    at /client/says.js:1:1\n${'/'.repeat(100_000)}`);
   expect(PluginError.threw('mllp', 'frame', spoofed).message).toMatch(/\/ \(test\/core\/errors\.test\.ts:\d+:\d+\)$/);
 });
