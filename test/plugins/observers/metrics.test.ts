@@ -161,36 +161,70 @@ describe('GET /metrics', () => {
   });
 });
 
-const folder = 'test/examples/monitoring';
-const names = async () => {
+it('no label holds an address, an id or payload', async () => {
   const { rig, ask } = await measured({ hookSample: 1 });
-  rig.client().send('one\n');
+  const before = (await ask()).text.split('\n').length;
+  for (let index = 1; index <= 20; index++) {
+    rig.client(`198.51.100.${index}`).send(`!group-${index} payload-${index}\n@nobody-${index} hello\n`);
+  }
   rig.advance(1000);
   const { text } = await ask();
-  return new Set(
-    [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].flatMap(([, name, type]) =>
-      type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name!],
-    ),
-  );
-};
+  expect(text).toContain('pointsman_messages_received_total{listener="edge",from="client"} 40');
+  for (const [labels] of text.matchAll(/\{.*\}/g)) expect(labels).not.toMatch(/198\.51|group-|payload|nobody|10\.0\.0/);
+  // Only what has happened for the first time makes lines of its own.
+  const few = 60;
+  expect(text.split('\n').length).toBeLessThan(before + few);
+});
+
+const folder = 'test/examples/monitoring';
+
+/** The metrics that there are, each with the labels that it has. */
+async function metricsThatExist(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+  const { rig, ask } = await measured({ hookSample: 1 });
+  rig.client().send('one\n?\nbye\n');
+  rig.advance(30);
+  rig.backend('a').link.send('#1 done\n');
+  rig.advance(1000);
+  const known = new Map<string, Set<string>>();
+  for (const [, name, labels = ''] of (await ask()).text.matchAll(/^(\w+)(?:\{(.*)\})? \S+$/gm)) {
+    const its = known.get(name!) ?? new Set();
+    for (const [, label] of labels.matchAll(/(\w+)="/g)) its.add(label!);
+    known.set(name!, its);
+  }
+  return known;
+}
+
+/** Labels that Prometheus adds. */
+const added = ['instance', 'job'];
+
+function expectToBeKnown(expression: string, known: ReadonlyMap<string, ReadonlySet<string>>): void {
+  const names = [...expression.matchAll(/\b(?:pointsman|nodejs|process)_\w+/g)].map(([name]) => name);
+  expect(names.length, expression).toBeGreaterThan(0);
+  for (const name of names) expect([...known.keys()], expression).toContain(name);
+  const labels = [...added, ...names.flatMap((name) => [...known.get(name)!])];
+  for (const [, list] of expression.matchAll(/\b(?:by|on) \(([^)]*)\)/g)) {
+    for (const label of list!.split(', ')) expect(labels, expression).toContain(label);
+  }
+  for (const [, label] of expression.matchAll(/(\w+)(?:=~|!~|!=|=)"/g)) expect(labels, expression).toContain(label);
+}
 
 describe('the example', () => {
   it('alerts.yaml has rules about metrics that exist', async () => {
     const { groups } = parse(readFileSync(join(folder, 'alerts.yaml'), 'utf8'));
-    const known = await names();
+    const known = await metricsThatExist();
     const rules = groups.flatMap(({ rules }: { rules: Record<string, unknown>[] }) => rules);
     expect(rules.length).toBeGreaterThan(5);
     for (const { alert, expr, annotations } of rules) {
       expect(annotations, alert).toHaveProperty('summary');
-      for (const [name] of String(expr).matchAll(/pointsman_\w+/g)) expect(known, alert).toContain(name);
+      expectToBeKnown(String(expr), known);
     }
   });
 
   it('dashboard.json has panels about metrics that exist', async () => {
     const { panels } = JSON.parse(readFileSync(join(folder, 'dashboard.json'), 'utf8'));
-    const known = await names();
+    const known = await metricsThatExist();
     const targets = panels.flatMap(({ targets = [] }: { targets?: { expr: string }[] }) => targets);
     expect(targets.length).toBeGreaterThan(8);
-    for (const { expr } of targets) for (const [name] of expr.matchAll(/pointsman_\w+/g)) expect(known).toContain(name);
+    for (const { expr } of targets) expectToBeKnown(expr, known);
   });
 });
