@@ -73,6 +73,8 @@ const isBareValue: ByteClass = classOf(
 const isBracketed: ByteClass = classOf((byte) => byte > SPACE && !isFault(byte));
 /** What may stand in a Request-URI. */
 export const isUriByte: ByteClass = classOf((byte) => byte > SPACE && byte !== DEL && !isFault(byte));
+/** What stands in an address without angle brackets. */
+const isBareUriByte: ByteClass = classOf((byte) => isUriByte[byte] === 1 && byte !== BACKSLASH);
 /** What usual display names hold between their quotes. */
 const isUsualName: ByteClass = classOf((byte) => byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH);
 const isNotAt: ByteClass = classOf((byte) => byte !== AT);
@@ -394,7 +396,7 @@ export class Address {
     }
     this.uriStart = start;
     this.uriEnd = trimBlanks(bytes, start, at);
-    return this.uriEnd;
+    return skipClass(isBareUriByte, bytes, start, this.uriEnd) === this.uriEnd ? this.uriEnd : -1;
   }
 }
 

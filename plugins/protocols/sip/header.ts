@@ -102,8 +102,8 @@ export class Header {
   #cseqMethodStart = 0;
   /** -1: the field is missing. */
   maxForwards = -1;
-  /** The fields that a reply copies can be read, and of Via the first one. */
-  #isCopyable = false;
+  /** A reply to the request can be written that others can read: all that it copies is sound. Known once it is understood. */
+  isAnswerable = false;
 
   /** The request line ends in exactly ` SIP/2.0`. */
   #hasUsualVersion = false;
@@ -138,7 +138,7 @@ export class Header {
       this.first[id] = -1;
       this.counts[id] = 0;
     }
-    this.isRequest = this.hasOddName = this.#isCopyable = this.#isNoted = this.#isShort = false;
+    this.isRequest = this.hasOddName = this.isAnswerable = this.#isNoted = this.#isShort = false;
     this.surplusBytes = 0;
     this.method = method.other;
     this.#fault = undefined;
@@ -386,7 +386,7 @@ export class Header {
       this.#understood = true;
       // All of them are read, whatever is wrong with one: a reply copies the first of each, if they are sound.
       const startLine = this.#checkStartLine();
-      const hasVia = this.#readVia();
+      const hasVia = this.#readVias();
       const via = hasVia && this.via.otherVersionStart === 0 ? undefined : flaws.via;
       const hasFrom = this.#readAddress(field.from, this.from);
       const from = hasFrom && this.counts[field.from] === 1 ? undefined : flaws.from;
@@ -399,7 +399,7 @@ export class Header {
       const maxForwards = this.#readMaxForwards() ? undefined : flaws.maxForwards;
       this.#flaw = startLine ?? via ?? from ?? to ?? callId ?? cseq ?? maxForwards ?? this.#checkCounts();
       if (this.#isShort) this.#flaw ??= flaws.shortBody;
-      this.#isCopyable = hasVia && hasFrom && hasTo && hasCallId && hasCseq;
+      this.isAnswerable = hasVia && hasFrom && hasTo && hasCallId && hasCseq;
     }
     return this.#flaw;
   }
@@ -433,9 +433,17 @@ export class Header {
     return hasKnownScheme(bytes, uriStart, uriEnd) ? undefined : flaws.scheme;
   }
 
-  #readVia(): boolean {
-    const line = this.first[field.via]!;
-    return line >= 0 && this.via.read(this.bytes, this.#valueStarts[line]!, this.lineEnds[line]!);
+  /** In requests all of them: servers read them all, and Kamailio closes the link for one that it cannot read. */
+  #readVias(): boolean {
+    const { bytes, via } = this;
+    let line = this.first[field.via]!;
+    if (line < 0 || !via.read(bytes, this.#valueStarts[line]!, this.lineEnds[line]!)) return false;
+    if (!this.isRequest || (via.next === 0 && this.counts[field.via] === 1)) return true;
+    for (let at = via.next; line >= 0; at = line < 0 ? 0 : this.#valueStarts[line]!) {
+      for (; at > 0; at = anyVia.next) if (!anyVia.read(bytes, at, this.lineEnds[line]!)) return false;
+      line = this.nextLine(line);
+    }
+    return true;
   }
 
   #readAddress(id: number, address: Address): boolean {
@@ -494,17 +502,6 @@ export class Header {
     const line = this.first[field.maxForwards]!;
     this.maxForwards = readDecimal(this.bytes, this.valueStart(line), this.valueEnd(line), 10);
     return count === 1 && this.maxForwards >= 0 && this.maxForwards <= largestMaxForwards;
-  }
-
-  /** Whether a reply can be written that others can read: all that it copies is sound. For requests that have been understood. */
-  get isAnswerable(): boolean {
-    if (!this.#isCopyable) return false;
-    for (let line = this.first[field.via]!; line >= 0; line = this.nextLine(line)) {
-      for (let at = this.#valueStarts[line]!; at > 0; at = anyVia.next) {
-        if (!anyVia.read(this.bytes, at, this.lineEnds[line]!)) return false;
-      }
-    }
-    return true;
   }
 
   /** Values are counted only where there may be too many. A response has those that we have added to the request. */
