@@ -73,14 +73,13 @@ function check(reply: string, sent: string): void {
     via.replace(/received *= *[^;, \t]+|;received=198\.51\.100\.1/gi, '').replace(/(rport) *=[^;, \t]*/gi, '$1');
   expect(neutral(topVia!).replace(/;(?=[\s;,]|$)/g, '')).toBe(neutral(mayCopy.Via![0]!).replace(/;(?=[\s;,]|$)/g, ''));
 
-  const read = others.parse(reply)!;
+  // The name of the protocol may be in any letter case, which that parser does not know.
+  const read = others.parse(reply.replace(/sip(?=\s*\/\s*\d)/gi, 'SIP'))!;
   expect(statuses).toContain(read.status);
   expect(read.content).toBe('');
   expect(read.headers['content-length']).toBe(0);
   expect(read.headers['call-id']).toBe(values['Call-ID']![0]!.trim()); // that parser trims what Unicode calls blank
-  // The name of the protocol may be in any letter case, which that parser does not know.
-  const inUpperCase = values.Via!.filter((via) => via.startsWith('SIP'));
-  expect(read.headers.via!.length).toBeGreaterThanOrEqual(inUpperCase.length);
+  expect(read.headers.via!.length).toBeGreaterThanOrEqual(values.Via!.length);
 }
 
 const damages: readonly ((text: string) => string)[] = [
