@@ -240,7 +240,7 @@ export class Balancer implements Observable {
 
   async closeConnection(id: string): Promise<boolean> {
     const client = connectionAt(this.#clients, id);
-    client?.destroy();
+    client?.destroy('operator');
     return client !== undefined;
   }
 

@@ -149,13 +149,14 @@ export class Client extends Peer {
   #finishIfDone(): void {
     if (!this.finished) return;
     this.pipeline.runtime.atTurnEnd(() => {
-      if (!this.closed && this.pipeline.hasAllAnswers(this)) this.closeGently();
+      if (!this.closed && this.pipeline.hasAllAnswers(this)) this.closeGently('client-closed');
     });
   }
 
   override onClose(error: Error | undefined): void {
     this.closed = true;
     this.closing = true;
+    this.endReason ??= error === undefined ? 'client-closed' : 'connection-failed';
     this.cutShort();
     this.socket = undefined;
     this.outbox.close();

@@ -150,7 +150,7 @@ export class Forwarding {
     const fields = { client: client.address, queuedBytes: outbox.waitingBytes };
     this.#options.log.info(fields, 'client reads too slowly: closed');
     outbox.discard('slow-client');
-    client.destroy();
+    client.destroy('slow-client');
   }
 
   /** Tells whether what a backend sends says that it has failed, and how long it has taken. */

@@ -46,6 +46,7 @@ export class Link extends Peer {
     this.state = 'connecting';
     this.#countDedicated(1);
     this.closing = false;
+    this.endReason = undefined;
     this.ended = false;
     this.finished = false;
     this.stalled = false;

@@ -261,7 +261,7 @@ export class Listener {
   #turnAway(client: Client, reason: string): void {
     this.composed.accounting.turnedAway++;
     this.composed.log.warn({ client: client.address, reason }, 'client turned away');
-    client.destroy();
+    client.destroy(reason);
   }
 
   #forget(client: Client): void {
@@ -298,12 +298,12 @@ export class Listener {
       } else if (headerSeconds > 0 && client.headerSinceMs > 0 && now - client.headerSinceMs >= headerSeconds * 1000) {
         this.composed.log.info({ client: client.address }, 'header took too long: closed');
         client.cutShort('header-timeout');
-        client.closeGently();
+        client.closeGently('header-timeout');
       } else if (idleSeconds > 0 && idleMs >= idleSeconds * 1000 && client.outstanding === 0) {
         this.composed.log.debug({ client: client.address }, 'idle for too long: closed');
-        client.closeGently();
+        client.closeGently('idle');
       } else if (client.ended && idleMs >= replySeconds * 1000) {
-        client.closeGently();
+        client.closeGently('client-closed');
       }
     }
     pipeline.admission?.sweep(now);
@@ -325,14 +325,14 @@ export class Listener {
     this.composed.pipeline.routing.isStopping = true;
     const closed = this.close();
     for (;;) {
-      for (const client of this.#clients) if (!this.#isOwed(client)) client.closeGently();
+      for (const client of this.#clients) if (!this.#isOwed(client)) client.closeGently('stopping');
       if (this.#isSettled() || this.#runtime.now() >= this.#stopsAtMs) break;
       await new Promise<void>((resolve) => void this.#runtime.after(stopLookMs, resolve));
     }
     this.#cancelSweep?.();
     const cut = this.#outstanding();
     if (cut.connections + cut.requests + cut.queued > 0) this.composed.log.warn(cut, 'cut off at the deadline');
-    for (const client of this.#clients) client.destroy();
+    for (const client of this.#clients) client.destroy('stopping');
     this.#links.stop();
     this.composed.pipeline.waiting?.stop();
     this.composed.affinity?.stop();

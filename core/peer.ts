@@ -3,12 +3,16 @@ import type { Counters } from './accounting.ts';
 import { copyBytes, readMemory } from './memory.ts';
 import type { Side } from './message.ts';
 import type { Outbox } from './outbox.ts';
+import type { Reason } from './outcome.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { Socket, SocketHandler } from './runtime/runtime.ts';
 import { Scan } from './scan.ts';
 
 /** How long a connection that we have ended may stay half-open. */
 export const lingerMs = 5000;
+
+/** Why a connection ends: the reason for which its last message or the client itself was refused, or one of these. */
+export type EndReason = Reason | 'client-closed' | 'connection-failed' | 'idle' | 'operator';
 
 const nothing = Buffer.alloc(0);
 
@@ -32,6 +36,8 @@ export abstract class Peer implements SocketHandler {
   closing = false;
   /** When `closeGently` was called. */
   closingSinceMs = 0;
+  /** Why the connection is closed, or about to be. */
+  endReason: EndReason | undefined;
   /** The peer has half-closed. */
   ended = false;
   /** The peer has half-closed, and all it sent before has been dealt with. */
@@ -196,9 +202,10 @@ export abstract class Peer implements SocketHandler {
   }
 
   /** Half-closes once everything queued has left, and reads no more. */
-  closeGently(): void {
+  closeGently(reason: EndReason): void {
     if (this.closing) return;
     this.closing = true;
+    this.endReason ??= reason;
     this.closingSinceMs = this.pipeline.runtime.now();
     this.dropHeld();
     this.endWhenEmpty();
@@ -211,8 +218,9 @@ export abstract class Peer implements SocketHandler {
   }
 
   /** Closes at once. */
-  destroy(): void {
+  destroy(reason?: EndReason): void {
     this.closing = true;
+    this.endReason ??= reason;
     this.dropHeld();
     this.socket?.destroy();
   }

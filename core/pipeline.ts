@@ -145,7 +145,7 @@ export class Pipeline {
     peer.counters.received++;
     peer.counters.frameErrors++;
     this.#dropping.drop(this.#message, refusal);
-    if (!peer.delimits) peer.closeGently();
+    if (!peer.delimits) peer.closeGently(refusal.reason);
     return -1;
   }
 

@@ -17,6 +17,7 @@ interface Line {
   readonly direction?: 'from-client' | 'from-backend';
   readonly bytes: number;
   readonly messages?: number;
+  /** Why the message went where it did, or nowhere; why the connection ended. */
   readonly reason?: string | undefined;
   /** In seconds: of a connection how long it was open, of an answer how long it took. */
   readonly duration?: number | undefined;
@@ -111,6 +112,7 @@ export default definePlugin({
           client: client.address,
           bytes: client.receivedBytes,
           messages: client.receivedMessages,
+          reason: client.endReason,
           duration: seconds(scope.clock.now() - client.openedAtMs),
         });
       });

@@ -2,6 +2,8 @@ import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PluginDefinition } from 'pointsman';
 import { expect, it, onTestFinished, vi } from 'vitest';
+import type { Rig, Wire } from '../../../core/rehearsal/rig.ts';
+import { defaultLimits } from '../../../core/settings.ts';
 import accessLog from '../../../plugins/observers/access-log.ts';
 import ndjson from '../../../plugins/protocols/ndjson.ts';
 import { guest } from '../../support/lines.ts';
@@ -53,9 +55,28 @@ it('has a line for each connection when it closes', async () => {
       client: '198.51.100.7',
       bytes: 8,
       messages: 2,
+      reason: 'connection-failed',
       duration: 1.5,
     },
   ]);
+});
+
+it.each<[string, (rig: Rig, client: Wire) => unknown]>([
+  ['client-closed', (_rig, client) => client.end()],
+  ['nul', (_rig, client) => client.send('\0\n')],
+  ['too-large', (_rig, client) => client.send('x'.repeat(defaultLimits.messageBytes))],
+  ['idle', (rig) => rig.advance(defaultLimits.idleSeconds * 1000 + 1000)],
+  [
+    'operator',
+    async ({ balancer }) => balancer.closeConnection((await balancer.connections({ limit: 1 })).connections[0]!.id),
+  ],
+  ['stopping', (rig) => rig.stop()],
+])('says why a connection has ended: %s', async (reason, end) => {
+  const { rig, lines } = await logged();
+  const alice = rig.client();
+  await end(rig, alice);
+  rig.advance(7000); // a client that does not close its end is given some time
+  expect(await lines()).toMatchObject([{ event: 'connection', reason }]);
 });
 
 it('has a line for one of so many messages, whatever became of it', async () => {
