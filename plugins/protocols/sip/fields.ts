@@ -70,7 +70,7 @@ const isBareValue: ByteClass = classOf(
     !(byte <= SPACE || byte === DEL || byte === SEMICOLON || byte === COMMA || byte === QUESTION || isFault(byte)),
 );
 /** What may stand between angle brackets. */
-const isBracketed: ByteClass = classOf((byte) => byte > SPACE && !isFault(byte));
+const isBracketed: ByteClass = classOf((byte) => byte > SPACE && byte !== BACKSLASH && !isFault(byte));
 /** What may stand in a Request-URI. */
 export const isUriByte: ByteClass = classOf((byte) => byte > SPACE && byte !== DEL && !isFault(byte));
 /** What stands in an address without angle brackets. */

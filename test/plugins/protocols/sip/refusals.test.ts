@@ -139,7 +139,8 @@ describe('a message that is malformed', () => {
       'a blank in a URI without brackets',
       (text: string) => text.replace('<sip:bob@example.net>', 'sip:bob@ex ample.net'),
     ],
-    ['a backslash in one', (text: string) => text.replace('<sip:bob@example.net>', 'sip:bob@ex\\ample.net')],
+    ['a backslash in one with them', (text: string) => text.replace('<sip:bob@', '<sip:b\\b@')],
+    ['a backslash in one without', (text: string) => text.replace('<sip:bob@example.net>', 'sip:bob@ex\\ample.net')],
   ])('gets no reply, as what that would copy cannot be read: %s', (_what, spoil) => {
     expect(answerTo(spoil(request('INVITE')))).toBe('');
     expect(answerTo(spoil(request('OPTIONS', { uri: 'sip:192.0.2.1:5060' })))).toBe('');
