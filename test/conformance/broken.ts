@@ -595,7 +595,9 @@ export const flaws: readonly Flaw[] = [
           onOpen() {},
           onBytes(attempt, received) {
             heard++;
-            if (received.includes('\n')) heard <= 2 ? attempt.pass() : attempt.fail('too late');
+            if (!received.includes('\n')) return;
+            if (heard <= 2) attempt.pass();
+            else attempt.fail('too late');
           },
         };
       },
