@@ -34,8 +34,10 @@ export function table<Row>(all: readonly Column<Row>[], rows: readonly Row[], wi
       const piece = pieceOf(column);
       return at === 0 ? [piece] : [' '.repeat(gap), piece];
     });
-  const padded = (column: Column<Row>, text: string) =>
-    column.isNumber ? text.padStart(widths.get(column)!) : text.padEnd(widths.get(column)!);
+  const padded = (column: Column<Row>, text: string) => {
+    if (column === columns.at(-1) && !column.isNumber) return text;
+    return column.isNumber ? text.padStart(widths.get(column)!) : text.padEnd(widths.get(column)!);
+  };
   const head = lineOf((column): Piece => [padded(column, column.title), 'dim']);
   const body = rows.map((row, index) =>
     lineOf((column): Piece => {
