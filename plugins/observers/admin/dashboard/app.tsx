@@ -161,7 +161,7 @@ function Glance({ overview, last }: { overview: Overview; last: HistoryPoint | u
     ['Requests', rate(total('requests')), '/s'],
     ['Answers', rate(total('answers')), '/s'],
     ['In flight', integer(last?.inFlight ?? 0), ''],
-    ['Time to answer, median', milliseconds(last?.p50Ms ?? null), 'ms'],
+    ['Median answer', milliseconds(last?.p50Ms ?? null), 'ms'],
     ['99 in 100 within', milliseconds(last?.p99Ms ?? null), 'ms'],
     ['Refused, discarded', rate(lost), '/s', lost > 0 ? 'warn' : undefined],
     ['Clients', integer(listeners.reduce((sum, { connections }) => sum + connections, 0)), ''],

@@ -165,7 +165,7 @@ const Row = memo(
               ? '–'
               : `${integer(checks.passed)} ok, ${integer(checks.failed)} failed`}
           </span>
-          {checks.last !== undefined && checks.last !== why && (
+          {checks.last !== undefined && (status === 'up' || checks.last !== why) && (
             <span class="sub short" title={checks.last}>
               {checks.last}
             </span>
