@@ -292,6 +292,11 @@ describeWith('chromium', 'chromium', 'the dashboard', () => {
     const rows = page.locator('table.backends tbody tr');
     await expect.poll(() => rows.count(), { timeout: 30_000 }).toBe(200);
     expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBe(0);
+    for (const width of [1000, 1200, 1280, 1440]) {
+      await page.setViewportSize({ width, height: 900 });
+      const hidden = '(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.querySelector(".scroll"))';
+      expect([width, await page.evaluate(hidden)]).toEqual([width, 0]);
+    }
     await page.getByLabel('Find backends').fill('worker-177');
     await expect.poll(() => rows.count()).toBe(1);
     await rows.getByRole('button', { name: 'maint' }).click();
