@@ -61,7 +61,7 @@ export interface Sipp {
 /** What SIPp did not expect fails the call, a stray BYE included, which it otherwise answers. */
 const options =
   `-nostdin -watchdog_interval 0 -default_behaviors abortunexp -recv_timeout ${sippSeconds * 1000} -timeout ${sippSeconds} ` +
-  '-trace_stat -stf report.csv -trace_err -error_file errors.log';
+  '-trace_stat -stf report.csv -trace_err -error_file errors.log -buff_size 1048576'; // of datagrams, for all calls at once
 
 /** Starts SIPp with a scenario of test/interop/sipp. */
 export async function sipp(scenario: string, furtherOptions: string): Promise<Sipp> {
