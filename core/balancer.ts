@@ -4,22 +4,22 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ListenerStats } from './accounting.ts';
-import { PipelineEnd } from './channel.ts';
 import { Clients, type Identity } from './clients.ts';
 import type { Services } from './compose.ts';
-import { type ConnectionPage, type ConnectionQuery, connectionAt, connectionsOf } from './connections.ts';
 import { PointsmanError } from './errors.ts';
 import type { FaultStats, Faults } from './faults.ts';
-import { Health } from './health.ts';
+import { Health } from './health/health.ts';
 import type { BackendNews } from './links.ts';
 import { Listener } from './listener.ts';
-import type { BackendChange, BackendFacts, Observable } from './observers.ts';
+import { PipelineEnd } from './observers/channel.ts';
+import { type ConnectionPage, type ConnectionQuery, connectionAt, connectionsOf } from './observers/connections.ts';
+import type { BackendChange, BackendFacts, Observable } from './observers/observers.ts';
 import { Pool } from './pool.ts';
 import { changesOf, type Parts, reload, unknownPool } from './reload.ts';
 import { formatAddress } from './runtime/address.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { Settings } from './settings.ts';
-import { type Handover, Siblings } from './siblings.ts';
+import { type Handover, Siblings } from './workers/siblings.ts';
 import { remainsOf, totalOf } from './workers/totals.ts';
 
 /** How often it is looked whether a listener that leaves has clients still. */

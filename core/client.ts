@@ -1,5 +1,5 @@
 /** A client connection. */
-import type { AddressLoad } from './admission.ts';
+import type { AddressLoad } from './limits/admission.ts';
 import type { Link } from './link.ts';
 import { Outbox, type Turn } from './outbox.ts';
 import type { Reason } from './outcome.ts';

@@ -1,17 +1,17 @@
 /** Composes a pipeline: applies the plugins of a listener to fresh hooks. Opens nothing, so a config can be checked with it. */
 import { createHmac } from 'node:crypto';
 import { Accounting } from './accounting.ts';
-import { Admission } from './admission.ts';
 import { Affinity } from './affinity.ts';
-import { type Channel, PipelineEnd } from './channel.ts';
 import type { Client } from './client.ts';
 import { Clients } from './clients.ts';
 import { PluginError } from './errors.ts';
 import { Exchanges } from './exchanges.ts';
 import { type HookName, PipelineHooks } from './hooks.ts';
 import { Identifiers } from './identifiers.ts';
+import { Admission } from './limits/admission.ts';
 import type { BackendNews } from './links.ts';
 import type { Message, Span } from './message.ts';
+import { type Channel, PipelineEnd } from './observers/channel.ts';
 import { Pipeline } from './pipeline.ts';
 import {
   type ListenerFacts,
@@ -27,7 +27,7 @@ import { formatAddress } from './runtime/address.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { VirtualRuntime } from './runtime/virtual.ts';
 import type { KeySettings, ListenerSettings, PluginUse } from './settings.ts';
-import type { Siblings } from './siblings.ts';
+import type { Siblings } from './workers/siblings.ts';
 
 export interface Services {
   readonly runtime: Runtime;

@@ -16,7 +16,7 @@ import type { Clients } from './clients.ts';
 import type { Destination, ProtocolFacts, Token, TokenBook, TokenFault, TokenForm } from './plugin.ts';
 import type { Backend, Pool } from './pool.ts';
 import type { IdentifierMode, KeySettings } from './settings.ts';
-import type { ClientPlace } from './siblings.ts';
+import type { ClientPlace } from './workers/siblings.ts';
 
 const macBytes = 12;
 const version = 0x10;

@@ -2,20 +2,20 @@
 export type { Static } from 'typebox';
 export type { AffinityTable } from './affinity.ts';
 export type { BalancerStats } from './balancer.ts';
-export type { Channel } from './channel.ts';
-export type { Attempt, Check, CheckScope } from './checks.ts';
 export type { Client } from './client.ts';
-export type { ConnectionFacts, ConnectionPage, ConnectionQuery } from './connections.ts';
-export type { Control } from './control.ts';
 export { type ErrorCode, errorCodes, PluginError, PointsmanError } from './errors.ts';
 export type { Exchange, ExchangeTable } from './exchanges.ts';
 export { KeyedHash } from './hash.ts';
+export type { Attempt, Check, CheckScope } from './health/checks.ts';
 export type { Detected, Framed, HookName, HookSignatures, Hooks, Tappable } from './hooks.ts';
 export type { Link } from './link.ts';
-export { listenAt, type ServerAddress, serverAddress } from './listen-at.ts';
-export { type LogFile, type LogFileOptions, openLogFile } from './log-file.ts';
 export type { Message, RouteReason, Side, Span, TraceContext } from './message.ts';
-export type { BackendChange, BackendFacts, BalancerView, ObserverScope } from './observers.ts';
+export type { Channel } from './observers/channel.ts';
+export type { ConnectionFacts, ConnectionPage, ConnectionQuery } from './observers/connections.ts';
+export type { Control } from './observers/control.ts';
+export { listenAt, type ServerAddress, serverAddress } from './observers/listen-at.ts';
+export { type LogFile, type LogFileOptions, openLogFile } from './observers/log-file.ts';
+export type { BackendChange, BackendFacts, BalancerView, ObserverScope } from './observers/observers.ts';
 export { type CoreReason, Discard, discard, type Reason, Refusal, refusal } from './outcome.ts';
 export {
   apiVersion,

@@ -6,21 +6,21 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ListenerStats } from './accounting.ts';
-import { LinkLines } from './check-lines.ts';
 import { Client } from './client.ts';
 import type { Clients } from './clients.ts';
 import { areFamiliar, type Composed, composePipeline, type Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
+import { LinkLines } from './health/check-lines.ts';
+import { networks } from './limits/networks.ts';
+import { Visitors } from './limits/visitors.ts';
 import type { Link } from './link.ts';
 import { Links, logBackendNews } from './links.ts';
-import { networks } from './networks.ts';
 import { Turn } from './outbox.ts';
 import { lingerMs } from './peer.ts';
 import { type Backend, latencyBucketMs, type Pool } from './pool.ts';
 import { type Address, formatAddress } from './runtime/address.ts';
 import type { ListeningSocket, Runtime, Socket, SocketHandler } from './runtime/runtime.ts';
 import type { ListenerSettings } from './settings.ts';
-import { Visitors } from './visitors.ts';
 
 /** How often deadlines are looked after. */
 const sweepMs = 1000;

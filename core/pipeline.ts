@@ -5,16 +5,17 @@
  *     frame → detectId → (chooseBackend) → insertId → forward
  *
  * What stands behind a stage has a file of its own: routing.ts (detectId, chooseBackend), forwarding.ts (forward), dropping.ts
- * (refuse, onDrop); and what seldom happens: admission.ts and waiting.ts (limits, queues), abandoned.ts (links that close).
+ * (refuse, onDrop); and what seldom happens: limits/ (admission, queues), abandoned.ts (links that close).
  */
 import { Abandoned } from './abandoned.ts';
 import type { Accounting } from './accounting.ts';
-import type { Admission } from './admission.ts';
 import { Client } from './client.ts';
 import { Dropping, pluginFault } from './dropping.ts';
 import { Forwarding, type ForwardingOptions } from './forwarding.ts';
 import type { Framed, PipelineHooks } from './hooks.ts';
 import type { Identifiers } from './identifiers.ts';
+import type { Admission } from './limits/admission.ts';
+import { Waiting, type WaitingRequest } from './limits/waiting.ts';
 import type { Link } from './link.ts';
 import { Message } from './message.ts';
 import { anew, type TakenBack } from './outbox.ts';
@@ -26,7 +27,6 @@ import { type Route, Routing, type RoutingOptions } from './routing.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { Scan } from './scan.ts';
 import type { Limits } from './settings.ts';
-import { Waiting, type WaitingRequest } from './waiting.ts';
 
 const brokenFrame = new Refusal('broken-frame');
 const tooLarge = new Refusal('too-large');

@@ -1,13 +1,13 @@
 /** What a plugin is, and what it gets. This file and hooks.ts are the whole plugin API; built-in plugins have no other. */
 import type { Static, TObject, TProperties } from 'typebox';
 import type { AffinityTable } from './affinity.ts';
-import type { Channel } from './channel.ts';
-import type { Check, CheckScope } from './checks.ts';
 import type { Client } from './client.ts';
 import type { Exchange, ExchangeTable } from './exchanges.ts';
+import type { Check, CheckScope } from './health/checks.ts';
 import type { HookName, Hooks } from './hooks.ts';
 import type { Message, Side, Span } from './message.ts';
-import type { BalancerView, ObserverScope } from './observers.ts';
+import type { Channel } from './observers/channel.ts';
+import type { BalancerView, ObserverScope } from './observers/observers.ts';
 import type { Refusal } from './outcome.ts';
 import type { Backend, Pool } from './pool.ts';
 import type { Limits } from './settings.ts';

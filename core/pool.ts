@@ -1,7 +1,7 @@
 /** Pools: named sets of backends with their health, weights and loads. Strategies choose among `available`. */
-import type { Lines } from './check-lines.ts';
-import type { OutlierRecord, Outliers } from './outliers.ts';
-import { bucketOf, type TokenBucket } from './rate.ts';
+import type { Lines } from './health/check-lines.ts';
+import type { OutlierRecord, Outliers } from './health/outliers.ts';
+import { bucketOf, type TokenBucket } from './limits/rate.ts';
 import { type Address, delimits, formatAddress } from './runtime/address.ts';
 import type { BackendSettings, BackendState, LoadLimits, PoolSettings } from './settings.ts';
 

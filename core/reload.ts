@@ -8,7 +8,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Composed, Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
-import { Health } from './health.ts';
+import { Health } from './health/health.ts';
 import { Listener } from './listener.ts';
 import { Pool, type PoolPlan } from './pool.ts';
 import type { BackendSettings, ListenerSettings, PoolSettings, Settings } from './settings.ts';

@@ -1,9 +1,9 @@
 /** What observers can know of `pointsman run`, and do to it. */
 import type { PluginOrigin } from '../config/load.ts';
 import { maskConfig } from '../config/mask.ts';
-import type { Control, ExplainedSending } from '../control.ts';
 import { PointsmanError } from '../errors.ts';
-import type { BalancerView } from '../observers.ts';
+import type { Control, ExplainedSending } from '../observers/control.ts';
+import type { BalancerView } from '../observers/observers.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import { converse, describeListener, type ListenerFacts } from '../rehearsal/explain.ts';
 import type { Settings } from '../settings.ts';

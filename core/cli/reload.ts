@@ -2,8 +2,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Balancer } from '../balancer.ts';
 import { type Loaded, loadConfig } from '../config/load.ts';
-import type { Control } from '../control.ts';
-import { Observers } from '../observers.ts';
+import type { Control } from '../observers/control.ts';
+import { Observers } from '../observers/observers.ts';
 import type { Clock, Logger } from '../plugin.ts';
 import type { Settings } from '../settings.ts';
 import type { Primary } from '../workers/primary.ts';

@@ -1,7 +1,7 @@
 /** Turns a config into settings: reads addresses, loads files, fills in the defaults that the schema cannot. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { networks } from '../networks.ts';
+import { networks } from '../limits/networks.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import { type Address, isWebSocket, parseAddress } from '../runtime/address.ts';
 import {

@@ -1,5 +1,5 @@
 /** Checks that limits leave room for each other: that none is beyond what another one allows, and so means nothing. */
-import { Admission } from '../admission.ts';
+import { Admission } from '../limits/admission.ts';
 import type { LoadLimits, PoolSettings } from '../settings.ts';
 import type { Draft } from './build.ts';
 import { valueAt } from './describe.ts';

@@ -1,8 +1,9 @@
 /** Checks that a config makes sense as a whole, down to the plugins' `apply`, which opens nothing. */
-import { Checks } from '../checks.ts';
+
 import { type Composed, composePipeline, dryServices, linkMode, tapping } from '../compose.ts';
 import { PluginError } from '../errors.ts';
-import { noBalancer, Observers } from '../observers.ts';
+import { Checks } from '../health/checks.ts';
+import { noBalancer, Observers } from '../observers/observers.ts';
 import { Pool } from '../pool.ts';
 import { type Address, formatAddress, isSecure } from '../runtime/address.ts';
 import type { KeySettings, ListenerSettings, PluginUse, PoolSettings } from '../settings.ts';

@@ -1,7 +1,7 @@
 /** What observers must do: watch messages without changing what becomes of them, and let their halves be in different processes. */
 import { fail } from 'node:assert';
 import { withDefaults } from '../config/validate.ts';
-import { Observers } from '../observers.ts';
+import { Observers } from '../observers/observers.ts';
 import type { Logger } from '../plugin.ts';
 import { Rig } from '../rehearsal/rig.ts';
 import { settingsWith } from './rig.ts';

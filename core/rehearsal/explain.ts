@@ -1,8 +1,9 @@
 /** Explains a listener: what its pipeline is made of, and what it does with a message. */
-import { Admission } from '../admission.ts';
+
 import type { Client } from '../client.ts';
 import { composePipeline, dryServices } from '../compose.ts';
 import { type HookName, hookNames } from '../hooks.ts';
+import { Admission } from '../limits/admission.ts';
 import type { PluginDefinition, TokenForm } from '../plugin.ts';
 import { Pool } from '../pool.ts';
 import { formatAddress } from '../runtime/address.ts';

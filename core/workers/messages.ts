@@ -3,13 +3,13 @@ import type { BalancerStats } from '../balancer.ts';
 import type { LogLevel } from '../cli/output.ts';
 import type { Identity } from '../clients.ts';
 import type { PluginOrigin } from '../config/load.ts';
-import type { ConnectionPage, ConnectionQuery } from '../connections.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { BackendNews } from '../links.ts';
-import type { BackendChange } from '../observers.ts';
+import type { ConnectionPage, ConnectionQuery } from '../observers/connections.ts';
+import type { BackendChange } from '../observers/observers.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import type { CheckUse, ListenerSettings, PluginUse, PoolSettings, Settings } from '../settings.ts';
-import type { ClientPlace, Handover } from '../siblings.ts';
+import type { ClientPlace, Handover } from './siblings.ts';
 
 /** All that a worker needs in order to balance. It reads no config: one that has changed meanwhile must not divide the workers. */
 export interface Assignment {

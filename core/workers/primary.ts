@@ -7,18 +7,18 @@ import { type BalancerStats, type ReloadStats, unknownBackend } from '../balance
 import type { LogLevel } from '../cli/output.ts';
 import { instanceName } from '../clients.ts';
 import type { PluginOrigin } from '../config/load.ts';
-import type { ConnectionFacts, ConnectionPage, ConnectionQuery } from '../connections.ts';
 import { PointsmanError } from '../errors.ts';
 import type { Faults } from '../faults.ts';
 import { type BackendNews, logBackendNews } from '../links.ts';
-import type { BackendChange, BackendFacts, Observable } from '../observers.ts';
+import type { ConnectionFacts, ConnectionPage, ConnectionQuery } from '../observers/connections.ts';
+import type { BackendChange, BackendFacts, Observable } from '../observers/observers.ts';
 import type { Clock, Logger } from '../plugin.ts';
 import { changesOf } from '../reload.ts';
 import { type Address, formatAddress } from '../runtime/address.ts';
 import type { Settings } from '../settings.ts';
-import type { Handover } from '../siblings.ts';
 import { BackendStates } from './backend-states.ts';
 import { type FromWorker, type NamedChange, packSettings, type Question, type ToWorker } from './messages.ts';
+import type { Handover } from './siblings.ts';
 import { remainsOf, totalOf } from './totals.ts';
 
 /** The first wait before a worker that has ended is replaced; each further one is twice as long, up to the last. */

@@ -1,5 +1,5 @@
 /** A pool whose backends are checked, on virtual sockets. */
-import { Checks } from '../../core/checks.ts';
+import { Checks } from '../../core/health/checks.ts';
 import type { PluginDefinition } from '../../core/plugin.ts';
 import { Pool } from '../../core/pool.ts';
 import { VirtualBackend } from '../../core/rehearsal/rig.ts';

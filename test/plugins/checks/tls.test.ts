@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import { createServer } from 'node:tls';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { Checks } from '../../../core/checks.ts';
+import { Checks } from '../../../core/health/checks.ts';
 import { Pool } from '../../../core/pool.ts';
 import { parseAddress } from '../../../core/runtime/address.ts';
 import { nodeRuntime } from '../../../core/runtime/node.ts';

@@ -1,7 +1,7 @@
 /** A balancer of lines on virtual sockets with one observer. */
 import type { PluginDefinition } from 'pointsman';
 import { vi } from 'vitest';
-import { Observers } from '../../../core/observers.ts';
+import { Observers } from '../../../core/observers/observers.ts';
 import { Rig } from '../../../core/rehearsal/rig.ts';
 import { optionsOf } from '../../support/embedded.ts';
 import { guest } from '../../support/lines.ts';

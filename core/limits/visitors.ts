@@ -1,7 +1,8 @@
 /** Who may connect to a listener: from which networks, how many at once, and how often from one address. */
+
+import type { ListenerSettings } from '../settings.ts';
 import { networks } from './networks.ts';
 import { bucketOf, type TokenBucket } from './rate.ts';
-import type { ListenerSettings } from './settings.ts';
 
 /** Addresses that are remembered although nobody is connected from there. */
 const addressesKept = 65_536;

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { embed } from '../support/embedded.ts';
-import { lines, turns } from '../support/lines.ts';
+import { embed } from '../../support/embedded.ts';
+import { lines, turns } from '../../support/lines.ts';
 
 const pipeline = [
   [lines, { shared: true }],

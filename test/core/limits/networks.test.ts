@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { networks } from '../../core/networks.ts';
+import { networks } from '../../../core/limits/networks.ts';
 
 describe('networks', () => {
   it.each([

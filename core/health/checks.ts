@@ -2,12 +2,13 @@
  * Active checks. A plugin says how a backend is asked and what it must answer; here is when it is asked, how long the answer may
  * take, and how many answers it takes until a backend is believed to be well, or not.
  */
+
+import { PluginError } from '../errors.ts';
+import type { Clock, Logger } from '../plugin.ts';
+import type { Backend, Pool } from '../pool.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { CheckTiming, CheckUse } from '../settings.ts';
 import { type Asker, type Line, type Lines, OwnConnections } from './check-lines.ts';
-import { PluginError } from './errors.ts';
-import type { Clock, Logger } from './plugin.ts';
-import type { Backend, Pool } from './pool.ts';
-import type { Runtime } from './runtime/runtime.ts';
-import type { CheckTiming, CheckUse } from './settings.ts';
 
 /** What a plugin's `check` gets besides its options. */
 export interface CheckScope {

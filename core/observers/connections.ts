@@ -1,6 +1,6 @@
 /** Client connections as operators see them: listed page by page, so that a process with a hundred thousand can be asked, and closed one by one. */
-import type { Client } from './client.ts';
-import type { Clients } from './clients.ts';
+import type { Client } from '../client.ts';
+import type { Clients } from '../clients.ts';
 
 export interface ConnectionFacts {
   /** Names the connection, and no other one before or after it. */

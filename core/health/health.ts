@@ -2,12 +2,13 @@
  * Looks after the health of a pool as long as the balancer runs: runs its checks, ejects outliers, lets backends that have recovered start
  * slowly, and notices when one has drained. What is known of a backend is kept with it (pool.ts).
  */
+
+import { type BackendNews, logBackendNews } from '../links.ts';
+import type { Logger } from '../plugin.ts';
+import type { Backend, Pool, PoolWatcher } from '../pool.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { Checks } from './checks.ts';
-import { type BackendNews, logBackendNews } from './links.ts';
 import { Outliers } from './outliers.ts';
-import type { Logger } from './plugin.ts';
-import type { Backend, Pool, PoolWatcher } from './pool.ts';
-import type { Runtime } from './runtime/runtime.ts';
 
 /** In how many steps the weight of a backend that starts slowly rises. */
 const slowStartSteps = 10;

@@ -2,11 +2,11 @@
  * Clients whose connections other processes of the same balancer have, as a message may name any of them. What is for such a client
  * goes to a stand-in here, and over the primary to the process that has the connection, which sends it on as it is.
  */
-import { Client } from './client.ts';
-import { Turn } from './outbox.ts';
-import type { Pipeline } from './pipeline.ts';
-import type { Token } from './plugin.ts';
-import type { Runtime, Socket, SocketHandler } from './runtime/runtime.ts';
+import { Client } from '../client.ts';
+import { Turn } from '../outbox.ts';
+import type { Pipeline } from '../pipeline.ts';
+import type { Token } from '../plugin.ts';
+import type { Runtime, Socket, SocketHandler } from '../runtime/runtime.ts';
 
 /** A client connection of some process. */
 export interface ClientPlace {

@@ -2,10 +2,10 @@
  * New requests that wait for a backend with room for them: in the order they came, so many at most, and so long at most. What
  * belongs to a session does not wait with them. They count as held, and their clients have them outstanding.
  */
-import type { Client } from './client.ts';
-import type { Message } from './message.ts';
-import type { Runtime } from './runtime/runtime.ts';
-import type { PoolSettings } from './settings.ts';
+import type { Client } from '../client.ts';
+import type { Message } from '../message.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { PoolSettings } from '../settings.ts';
 
 /** How often it is looked whether there is room, besides whenever an answer has made some. */
 const tickMs = 20;

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { Health } from '../../core/health.ts';
-import type { BackendNews } from '../../core/links.ts';
-import { Pool } from '../../core/pool.ts';
-import { VirtualRuntime } from '../../core/runtime/virtual.ts';
-import type { PoolSettings } from '../../core/settings.ts';
-import tcpConnect from '../../plugins/checks/tcp-connect.ts';
-import { embed, optionsOf, type RigOptions } from '../support/embedded.ts';
-import { lines, turns } from '../support/lines.ts';
-import { poolSettings } from '../support/pool.ts';
+import { Health } from '../../../core/health/health.ts';
+import type { BackendNews } from '../../../core/links.ts';
+import { Pool } from '../../../core/pool.ts';
+import { VirtualRuntime } from '../../../core/runtime/virtual.ts';
+import type { PoolSettings } from '../../../core/settings.ts';
+import tcpConnect from '../../../plugins/checks/tcp-connect.ts';
+import { embed, optionsOf, type RigOptions } from '../../support/embedded.ts';
+import { lines, turns } from '../../support/lines.ts';
+import { poolSettings } from '../../support/pool.ts';
 
 /** A balancer of lines with shared links. */
 const balance = (pool: Partial<PoolSettings>, more: Partial<RigOptions> = {}) =>

@@ -1,7 +1,7 @@
 /** Where observers have servers of their own: at tcp://host:port, or unix:/path. */
 import { chmodSync } from 'node:fs';
 import type net from 'node:net';
-import { parseAddress } from './runtime/address.ts';
+import { parseAddress } from '../runtime/address.ts';
 
 /** What `net.Server.listen` takes. */
 export type ServerAddress = { readonly host: string; readonly port: number } | { readonly path: string };
@@ -28,7 +28,7 @@ export function serverAddress(text: string): ServerAddress {
  */
 export async function listenAt(server: net.Server, text: string, mode = 0o660): Promise<void> {
   const address = serverAddress(text);
-  const { vacate } = await import('./runtime/node.ts'); // a config is validated without it
+  const { vacate } = await import('../runtime/node.ts'); // a config is validated without it
   await vacate(parseAddress(text));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

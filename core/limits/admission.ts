@@ -3,13 +3,13 @@
  * client, the pool or a backend. New work, which the strategy has to place, meets each limit earlier than what carries an
  * identifier or belongs to a session: the last part of a limit is reserved for those.
  */
-import type { Client } from './client.ts';
-import type { Exchanges } from './exchanges.ts';
-import type { Message } from './message.ts';
-import { Refusal } from './outcome.ts';
-import type { Backend, Pool } from './pool.ts';
+import type { Client } from '../client.ts';
+import type { Exchanges } from '../exchanges.ts';
+import type { Message } from '../message.ts';
+import { Refusal } from '../outcome.ts';
+import type { Backend, Pool } from '../pool.ts';
+import { defaultLimits, type Limits } from '../settings.ts';
 import { bucketOf, type TokenBucket } from './rate.ts';
-import { defaultLimits, type Limits } from './settings.ts';
 
 const overloaded = new Refusal('overloaded');
 const rateLimited = new Refusal('rate-limited');

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { embed, type RigOptions } from '../support/embedded.ts';
-import { lines, turns } from '../support/lines.ts';
+import { embed, type RigOptions } from '../../support/embedded.ts';
+import { lines, turns } from '../../support/lines.ts';
 
 const shared = (options: Partial<RigOptions> = {}) =>
   embed({ pipeline: [[lines], [turns]], links: 'shared', backends: ['a', 'b'], ...options });

@@ -2,7 +2,7 @@
  * What observers can know of, and do to, that which the balancer runs in: the config it was made from, the log, and how to reload
  * or end it. Whoever runs a balancer implements it; `pointsman run` does in cli/control.ts.
  */
-import type { ListenerFacts } from './rehearsal/explain.ts';
+import type { ListenerFacts } from '../rehearsal/explain.ts';
 
 export interface Control {
   readonly version: string;

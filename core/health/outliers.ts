@@ -2,9 +2,9 @@
  * Outlier detection: a backend whose answers fail, whose links break, or that is much slower than the others, is ejected: it gets
  * no new work for a while, longer each time. What names it still goes there. Nothing here runs for pools that do not ask for it.
  */
-import type { Backend, Pool } from './pool.ts';
-import type { Runtime } from './runtime/runtime.ts';
-import type { OutlierSettings } from './settings.ts';
+import type { Backend, Pool } from '../pool.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { OutlierSettings } from '../settings.ts';
 
 /** Links that break together are one failure. */
 const togetherMs = 1000;

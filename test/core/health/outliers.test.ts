@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { Outliers } from '../../core/outliers.ts';
-import { Pool } from '../../core/pool.ts';
-import { VirtualRuntime } from '../../core/runtime/virtual.ts';
-import type { OutlierSettings } from '../../core/settings.ts';
-import lengthPrefixed from '../../plugins/protocols/length-prefixed.ts';
-import ndjson from '../../plugins/protocols/ndjson.ts';
-import roundRobin from '../../plugins/strategies/round-robin.ts';
-import { embed } from '../support/embedded.ts';
-import { lines, turns } from '../support/lines.ts';
-import { poolSettings } from '../support/pool.ts';
+import { Outliers } from '../../../core/health/outliers.ts';
+import { Pool } from '../../../core/pool.ts';
+import { VirtualRuntime } from '../../../core/runtime/virtual.ts';
+import type { OutlierSettings } from '../../../core/settings.ts';
+import lengthPrefixed from '../../../plugins/protocols/length-prefixed.ts';
+import ndjson from '../../../plugins/protocols/ndjson.ts';
+import roundRobin from '../../../plugins/strategies/round-robin.ts';
+import { embed } from '../../support/embedded.ts';
+import { lines, turns } from '../../support/lines.ts';
+import { poolSettings } from '../../support/pool.ts';
 
 const settings: OutlierSettings = {
   consecutiveFailures: 3,

@@ -1,10 +1,10 @@
 import { definePlugin, type PluginDefinition, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
-import type { Balancer } from '../../core/balancer.ts';
-import { Observers } from '../../core/observers.ts';
-import { Rig } from '../../core/rehearsal/rig.ts';
-import { VirtualRuntime } from '../../core/runtime/virtual.ts';
-import { settingsWith } from '../support/settings.ts';
+import type { Balancer } from '../../../core/balancer.ts';
+import { Observers } from '../../../core/observers/observers.ts';
+import { Rig } from '../../../core/rehearsal/rig.ts';
+import { VirtualRuntime } from '../../../core/runtime/virtual.ts';
+import { settingsWith } from '../../support/settings.ts';
 
 const none = Type.Object({});
 

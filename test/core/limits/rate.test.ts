@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bucketOf, TokenBucket } from '../../core/rate.ts';
+import { bucketOf, TokenBucket } from '../../../core/limits/rate.ts';
 
 /** How many messages it lets through at a time. */
 function letThrough(bucket: TokenBucket, nowMs: number, reserved = 0): number {

@@ -25,7 +25,7 @@ export interface LogFile {
 
 /** @throws the system's error (rejects with) if the file cannot be opened */
 export async function openLogFile({ file, redact = [], onError }: LogFileOptions): Promise<LogFile> {
-  const { pino } = await import('./vendor/pino.ts');
+  const { pino } = await import('../vendor/pino.ts');
   const destination = pino.destination({ dest: file ?? 1, sync: false, mkdir: true, maxLength: mostWaitingBytes });
   await new Promise((resolve, reject) => {
     destination.once('ready', resolve);

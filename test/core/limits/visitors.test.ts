@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { defaultLimits, type Limits, type ListenerSettings } from '../../core/settings.ts';
-import { Visitors } from '../../core/visitors.ts';
-import { settingsWith } from '../support/settings.ts';
+import { Visitors } from '../../../core/limits/visitors.ts';
+import { defaultLimits, type Limits, type ListenerSettings } from '../../../core/settings.ts';
+import { settingsWith } from '../../support/settings.ts';
 
 const [a, b] = ['198.51.100.1', '2001:db8::1'];
 const edge = (limits: Partial<Limits>, more: Partial<ListenerSettings> = {}) =>

@@ -3,8 +3,8 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
-import { openLogFile } from '../../core/log-file.ts';
-import { temporaryFolder } from '../support/peers.ts';
+import { openLogFile } from '../../../core/observers/log-file.ts';
+import { temporaryFolder } from '../../support/peers.ts';
 
 const onError = (error: Error) => {
   throw error;

@@ -1,14 +1,14 @@
 import { type Check, definePlugin, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
-import message from '../../plugins/checks/message.ts';
-import tcpConnect from '../../plugins/checks/tcp-connect.ts';
-import lengthPrefixed from '../../plugins/protocols/length-prefixed.ts';
-import ndjson from '../../plugins/protocols/ndjson.ts';
-import sip from '../../plugins/protocols/sip/index.ts';
-import leastLoaded from '../../plugins/strategies/least-loaded.ts';
-import { checked } from '../support/checks.ts';
-import { embed, optionsOf, type RigOptions } from '../support/embedded.ts';
-import { guest, lines, turns } from '../support/lines.ts';
+import message from '../../../plugins/checks/message.ts';
+import tcpConnect from '../../../plugins/checks/tcp-connect.ts';
+import lengthPrefixed from '../../../plugins/protocols/length-prefixed.ts';
+import ndjson from '../../../plugins/protocols/ndjson.ts';
+import sip from '../../../plugins/protocols/sip/index.ts';
+import leastLoaded from '../../../plugins/strategies/least-loaded.ts';
+import { checked } from '../../support/checks.ts';
+import { embed, optionsOf, type RigOptions } from '../../support/embedded.ts';
+import { guest, lines, turns } from '../../support/lines.ts';
 
 /** Asks "ping" in a line, and wants one that ends in "pong". */
 const ping = (send = 'ping\n') =>

@@ -3,16 +3,16 @@
  * check's message goes through the listener's pipeline as a client's does, but always to the backend that is checked; its answer comes
  * back by the protocol's own means. Who asks there is a stand-in: a client without a connection.
  */
-import { Client, type Question } from './client.ts';
-import type { Clients } from './clients.ts';
-import type { Link } from './link.ts';
-import type { Turn } from './outbox.ts';
-import type { Reason } from './outcome.ts';
-import type { Pipeline } from './pipeline.ts';
-import type { Backend } from './pool.ts';
-import type { Address } from './runtime/address.ts';
-import { writeProxyHeader } from './runtime/proxy-protocol.ts';
-import type { Runtime, Socket } from './runtime/runtime.ts';
+import { Client, type Question } from '../client.ts';
+import type { Clients } from '../clients.ts';
+import type { Link } from '../link.ts';
+import type { Turn } from '../outbox.ts';
+import type { Reason } from '../outcome.ts';
+import type { Pipeline } from '../pipeline.ts';
+import type { Backend } from '../pool.ts';
+import type { Address } from '../runtime/address.ts';
+import { writeProxyHeader } from '../runtime/proxy-protocol.ts';
+import type { Runtime, Socket } from '../runtime/runtime.ts';
 
 /** Who asks. Hears nothing before `open` has returned, and nothing after it has closed the line. */
 export interface Asker {

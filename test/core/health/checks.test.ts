@@ -1,8 +1,8 @@
 import { type Check, definePlugin, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
-import { parseAddress } from '../../core/runtime/address.ts';
-import tcpConnect from '../../plugins/checks/tcp-connect.ts';
-import { checked } from '../support/checks.ts';
+import { parseAddress } from '../../../core/runtime/address.ts';
+import tcpConnect from '../../../plugins/checks/tcp-connect.ts';
+import { checked } from '../../support/checks.ts';
 
 const checkOf = (check: Check) =>
   definePlugin({ name: 'toy', summary: 'A toy.', pointsman: '^1', options: Type.Object({}), check: () => check });

@@ -1,13 +1,13 @@
 /** Two balancers that hand over to each other what is for a client of the other, as workers do over the primary. */
 import { definePlugin, type Scope, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
-import { balances } from '../../core/accounting.ts';
-import { Balancer } from '../../core/balancer.ts';
-import { Wire } from '../../core/rehearsal/rig.ts';
-import { VirtualRuntime } from '../../core/runtime/virtual.ts';
-import { defaultLimits } from '../../core/settings.ts';
-import { turns } from '../support/lines.ts';
-import { backendAt, edgeAddress, settingsWith } from '../support/settings.ts';
+import { balances } from '../../../core/accounting.ts';
+import { Balancer } from '../../../core/balancer.ts';
+import { Wire } from '../../../core/rehearsal/rig.ts';
+import { VirtualRuntime } from '../../../core/runtime/virtual.ts';
+import { defaultLimits } from '../../../core/settings.ts';
+import { turns } from '../../support/lines.ts';
+import { backendAt, edgeAddress, settingsWith } from '../../support/settings.ts';
 
 /** Lines. One that begins with a token and a blank is for the client of that token; a client is told its own when it says `?`. */
 const named = definePlugin({

@@ -2,13 +2,13 @@
  * Observers: plugins that look at the balancer as a whole, for metrics, logs and administration. There is one of each, whatever
  * the number of processes that share the work; their taps in pipelines talk to it over a channel.
  */
-import type { BalancerStats } from './balancer.ts';
+import type { BalancerStats } from '../balancer.ts';
+import { PluginError } from '../errors.ts';
+import type { Clock, Logger } from '../plugin.ts';
+import type { BackendState, PluginUse } from '../settings.ts';
 import type { Channel } from './channel.ts';
 import type { ConnectionPage, ConnectionQuery } from './connections.ts';
 import { type Control, noControl } from './control.ts';
-import { PluginError } from './errors.ts';
-import type { Clock, Logger } from './plugin.ts';
-import type { BackendState, PluginUse } from './settings.ts';
 
 /** The balancer as observers see it: where several processes share the work, numbers are sums, and orders reach all of them. */
 export interface BalancerView {
