@@ -127,7 +127,7 @@ export class Ledger {
     }
     const before = this.#delivered.get(label);
     // On a link that the backend has ended it still reads what had been written, though the request has been replayed meanwhile.
-    const isLate = before?.way.works === true && !way.works;
+    const isLate = before !== undefined && !way.works && (before.way.works || this.#answered.has(label));
     if (isLate && this.mayReplay(label) && before.way.address !== way.address && !this.#replayed.has(label)) {
       this.#replayed.add(label);
       this.deliveries++;
