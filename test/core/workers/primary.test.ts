@@ -1,12 +1,13 @@
 /** The primary with workers that are played, on a virtual clock. */
 import { describe, expect, it } from 'vitest';
-import type { BalancerStats } from '../../../core/balancer.ts';
+import { Accounting } from '../../../core/accounting.ts';
 import type { Logger } from '../../../core/plugin.ts';
 import { VirtualRuntime } from '../../../core/runtime/virtual.ts';
 import { type FromWorker, type ToWorker, unpackSettings } from '../../../core/workers/messages.ts';
 import { Primary, type WorkerEvents, type WorkerProcess } from '../../../core/workers/primary.ts';
 import { lines, turns } from '../../support/lines.ts';
 import { backendAt, edgeAddress, settingsWith } from '../../support/settings.ts';
+import { direction, statsOf } from '../../support/stats.ts';
 
 const settings = settingsWith({ pool: { backends: [backendAt('a', 1)] } });
 
@@ -92,71 +93,11 @@ async function playStarted(workers = 2) {
   return played;
 }
 
-const received = (count: number): BalancerStats => ({
-  listeners: {
-    edge: {
-      fromClients: {
-        received: count,
-        forwarded: count,
-        refused: 0,
-        discarded: 0,
-        held: 0,
-        frameErrors: 0,
-        refusedFor: {},
-        discardedFor: {},
-      },
-      fromBackends: {
-        received: 0,
-        forwarded: 0,
-        refused: 0,
-        discarded: 0,
-        held: 0,
-        frameErrors: 0,
-        refusedFor: {},
-        discardedFor: {},
-      },
-      replays: {
-        received: 0,
-        forwarded: 0,
-        refused: 0,
-        discarded: 0,
-        held: 0,
-        frameErrors: 0,
-        refusedFor: {},
-        discardedFor: {},
-      },
-      checks: {
-        received: 0,
-        forwarded: 0,
-        refused: 0,
-        discarded: 0,
-        held: 0,
-        frameErrors: 0,
-        refusedFor: {},
-        discardedFor: {},
-      },
-      routes: {
-        identifier: 0,
-        affinity: 0,
-        strategy: count,
-        rechosen: 0,
-        correlation: 0,
-        link: 0,
-        replayed: 0,
-        check: 0,
-      },
-      connections: { open: 0, accepted: 0, turnedAway: 0 },
-      exchanges: { open: 0, expired: 0, abandoned: 0, refused: 0 },
-      affinity: { entries: 0, evicted: 0 },
-      redispatched: 0,
-      relayedBytes: 0,
-      unknownIdentifiers: 0,
-      queued: 0,
-      queuedBytes: 0,
-      backends: {},
-    },
-  },
-});
+const received = (count: number) =>
+  statsOf({
+    fromClients: direction({ received: count, forwarded: count }),
+    routes: { ...new Accounting(0).routes, strategy: count },
+  });
 
 const receivedBy = (primary: Primary) => primary.stats().listeners.edge?.fromClients.received;
 

@@ -1,52 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { balances, type DirectionStats, type ListenerStats } from '../../../core/accounting.ts';
-import type { BalancerStats } from '../../../core/balancer.ts';
+import { balances } from '../../../core/accounting.ts';
 import { remainsOf, totalOf } from '../../../core/workers/totals.ts';
-
-const direction = (counts: Partial<DirectionStats> = {}): DirectionStats => ({
-  received: 0,
-  forwarded: 0,
-  refused: 0,
-  discarded: 0,
-  held: 0,
-  frameErrors: 0,
-  refusedFor: {},
-  discardedFor: {},
-  ...counts,
-});
-
-function statsOf(edge: Partial<ListenerStats>): BalancerStats {
-  return {
-    listeners: {
-      edge: {
-        fromClients: direction(),
-        fromBackends: direction(),
-        replays: direction(),
-        checks: direction(),
-        routes: {
-          identifier: 0,
-          affinity: 0,
-          strategy: 0,
-          rechosen: 0,
-          correlation: 0,
-          link: 0,
-          replayed: 0,
-          check: 0,
-        },
-        connections: { open: 0, accepted: 0, turnedAway: 0 },
-        exchanges: { open: 0, expired: 0, abandoned: 0, refused: 0 },
-        affinity: { entries: 0, evicted: 0 },
-        redispatched: 0,
-        relayedBytes: 0,
-        unknownIdentifiers: 0,
-        queued: 0,
-        queuedBytes: 0,
-        backends: {},
-        ...edge,
-      },
-    },
-  };
-}
+import { direction, statsOf } from '../../support/stats.ts';
 
 const backend = {
   up: true,
