@@ -3,6 +3,7 @@
  * check's message goes through the listener's pipeline as a client's does, but always to the backend that is checked; its answer comes
  * back by the protocol's own means. Who asks there is a stand-in: a client without a connection.
  */
+
 import { Client, type Question } from '../client.ts';
 import type { Clients } from '../clients.ts';
 import type { Link } from '../link.ts';
@@ -12,7 +13,8 @@ import type { Pipeline } from '../pipeline.ts';
 import type { Backend } from '../pool.ts';
 import type { Address } from '../runtime/address.ts';
 import { writeProxyHeader } from '../runtime/proxy-protocol.ts';
-import type { Runtime, Socket } from '../runtime/runtime.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { StandInSocket } from '../stand-in-socket.ts';
 
 /** Who asks. Hears nothing before `open` has returned, and nothing after it has closed the line. */
 export interface Asker {
@@ -120,12 +122,8 @@ export class LinkLines implements Lines {
 }
 
 /** Plays the client: what it is sent is what the asker gets. */
-class StandIn implements Line, Question, Socket {
+class StandIn extends StandInSocket implements Line, Question {
   readonly delimits = false;
-  readonly longestMessageBytes = Number.POSITIVE_INFINITY;
-  readonly remoteAddress = '';
-  readonly remotePort = 0;
-  writable = true;
   readonly backend: Backend;
   readonly #asker: Asker;
   readonly #services: Services;
@@ -135,6 +133,7 @@ class StandIn implements Line, Question, Socket {
   #link: Link | undefined;
 
   constructor(backend: Backend, asker: Asker, services: Services, others: Set<Client>) {
+    super(services.runtime);
     this.backend = backend;
     this.#asker = asker;
     this.#services = services;
@@ -187,18 +186,8 @@ class StandIn implements Line, Question, Socket {
     return true;
   }
 
-  pause(): void {}
-
-  resume(): void {}
-
-  end(): void {
-    this.destroy();
-  }
-
-  destroy(): void {
-    if (!this.writable) return;
-    this.writable = false;
-    this.#services.runtime.atTurnEnd(() => this.#client!.onClose(undefined));
+  protected onClosed(): void {
+    this.#client!.onClose(undefined);
   }
 
   #forget(client: Client): void {

@@ -2,11 +2,13 @@
  * Clients whose connections other processes of the same balancer have, as a message may name any of them. What is for such a client
  * goes to a stand-in here, and over the primary to the process that has the connection, which sends it on as it is.
  */
+
 import { Client } from '../client.ts';
 import { Turn } from '../outbox.ts';
 import type { Pipeline } from '../pipeline.ts';
 import type { Token } from '../plugin.ts';
-import type { Runtime, Socket, SocketHandler } from '../runtime/runtime.ts';
+import type { Runtime, SocketHandler } from '../runtime/runtime.ts';
+import { StandInSocket } from '../stand-in-socket.ts';
 
 /** A client connection of some process. */
 export interface ClientPlace {
@@ -87,18 +89,13 @@ export class Siblings {
 const keyOf = ({ instance, slot, generation }: ClientPlace) => `${instance} ${slot} ${generation}`;
 
 /** What is written leaves message by message; nothing ever comes. */
-class HandoverSocket implements Socket {
+class HandoverSocket extends StandInSocket {
   readonly delimits = true;
-  readonly longestMessageBytes = Number.POSITIVE_INFINITY;
-  readonly remoteAddress = '';
-  readonly remotePort = 0;
-  writable = true;
   handler!: SocketHandler;
-  readonly #runtime: Runtime;
   readonly #send: (messages: Uint8Array[], then: () => void) => void;
 
   constructor(runtime: Runtime, send: (messages: Uint8Array[], then: () => void) => void) {
-    this.#runtime = runtime;
+    super(runtime);
     this.#send = send;
   }
 
@@ -110,17 +107,7 @@ class HandoverSocket implements Socket {
     return false;
   }
 
-  pause(): void {}
-
-  resume(): void {}
-
-  end(): void {
-    this.destroy();
-  }
-
-  destroy(): void {
-    if (!this.writable) return;
-    this.writable = false;
-    this.#runtime.atTurnEnd(() => this.handler.onClose(undefined));
+  protected onClosed(): void {
+    this.handler.onClose(undefined);
   }
 }

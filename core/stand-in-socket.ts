@@ -1,0 +1,34 @@
+/** The socket of a stand-in: a client that has no connection here. What is written goes another way, and nothing is read. */
+import type { Runtime, Socket } from './runtime/runtime.ts';
+
+export abstract class StandInSocket implements Socket {
+  abstract readonly delimits: boolean;
+  readonly longestMessageBytes = Number.POSITIVE_INFINITY;
+  readonly remoteAddress = '';
+  readonly remotePort = 0;
+  writable = true;
+  readonly #runtime: Runtime;
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  abstract write(bytes: Buffer, ends: readonly number[]): boolean;
+
+  /** It is closed: tells the stand-in. */
+  protected abstract onClosed(): void;
+
+  pause(): void {}
+
+  resume(): void {}
+
+  end(): void {
+    this.destroy();
+  }
+
+  destroy(): void {
+    if (!this.writable) return;
+    this.writable = false;
+    this.#runtime.atTurnEnd(() => this.onClosed());
+  }
+}
