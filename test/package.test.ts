@@ -42,7 +42,8 @@ async function startLab(): Promise<{ port: number; received: () => string }> {
 }
 
 const isAsked = process.env.POINTSMAN_REQUIRE_PEERS === '1';
-if (!isAsked) console.warn('skipped: the packed package, which takes a registry; POINTSMAN_REQUIRE_PEERS=1 asks for it');
+if (!isAsked)
+  console.warn('skipped: the packed package, which takes a registry; POINTSMAN_REQUIRE_PEERS=1 asks for it');
 
 it.skipIf(!isAsked)(
   'lets a stranger begin a plugin, prove it, and balance HL7 messages with it',
