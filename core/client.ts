@@ -1,5 +1,5 @@
 /** A client connection. */
-import type { AddressLoad } from './limits/admission.ts';
+import type { AddressLoad } from './limits/visitors.ts';
 import type { Link } from './link.ts';
 import { Outbox, type Turn } from './outbox.ts';
 import type { Reason } from './outcome.ts';
@@ -33,7 +33,7 @@ export class Client extends Peer {
   token: Token | undefined;
   /** Its requests that wait for an answer. */
   outstanding = 0;
-  /** What counts for its address; undefined: nothing does. */
+  /** What counts for its address; undefined: it has none. */
   load: AddressLoad | undefined;
   /** Its dedicated links. */
   readonly links = new Map<Backend, Link>();

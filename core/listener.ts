@@ -48,7 +48,7 @@ export class Listener {
   readonly #turn: Turn;
   readonly #links: Links;
   readonly #lines: LinkLines;
-  #visitors: Visitors;
+  readonly #visitors: Visitors;
   readonly #clients = new Set<Client>();
   #door: Door | undefined;
   #cancelSweep: (() => void) | undefined;
@@ -116,7 +116,7 @@ export class Listener {
     this.settings = settings;
     const former = this.composed.pipeline;
     this.composed = composed;
-    this.#visitors = new Visitors(settings, this.#visitors);
+    this.#visitors.follow(settings);
     const { pipeline, exchanges, affinity, facts } = composed;
     pipeline.forwarding.links = this.#links;
     exchanges?.setLimits(limits.inFlight, limits.replySeconds);
@@ -236,8 +236,8 @@ export class Listener {
     const client = new Client(pipeline, this.#turn, socket, (closed) => this.#forget(closed));
     this.#registry.add(client);
     this.#clients.add(client);
-    client.load = pipeline.admission?.enter(client, nowMs);
     const whyNot = this.#visitors.enter(client.address, this.#clients.size, nowMs);
+    client.load = this.#visitors.loadOf(client.address);
     if (whyNot !== undefined) {
       this.#turnAway(client, whyNot);
     } else if (socket.isAmongLast) {
@@ -267,7 +267,6 @@ export class Listener {
   #forget(client: Client): void {
     this.#registry.remove(client);
     this.#clients.delete(client);
-    if (client.load !== undefined) client.load.clients--;
     this.#visitors.leave(client.address);
     try {
       this.composed.hooks.onDisconnect.call(client);
@@ -287,7 +286,7 @@ export class Listener {
   /** One timer for all deadlines instead of some for each connection. */
   #sweep(): void {
     const { headerSeconds, idleSeconds, replySeconds } = this.settings.limits;
-    const { pipeline, exchanges, affinity } = this.composed;
+    const { exchanges, affinity } = this.composed;
     const now = this.#runtime.now();
     // Whoever is closed below is told before.
     exchanges?.expire((link) => this.#links.onOverdue(link));
@@ -306,7 +305,6 @@ export class Listener {
         client.closeGently('client-closed');
       }
     }
-    pipeline.admission?.sweep(now);
     this.#visitors.sweep(now);
     affinity?.expire(now);
     this.#links.closeRetired(replySeconds, exchanges !== undefined);

@@ -14,28 +14,11 @@ import { bucketOf, type TokenBucket } from './rate.ts';
 const overloaded = new Refusal('overloaded');
 const rateLimited = new Refusal('rate-limited');
 
-/** Addresses that are remembered although no client is connected from there. */
-const addressesKept = 65_536;
-
-/** What comes from one address. */
-export class AddressLoad {
-  /** Clients that are connected from there. */
-  clients = 0;
-  /** Their requests that wait for an answer. */
-  outstanding = 0;
-  readonly bucket: TokenBucket | undefined;
-
-  constructor(bucket: TokenBucket | undefined) {
-    this.bucket = bucket;
-  }
-}
-
 export class Admission {
   readonly #pool: Pool;
   readonly #limits: Limits;
   readonly #exchanges: Exchanges | undefined;
   readonly #bucket: TokenBucket | undefined;
-  readonly #addresses = new Map<string, AddressLoad>();
 
   constructor(pool: Pool, limits: Limits, exchanges: Exchanges | undefined, nowMs: number) {
     this.#pool = pool;
@@ -57,35 +40,6 @@ export class Admission {
     );
   }
 
-  /** A client has connected. Answers what counts for its address; undefined: nothing does. */
-  enter({ address }: Client, nowMs: number): AddressLoad | undefined {
-    const { messagesPerSecondPerAddress, burstMessagesPerAddress, inFlightPerAddress } = this.#limits;
-    if (address === '' || (messagesPerSecondPerAddress === 0 && inFlightPerAddress === 0)) return undefined;
-    let load = this.#addresses.get(address);
-    if (load === undefined) {
-      load = new AddressLoad(bucketOf(messagesPerSecondPerAddress, burstMessagesPerAddress, nowMs));
-      this.#addresses.set(address, load);
-    }
-    load.clients++;
-    return load;
-  }
-
-  /** Forgets addresses of which nothing is left to know. The core calls it about once a second. */
-  sweep(nowMs: number): void {
-    let surplus = this.#addresses.size - addressesKept;
-    for (const [address, load] of this.#addresses) {
-      if (load.clients > 0) continue;
-      if (surplus-- > 0 || (load.outstanding === 0 && load.bucket?.isFull(nowMs) !== false)) {
-        this.#addresses.delete(address);
-      }
-    }
-  }
-
-  /** How many addresses are remembered. */
-  get addresses(): number {
-    return this.#addresses.size;
-  }
-
   /**
    * Lets a client's message in, by its listener and address, or says why not.
    * @param isNew the strategy has to place it
@@ -100,7 +54,7 @@ export class Admission {
     if (load !== undefined && inFlightPerAddress > 0 && load.outstanding >= this.#openTo(inFlightPerAddress, isNew)) {
       return overloaded;
     }
-    const buckets = [this.#bucket, load?.bucket, this.#pool.bucket];
+    const buckets = [this.#bucket, load?.messages, this.#pool.bucket];
     for (const bucket of buckets) {
       if (bucket !== undefined && !bucket.has(atMs, bucket.burst - this.#openTo(bucket.burst, isNew)))
         return rateLimited;

@@ -1,45 +1,62 @@
-/** Who may connect to a listener: from which networks, how many at once, and how often from one address. */
-
-import type { ListenerSettings } from '../settings.ts';
+/**
+ * Who comes to a listener, by address: who may connect, from which networks, how many at once and how often; and what counts for
+ * the messages from there, which admission.ts lets in.
+ */
+import type { Limits, ListenerSettings } from '../settings.ts';
 import { networks } from './networks.ts';
 import { bucketOf, type TokenBucket } from './rate.ts';
 
 /** Addresses that are remembered although nobody is connected from there. */
 const addressesKept = 65_536;
 
-interface Visitor {
+/** What comes from one address. */
+export class AddressLoad {
   /** Clients that are connected from there. */
-  clients: number;
-  /** Undefined: it may connect as often as it likes. */
-  readonly bucket: TokenBucket | undefined;
-}
+  clients = 0;
+  /** Requests that wait for an answer, also of clients that have gone. */
+  outstanding = 0;
+  /** Undefined: clients may connect as often as they like. */
+  connects: TokenBucket | undefined;
+  /** Undefined: they may send as much as they like. */
+  messages: TokenBucket | undefined;
 
-export class Visitors {
-  readonly #settings: ListenerSettings;
-  readonly #isAllowed: (address: string) => boolean;
-  readonly #isDenied: (address: string) => boolean;
-  readonly #visitors = new Map<string, Visitor>();
+  constructor(limits: Limits) {
+    this.follow(limits);
+  }
 
-  /** @param former whose clients stay when the settings change */
-  constructor(settings: ListenerSettings, former?: Visitors) {
-    const { allow, deny } = settings;
-    this.#settings = settings;
-    this.#isAllowed = allow === undefined ? () => true : networks(allow);
-    this.#isDenied = deny === undefined ? () => false : networks(deny);
-    if (former === undefined) return;
-    const rateStays = former.#rate === this.#rate;
-    for (const [address, { clients, bucket }] of former.#visitors) {
-      if (clients > 0 || rateStays)
-        this.#visitors.set(address, rateStays ? { clients, bucket } : this.#visitor(clients, 0));
+  /** @param former limits that have held so far: what of them stays counts on */
+  follow(limits: Limits, former?: Limits): void {
+    const stays = (...names: (keyof Limits)[]) => names.every((name) => limits[name] === former?.[name]);
+    if (!stays('connectionsPerSecondPerAddress')) this.connects = bucketOf(limits.connectionsPerSecondPerAddress);
+    if (!stays('messagesPerSecondPerAddress', 'burstMessagesPerAddress')) {
+      this.messages = bucketOf(limits.messagesPerSecondPerAddress, limits.burstMessagesPerAddress);
     }
   }
 
-  get #rate(): number {
-    return this.#settings.limits.connectionsPerSecondPerAddress;
+  /** Whether nothing is left to know of it. */
+  isAsNew(nowMs: number): boolean {
+    if (this.clients > 0 || this.outstanding > 0) return false;
+    return this.connects?.isFull(nowMs) !== false && this.messages?.isFull(nowMs) !== false;
+  }
+}
+
+export class Visitors {
+  #limits: Limits;
+  #isAllowed!: (address: string) => boolean;
+  #isDenied!: (address: string) => boolean;
+  readonly #loads = new Map<string, AddressLoad>();
+
+  constructor(settings: ListenerSettings) {
+    this.#limits = settings.limits;
+    this.follow(settings);
   }
 
-  #visitor(clients: number, nowMs: number): Visitor {
-    return { clients, bucket: bucketOf(this.#rate, 0, nowMs) };
+  /** Goes on with other settings. */
+  follow({ allow, deny, limits }: ListenerSettings): void {
+    this.#isAllowed = allow === undefined ? () => true : networks(allow);
+    this.#isDenied = deny === undefined ? () => false : networks(deny);
+    for (const load of this.#loads.values()) load.follow(limits, this.#limits);
+    this.#limits = limits;
   }
 
   /**
@@ -49,37 +66,40 @@ export class Visitors {
    * @returns why it is to be turned away; undefined: it is not
    */
   enter(address: string, clients: number, nowMs: number): string | undefined {
-    const { connections, connectionsPerAddress } = this.#settings.limits;
+    const { connections, connectionsPerAddress } = this.#limits;
     if (address === '') return clients > connections ? 'too many connections' : undefined;
-    let visitor = this.#visitors.get(address);
-    if (visitor === undefined) this.#visitors.set(address, (visitor = this.#visitor(0, nowMs)));
-    visitor.clients++;
+    let load = this.#loads.get(address);
+    if (load === undefined) this.#loads.set(address, (load = new AddressLoad(this.#limits)));
+    load.clients++;
     if (!this.#isAllowed(address) || this.#isDenied(address)) return 'not allowed';
-    if (clients > connections || (connectionsPerAddress > 0 && visitor.clients > connectionsPerAddress)) {
+    if (clients > connections || (connectionsPerAddress > 0 && load.clients > connectionsPerAddress)) {
       return 'too many connections';
     }
-    if (visitor.bucket?.has(nowMs, 0) === false) return 'connects too often';
-    visitor.bucket?.take();
+    if (load.connects?.has(nowMs, 0) === false) return 'connects too often';
+    load.connects?.take();
     return undefined;
   }
 
+  /** What counts for the address of a client that has entered; undefined: nothing does. */
+  loadOf(address: string): AddressLoad | undefined {
+    return this.#loads.get(address);
+  }
+
   leave(address: string): void {
-    const visitor = this.#visitors.get(address);
-    if (visitor === undefined) return;
-    visitor.clients--;
-    if (visitor.clients === 0 && visitor.bucket === undefined) this.#visitors.delete(address);
+    const load = this.#loads.get(address);
+    if (load !== undefined) load.clients--;
   }
 
   /** Forgets addresses of which nothing is left to know. To be called about once a second. */
   sweep(nowMs: number): void {
-    let surplus = this.#visitors.size - addressesKept;
-    for (const [address, { clients, bucket }] of this.#visitors) {
-      if (clients === 0 && (surplus-- > 0 || bucket?.isFull(nowMs) !== false)) this.#visitors.delete(address);
+    let surplus = this.#loads.size - addressesKept;
+    for (const [address, load] of this.#loads) {
+      if (load.isAsNew(nowMs) || (load.clients === 0 && surplus-- > 0)) this.#loads.delete(address);
     }
   }
 
   /** How many addresses are remembered. */
   get addresses(): number {
-    return this.#visitors.size;
+    return this.#loads.size;
   }
 }

@@ -440,3 +440,22 @@ it('refuses a reload while it stops', async () => {
   await rig.stop();
   await expect(rig.balancer.reload(rig.settings)).rejects.toThrow('no reload: the balancer is stopping');
 });
+
+it('holds clients that are connected to the limits of their address as they are now, and counts what they wait for', async () => {
+  const rig = await edge({ backends: ['a'], limits: { reservedPercent: 0 } });
+  const limited = (limits: object) =>
+    reload(rig, withListener(rig, { limits: { ...rig.settings.listeners[0]!.limits, ...limits } }));
+  const alice = rig.client();
+  alice.send('1\n2\n');
+  await limited({ inFlightPerAddress: 3 });
+  alice.send('3\n4\n');
+  expect(alice.text()).toBe('error overloaded\n');
+  for (const id of [1, 2, 3]) rig.backend('a').link.send(`#${id} done\n`);
+  alice.text();
+  await limited({ messagesPerSecondPerAddress: 1, burstMessagesPerAddress: 2 });
+  alice.send('5\n6\n7\n');
+  expect(alice.text()).toBe('error rate-limited\n');
+  await limited({});
+  alice.send('8\n9\n');
+  expect(alice.text()).toBe('');
+});

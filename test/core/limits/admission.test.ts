@@ -30,22 +30,16 @@ describe('a limited rate', () => {
     expect([alice.text(), twin.text(), bob.text()]).toEqual(['error rate-limited\n', 'error rate-limited\n', '']);
   });
 
-  it('of an address is not lifted by connecting again, and forgotten when there is nothing left to know', async () => {
+  it('of an address is not lifted by connecting again', async () => {
     const limits = { messagesPerSecondPerAddress: 1, burstMessagesPerAddress: 3, reservedPercent: 0, replySeconds: 1 };
     const rig = await shared({ limits });
     const alice = rig.client();
     alice.send('1\n2\n3\n');
     alice.reset();
+    rig.advance(900); // longer than it takes to forget whoever has nothing left to be known of
     const again = rig.client();
     again.send('4\n');
     expect(again.text()).toBe('error rate-limited\n');
-    again.reset();
-    const { admission } = rig.balancer.listeners[0]!.composed.pipeline;
-    expect(admission!.addresses).toBe(1);
-    rig.advance(2000);
-    expect(admission!.addresses).toBe(1);
-    rig.advance(3000);
-    expect(admission!.addresses).toBe(0);
   });
 
   it('of a pool is shared by all, and that of a backend sends new work elsewhere', async () => {

@@ -35,6 +35,7 @@ describe('who connects', () => {
     const unlimited = visitors({});
     unlimited.enter(a, 1, 0);
     unlimited.leave(a);
+    unlimited.sweep(0);
     expect(unlimited.addresses).toBe(0);
   });
 
@@ -49,13 +50,24 @@ describe('who connects', () => {
     expect(door.addresses).toBe(65_536);
   });
 
+  it('is not forgotten while requests from there wait for answers', () => {
+    const door = visitors({});
+    door.enter(a, 1, 0);
+    const load = door.loadOf(a)!;
+    load.outstanding++;
+    door.leave(a);
+    door.sweep(0);
+    door.enter(a, 1, 0);
+    expect(door.loadOf(a)).toBe(load);
+  });
+
   it('counts on when the settings change, but for a rate that has', () => {
     const door = visitors({ connectionsPerAddress: 1, connectionsPerSecondPerAddress: 1 });
     door.enter(a, 1, 0);
-    const same = new Visitors(edge({ connectionsPerAddress: 3, connectionsPerSecondPerAddress: 1 }), door);
-    expect(same.enter(a, 2, 1)).toBe('connects too often');
-    const other = new Visitors(edge({ connectionsPerAddress: 2, connectionsPerSecondPerAddress: 5 }), door);
-    expect([other.enter(a, 2, 1), other.enter(a, 3, 1)]).toEqual([undefined, 'too many connections']);
+    door.follow(edge({ connectionsPerAddress: 3, connectionsPerSecondPerAddress: 1 }));
+    expect(door.enter(a, 2, 1)).toBe('connects too often');
+    door.follow(edge({ connectionsPerAddress: 3, connectionsPerSecondPerAddress: 5 }));
+    expect([door.enter(a, 3, 1), door.enter(a, 4, 1)]).toEqual([undefined, 'too many connections']);
   });
 
   it('is not let in from a network that is denied, whatever is allowed, and pays nothing for trying', () => {
