@@ -23,13 +23,16 @@ export interface LogFile {
   close(): Promise<void>;
 }
 
-/** @throws the system's error (rejects with) if the file cannot be opened */
+/** @throws Error (rejects with) that says why the file cannot be opened */
 export async function openLogFile({ file, redact = [], onError }: LogFileOptions): Promise<LogFile> {
   const { pino } = await import('../vendor/pino.ts');
   const destination = pino.destination({ dest: file ?? 1, sync: false, mkdir: true, maxLength: mostWaitingBytes });
   await new Promise((resolve, reject) => {
     destination.once('ready', resolve);
-    destination.once('error', reject);
+    destination.once('error', (cause: Error) => {
+      destination.emit('close'); // lest pino flush it when the process ends, and throw
+      reject(new Error(`cannot write ${file}: ${cause.message}`, { cause }));
+    });
   });
   let dropped = 0;
   destination.on('drop', () => dropped++);

@@ -50,3 +50,12 @@ it('appends, leaves out what is not to be seen, and makes the folder', async () 
     [1, 2].map((number) => ({ level: 'info', time: expect.any(String), number })),
   );
 });
+
+it('says which file cannot be opened, and leaves nothing that throws when the process ends', async () => {
+  const folder = temporaryFolder();
+  const before = process.listenerCount('exit');
+  await expect(openLogFile({ file: folder, onError })).rejects.toThrow(
+    `cannot write ${folder}: EISDIR: illegal operation on a directory, open '${folder}'`,
+  );
+  expect(process.listenerCount('exit')).toBe(before);
+});
