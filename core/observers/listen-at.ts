@@ -24,16 +24,18 @@ export function serverAddress(text: string): ServerAddress {
 /**
  * Lets a server listen. The file of a unix socket that nobody listens on any more is removed first.
  * @param mode who may open the file of a unix socket
- * @throws the system's error (rejects with) if the address cannot be opened
+ * @throws Error (rejects with) that says why the address cannot be opened
  */
 export async function listenAt(server: net.Server, text: string, mode = 0o660): Promise<void> {
   const address = serverAddress(text);
-  const { vacate } = await import('../runtime/node.ts'); // a config is validated without it
-  await vacate(parseAddress(text));
+  const { listenError, vacate } = await import('../runtime/node.ts'); // a config is validated without it
+  const parsed = parseAddress(text);
+  await vacate(parsed);
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    const onError = (error: Error) => reject(listenError(error, parsed));
+    server.once('error', onError);
     server.listen(address, () => {
-      server.off('error', reject);
+      server.off('error', onError);
       resolve();
     });
   });

@@ -1,7 +1,8 @@
 /** The seam on Node.js: real time, the system's randomness, TCP, TLS and unix sockets. Others are in datagram.ts and websocket.ts. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
+import { dirname } from 'node:path';
 import tls from 'node:tls';
 import { getSystemErrorMap } from 'node:util';
 import { headroomBytes, readMemory } from '../memory.ts';
@@ -81,7 +82,7 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
     server = front.server;
   }
   await new Promise<void>((resolve, reject) => {
-    const onError = (error: NodeJS.ErrnoException) => reject(inWords(error));
+    const onError = (error: NodeJS.ErrnoException) => reject(listenError(error, address));
     server.once('error', onError);
     const onListening = () => {
       server.off('error', onError);
@@ -103,8 +104,18 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
   };
 }
 
-/** In a worker Node.js says of the address only its number; elsewhere it adds what the system calls the error. */
-function inWords(error: NodeJS.ErrnoException & { address?: string; port?: number }): Error {
+/**
+ * Why an address cannot be listened on, in words. In a worker Node.js says of the address only its number; elsewhere it adds what the
+ * system calls the error, "permission denied" for a unix socket whose folder is missing, "invalid argument" for what is no socket.
+ */
+export function listenError(error: NodeJS.ErrnoException & { address?: string; port?: number }, to: Address): Error {
+  if (to.transport === 'unix' && !existsSync(dirname(to.path))) {
+    return new Error(`there is no folder ${dirname(to.path)}`, { cause: error });
+  }
+  if (to.fd !== undefined && (error.code === 'EINVAL' || error.code === 'EBADF')) {
+    const text = `the process has not been given a listening socket as its file descriptor ${inheritedFd(to.fd)}`;
+    return new Error(text, { cause: error });
+  }
   const [, words] = getSystemErrorMap().get(error.errno ?? 0) ?? [];
   if (error.syscall !== 'bind' || words === undefined) return error;
   const where = error.port === undefined || error.port < 0 ? error.address : `${error.address}:${error.port}`;

@@ -201,6 +201,15 @@ it('says which listener cannot open its address, and opens none', async () => {
   );
 });
 
+it.each([
+  [`unix:${folder}/missing/sock`, `there is no folder ${folder}/missing`],
+  ['fd://99', 'the process has not been given a listening socket as its file descriptor 99'],
+])('says why it cannot listen on %s', async (listen, why) => {
+  await expect(balancerAt({ listen, backend: 'tcp://127.0.0.1:1' })).rejects.toThrow(
+    `listener edge cannot listen on ${listen}: ${why}`,
+  );
+});
+
 it('does not take a unix socket away from whoever answers there', async () => {
   const path = join(folder, 'alive.sock');
   await backendAt(net.createServer(onLine), { path });
