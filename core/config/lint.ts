@@ -5,7 +5,7 @@ import { PluginError } from '../errors.ts';
 import { Checks } from '../health/checks.ts';
 import { noBalancer, Observers } from '../observers/observers.ts';
 import { Pool } from '../pool.ts';
-import { type Address, formatAddress, isSecure } from '../runtime/address.ts';
+import { type Address, formatAddress, isSecure, parseAddress } from '../runtime/address.ts';
 import type { KeySettings, ListenerSettings, PluginUse, PoolSettings } from '../settings.ts';
 import type { Built, Draft } from './build.ts';
 import { listed, valueAt } from './describe.ts';
@@ -29,7 +29,7 @@ export function lint(draft: Draft, built: Built, secrets: ReadonlyMap<string, st
     lintPoolLimits(draft, pool);
     lintHealth(draft, pool, secrets);
   }
-  lintAddresses(draft, listeners);
+  lintAddresses(draft, listeners, built.observers);
   for (const listener of whole) {
     lintListenerTls(draft, listener);
     lintListenerLimits(draft, listener.name, built.pools.get(listener.pool));
@@ -244,14 +244,37 @@ function lintLimitsOfWorkers({ findings }: Draft, { name, limits }: ListenerSett
   }
 }
 
-/** Two listeners cannot open one address. */
-function lintAddresses({ findings, locator }: Draft, listeners: readonly ListenerSettings[]): void {
-  for (const [index, { name, listen }] of listeners.entries()) {
-    const twin = listeners.slice(0, index).find((other) => collide(other.listen, listen));
+/** Two of them cannot open one address. */
+function lintAddresses(draft: Draft, listeners: readonly ListenerSettings[], observers: readonly PluginUse[]): void {
+  const { findings, locator } = draft;
+  const places: { what: string; path: Path; listen: Address }[] = [
+    ...listeners.map(({ name, listen }) => ({
+      what: `listener "${name}"`,
+      path: ['listeners', name, 'listen'],
+      listen,
+    })),
+    ...observers.flatMap((use) => {
+      const listen = observedAt(use);
+      const what = `observer "${use.plugin.name}"`;
+      return listen === undefined ? [] : { what, path: [...observerPath(draft, use), 'listen'], listen };
+    }),
+  ];
+  for (const [index, { path, listen }] of places.entries()) {
+    const twin = places.slice(0, index).find((other) => collide(other.listen, listen));
     if (twin === undefined) continue;
-    const { source, valueOffset } = locator.find(['listeners', twin.name, 'listen']);
-    const message = `${formatAddress(listen)} is taken by listener "${twin.name}" (${formatPlace(source, valueOffset)})`;
-    findings.add(['listeners', name, 'listen'], { rule: 'address-taken', stage: 'lint', message });
+    const { source, valueOffset } = locator.find(twin.path);
+    const message = `${formatAddress(listen)} is taken by ${twin.what} (${formatPlace(source, valueOffset)})`;
+    findings.add(path, { rule: 'address-taken', stage: 'lint', message });
+  }
+}
+
+/** Where an observer has a server, which its option `listen` says by custom. */
+function observedAt({ options }: PluginUse): Address | undefined {
+  const { listen } = options as { readonly listen?: unknown };
+  try {
+    return typeof listen === 'string' ? parseAddress(listen) : undefined;
+  } catch {
+    return undefined; // the observer says what is wrong with it
   }
 }
 

@@ -17,7 +17,7 @@ export const rules = {
   'unreadable-file': 'Files that the config names can be read.',
   'no-listener': 'A config has listeners.',
   'unused-pool': 'A listener feeds every pool.',
-  'address-taken': 'No two listeners have one address.',
+  'address-taken': 'No two listeners or observers have one address.',
   'duplicate-address': 'No two backends of a pool have one address.',
   'duplicate-number': 'No two backends of a pool have one number.',
   'duplicate-key-id': 'Every key has an id of its own.',

@@ -1,4 +1,7 @@
-/** Where observers have servers of their own: at tcp://host:port, or unix:/path. */
+/**
+ * Where observers have servers of their own: at tcp://host:port, or unix:/path. By custom their option `listen` says it, so that a config
+ * in which two have one address is not in order.
+ */
 import { chmodSync } from 'node:fs';
 import type net from 'node:net';
 import { parseAddress } from '../runtime/address.ts';

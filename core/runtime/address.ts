@@ -48,7 +48,8 @@ export function parseAddress(text: string): Address {
     const match = hostAndPort.exec(text.slice(scheme.length + 1).replace(/^\/\//, ''));
     const [, bracketed, bare, port, path = ''] = match ?? [];
     const hasPath = scheme === 'ws' || scheme === 'wss';
-    if (match === null || Number(port) > 65_535 || (path !== '' && !hasPath)) {
+    if (Number(port) > 65_535) throw new SyntaxError(`"${text}" is no address: ports end at 65535`);
+    if (match === null || (path !== '' && !hasPath)) {
       throw new SyntaxError(`"${text}" is no address; write ${scheme}://host:port, an IPv6 host as [::1]`);
     }
     return { transport: scheme, host: bracketed ?? bare ?? '', port: Number(port), path };

@@ -64,7 +64,10 @@ const watcher = definePlugin({
   name: 'watcher',
   summary: 'Watches.',
   pointsman: '^1',
-  options: Type.Object({ every: Type.Integer({ minimum: 1, default: 1 }) }),
+  options: Type.Object({
+    every: Type.Integer({ minimum: 1, default: 1 }),
+    listen: Type.String({ default: 'tcp://127.0.0.1:9000' }),
+  }),
   observe(_balancer, { every }) {
     if (every > 9) throw new Error(`every: ${every} is too seldom`);
   },

@@ -219,6 +219,16 @@ describe('observers', () => {
       more: 'observers: [{ watcher: { every: 10 } }]',
       finds: '9:33  apply: [watcher] observe: every: 10 is too seldom',
     },
+    {
+      when: 'an observer takes the address of a listener',
+      more: 'observers: [{ watcher: { listen: "tcp://127.0.0.1:5060" } }]',
+      finds: '9:34  lint: tcp://127.0.0.1:5060 is taken by listener "edge" (edge.yaml:6:13)',
+    },
+    {
+      when: 'an observer takes the address that another one has by default',
+      more: 'observers: [{ watcher: }, { watcher: { listen: "tcp://0.0.0.0:9000" } }]',
+      finds: '9:48  lint: tcp://0.0.0.0:9000 is taken by observer "watcher" (edge.yaml:9:15)',
+    },
   ]);
 });
 
