@@ -219,9 +219,9 @@ function readBackendAddress(draft: Draft, path: Path, text: string): Address {
 
 function readListenerTls(draft: Draft, path: Path, tls: NonNullable<ListenerConfig['tls']>): ListenerTlsSettings {
   const settings = {
-    certificate: readPem(draft, [...path, 'certificate'], tls.certificate),
-    key: readPem(draft, [...path, 'key'], tls.key),
-    ca: tls.ca === undefined ? undefined : readPem(draft, [...path, 'ca'], tls.ca),
+    certificate: readPem(draft, [...path, 'certificate'], tls.certificate, 'certificate'),
+    key: readPem(draft, [...path, 'key'], tls.key, 'key'),
+    ca: tls.ca === undefined ? undefined : readPem(draft, [...path, 'ca'], tls.ca, 'certificate'),
     clientCertificate: tls.clientCertificate,
     minVersion: tls.minVersion,
   };
@@ -231,9 +231,12 @@ function readListenerTls(draft: Draft, path: Path, tls: NonNullable<ListenerConf
 
 function readLinkTls(draft: Draft, path: Path, tls: NonNullable<PoolConfig['tls']>): LinkTlsSettings {
   const settings = {
-    ca: tls.ca === undefined ? undefined : readPem(draft, [...path, 'ca'], tls.ca),
-    certificate: tls.certificate === undefined ? undefined : readPem(draft, [...path, 'certificate'], tls.certificate),
-    key: tls.key === undefined ? undefined : readPem(draft, [...path, 'key'], tls.key),
+    ca: tls.ca === undefined ? undefined : readPem(draft, [...path, 'ca'], tls.ca, 'certificate'),
+    certificate:
+      tls.certificate === undefined
+        ? undefined
+        : readPem(draft, [...path, 'certificate'], tls.certificate, 'certificate'),
+    key: tls.key === undefined ? undefined : readPem(draft, [...path, 'key'], tls.key, 'key'),
     serverName: tls.serverName,
     verify: tls.verify,
     minVersion: tls.minVersion,
@@ -250,24 +253,51 @@ function readLinkTls(draft: Draft, path: Path, tls: NonNullable<PoolConfig['tls'
   return settings;
 }
 
-function readPem(draft: Draft, path: Path, file: string): string {
+/** How PEM begins (RFC 7468), some older ways of OpenSSL's included. */
+const pem = {
+  certificate: /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/,
+  key: /-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----/,
+};
+
+function readPem(draft: Draft, path: Path, file: string, kind: keyof typeof pem): string {
+  let text: string;
   try {
-    return readFileSync(draft.locator.fileAt(path, file), 'utf8');
+    text = readFileSync(draft.locator.fileAt(path, file), 'utf8');
   } catch (error) {
     complain(draft, 'unreadable-file', path, (written) => `cannot read ${written}: ${whyUnreadable(error)}`);
     return '';
   }
+  if (!pem[kind].test(text)) {
+    complain(draft, 'tls-unusable', path, (written) => `${written} holds no ${kind} in PEM`);
+  } else if (kind === 'key' && text.includes('ENCRYPTED')) {
+    const advice = 'write one without: openssl pkey -in OLD -out NEW';
+    complain(draft, 'tls-unusable', path, (written) => `the key in ${written} has a passphrase; ${advice}`);
+  }
+  return text;
 }
 
-/** A certificate that does not go with its key should show now, not at the first handshake. */
+/** A certificate that does not go with its key, or is out of date, should show now, not at the first handshake. */
 function tryTls({ findings }: Draft, path: Path, tls: LinkTlsSettings | ListenerTlsSettings): void {
   if (!findings.isSound(path)) return;
   try {
     // Not imported above, since few configs need it: it reads a megabyte of certificates.
     process.getBuiltinModule('node:tls').createSecureContext({ cert: tls.certificate, key: tls.key, ca: tls.ca });
   } catch (error) {
-    const message = `these certificates and keys cannot be used: ${(error as Error).message}`;
-    findings.add(path, { rule: 'tls-unusable', stage: 'lint', message, atKey: true });
+    const { code, message } = error as NodeJS.ErrnoException;
+    const isMismatch = code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH';
+    const why = isMismatch ? 'the key is not that of the certificate' : message;
+    const text = `these certificates and keys cannot be used: ${why}`;
+    findings.add(path, { rule: 'tls-unusable', stage: 'lint', message: text, atKey: true });
+    return;
+  }
+  if (tls.certificate === undefined) return;
+  const { validFrom, validTo } = new (process.getBuiltinModule('node:crypto').X509Certificate)(tls.certificate);
+  const now = Date.now();
+  if (now > Date.parse(validTo)) warn(`the certificate has expired: it was valid until ${validTo}`);
+  if (now < Date.parse(validFrom)) warn(`the certificate is not valid yet: it will be from ${validFrom}`);
+
+  function warn(message: string): void {
+    findings.add([...path, 'certificate'], { rule: 'tls-expired', stage: 'lint', severity: 'warning', message });
   }
 }
 

@@ -1,3 +1,4 @@
+import { createPrivateKey } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { makeCertificate } from '../../support/certificates.ts';
 import { check } from './check.ts';
@@ -613,8 +614,8 @@ describe('lint', () => {
     },
     {
       when: 'links have a certificate without its key',
-      pools: sound.pools.replace('    back', '    tls: { certificate: edge.yaml }\n    back').replace('tcp:', 'tls:'),
-      finds: '3:5  lint: certificate and key go together',
+      pools: sound.pools.replace('    back', '    tls: { certificate: cert.pem }\n    back').replace('tcp:', 'tls:'),
+      finds: ['3:5  lint: certificate and key go together', '3:25  lint: cannot read cert.pem: no such file'],
     },
     {
       when: 'links have TLS settings without a use',
@@ -636,11 +637,29 @@ describe('lint', () => {
       [
         'tls',
         '{ certificate: a.cert, key: b.key }',
+        ['edge.yaml:9:5  lint: these certificates and keys cannot be used: the key is not that of the certificate'],
+      ],
+      [
+        'tls',
+        '{ certificate: a.key, key: a.cert }',
+        ['edge.yaml:9:25  lint: a.key holds no certificate in PEM', 'edge.yaml:9:37  lint: a.cert holds no key in PEM'],
+      ],
+      [
+        'tls',
+        '{ certificate: a.cert, key: locked.key }',
         [
-          expect.stringMatching(
-            /^edge.yaml:9:5 {2}lint: these certificates and keys cannot be used: .*key values mismatch/,
-          ),
+          'edge.yaml:9:38  lint: the key in locked.key has a passphrase; write one without: openssl pkey -in OLD -out NEW',
         ],
+      ],
+      [
+        'tls',
+        '{ certificate: old.cert, key: old.key }',
+        ['edge.yaml:9:25  warning: the certificate has expired: it was valid until Jan  2 00:00:00 2020 GMT'],
+      ],
+      [
+        'tls',
+        '{ certificate: new.cert, key: new.key }',
+        ['edge.yaml:9:25  warning: the certificate is not valid yet: it will be from Jan  1 00:00:00 2200 GMT'],
       ],
       [
         'tls',
@@ -653,8 +672,28 @@ describe('lint', () => {
         ['edge.yaml:9:5  lint: "listen" is tcp, so that "tls" has no effect; write tls:// there'],
       ],
     ])('of a %s listener with %s', async (listen, tls, expected) => {
-      const [a, b] = await Promise.all([makeCertificate('a'), makeCertificate('b')]);
-      const files = { 'a.cert': a.certificate, 'a.key': a.key, 'b.key': b.key };
+      const [a, b, old, young] = await Promise.all([
+        makeCertificate('a'),
+        makeCertificate('b'),
+        makeCertificate('a', { from: '2020-01-01', to: '2020-01-02' }),
+        makeCertificate('a', { from: '2200-01-01', to: '2200-01-02' }),
+      ]);
+      const locked = createPrivateKey(a.key).export({
+        type: 'pkcs8',
+        format: 'pem',
+        cipher: 'aes-256-cbc',
+        passphrase: 'x',
+      });
+      const files = {
+        'a.cert': a.certificate,
+        'a.key': a.key,
+        'b.key': b.key,
+        'locked.key': String(locked),
+        'old.cert': old.certificate,
+        'old.key': old.key,
+        'new.cert': young.certificate,
+        'new.key': young.key,
+      };
       expect((await check({ 'edge.yaml': config(listen, tls), ...files })).lines).toEqual(expected);
     });
   });
