@@ -348,6 +348,7 @@ function lintPipeline(
     const message = 'no plugin of this pipeline taps chooseBackend; add a strategy plugin';
     findings.add(entries, { rule: 'no-strategy', stage: 'apply', message, atKey: true });
   }
+  if (framer === undefined) return; // the rest depends on what the protocol can do
 
   if (facts.identifiers === 'number') {
     if (mode !== undefined && mode !== 'plain') {
@@ -391,7 +392,7 @@ function lintPipeline(
     findings.add(replayPath, { rule: 'replay-without-effect', stage: 'lint', severity: 'warning', message });
   } else if (pool.settings.replay !== 'once' && facts.mayReplay !== undefined) {
     const message = `"${framer}" lets requests be replayed, but the pool "${pool.name}" has no "replay: once"`;
-    findings.warn('replay-without-effect', entryPath(framer!), message);
+    findings.warn('replay-without-effect', entryPath(framer), message);
   }
   for (const { plugin, text } of composed.advice) {
     const remark = { rule: 'plugin-advises', stage: 'lint', severity: 'warning', message: text } as const;

@@ -391,6 +391,12 @@ describe('apply', () => {
       finds: '8:5  apply: no plugin of this pipeline taps frame; add a protocol plugin',
     },
     {
+      when: 'no plugin frames, so that nobody knows what the protocol makes of limits',
+      pools: sound.pools.replace('    back', '    limits: { inFlight: 10 }\n    back'),
+      listener: pipeline('[{ turns: }]'),
+      finds: '9:5  apply: no plugin of this pipeline taps frame; add a protocol plugin',
+    },
+    {
       when: 'two plugins frame',
       listener: pipeline('[{ lines: }, { rival: }, { turns: }]'),
       finds: '8:30  apply: "rival" taps frame, but "lines" does already; a pipeline has one protocol plugin',
