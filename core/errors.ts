@@ -47,7 +47,8 @@ export class PluginError extends PointsmanError {
   }
 }
 
-const core = new URL('.', import.meta.url).pathname;
+/** Ours: whoever writes a config or a plugin has no use for places there. */
+const own = ['.', '../plugins/'].map((folder) => new URL(folder, import.meta.url).pathname);
 
 /** What was thrown, in words; if that is no plugin's own word but the engine's, with the place: `x is not defined (acme.ts:7:3)`. */
 export function withPlace(cause: unknown): string {
@@ -59,7 +60,7 @@ export function withPlace(cause: unknown): string {
   const at = Math.max(0, stack.indexOf(message));
   const frames = `${stack.slice(0, at)}\n${stack.slice(at + message.length)}`;
   const places = [...frames.matchAll(/(file:\/\/)?(\/[^\s()?]+)(?:\?\w+)?((?::\d+)+)\)?$/gm)];
-  const place = places.find(([, , path]) => !path!.startsWith(core) && !path!.includes('/node_modules/'));
+  const place = places.find(([, , path]) => ![...own, '/node_modules/'].some((folder) => path!.includes(folder)));
   if (!isOfEngine || place === undefined) return message;
   const [, scheme, path, position] = place;
   const file = scheme === undefined ? path! : decodeURI(path!);

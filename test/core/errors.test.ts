@@ -36,6 +36,12 @@ it('tell whose fault it is', () => {
   });
 });
 
+it('do not tell where the code of built-in plugins stands', () => {
+  const cause = new SyntaxError('no host');
+  cause.stack = `SyntaxError: no host\n    at new Own (${new URL('../../plugins/protocols/sip/self.ts', import.meta.url)}:40:19)`;
+  expect(PluginError.threw('sip', 'apply', cause).message).toBe('[sip] apply: no host');
+});
+
 it("tell where a plugin's code stands that the engine complains of", () => {
   const [, line] = /errors\.test\.ts:(\d+)/.exec(new Error('here').stack!)!;
   const cause = new TypeError('x is not a function');
