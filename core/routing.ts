@@ -8,7 +8,7 @@ import type { Identifiers } from './identifiers.ts';
 import type { Link } from './link.ts';
 import type { Message } from './message.ts';
 import { Discard, Refusal } from './outcome.ts';
-import type { Destination, TokenFault } from './plugin.ts';
+import type { Destination, ProtocolFacts, TokenFault } from './plugin.ts';
 import { Backend, type Pool } from './pool.ts';
 
 const forgedIdentifier = new Refusal('forged-identifier');
@@ -24,6 +24,7 @@ export type Route = Destination | Refusal | Discard;
 
 export interface RoutingOptions {
   readonly hooks: PipelineHooks;
+  readonly facts: ProtocolFacts;
   readonly pool: Pool;
   readonly identifiers: Identifiers;
   readonly affinity: Affinity | undefined;
@@ -111,7 +112,9 @@ export class Routing {
 
   /** The message names a backend that cannot have it. */
   #instead(message: Message, policy: 'refuse' | 'rechoose', refusal: Refusal): Route {
-    return policy === 'rechoose' && message.from === 'client' ? this.#choose(message, 'rechosen') : refusal;
+    if (policy === 'refuse' || message.from === 'backend') return refusal;
+    const { facts } = this.#options;
+    return facts.mayRechoose?.(message) === false ? refusal : this.#choose(message, 'rechosen');
   }
 
   #choose(message: Message, reason: 'strategy' | 'rechosen'): Route {

@@ -190,6 +190,15 @@ describe('an identifier', () => {
     rechoosing.client().send('@z one\n');
     expect(rechoosing.backend('a').text()).toBe('@a #1 one\n');
   });
+
+  it('of a backend that is down or gone is refused in any case if the protocol says that it is for nobody else', async () => {
+    const rig = await shared({ identifiers: { whenDown: 'rechoose' } });
+    rig.backend('b').down();
+    const alice = rig.client();
+    alice.send('@b =one\n@z =two\n');
+    expect(alice.text()).toBe('error backend-down\nerror unknown-backend\n');
+    for (const backend of rig.backends) expect(backend.text()).toBe('');
+  });
 });
 
 describe('bad input', () => {

@@ -1,6 +1,18 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Rig } from '../../../support/embedded.ts';
-import { arrival, arrivals, callerRoutes, parse, parseOne, request, respond, sipRig, value, values } from './ua.ts';
+import {
+  arrival,
+  arrivals,
+  calleeRoutes,
+  callerRoutes,
+  parse,
+  parseOne,
+  request,
+  respond,
+  sipRig,
+  value,
+  values,
+} from './ua.ts';
 
 let rig: Rig;
 beforeEach(async () => {
@@ -287,6 +299,27 @@ describe('a response', () => {
     rig.client();
     rig.backend(name).link.send(respond(message, '200 OK', 'bob1'));
     expect(rig.stats().fromBackends.discardedFor).toEqual({ 'client-gone': 1 });
+  });
+
+  it.each([
+    ['down', { whenDown: 'rechoose' }, 'backend-down'],
+    ['gone from the config', {}, 'unknown-backend'],
+  ] as const)('to a backend that is %s is discarded: no other has asked', async (how, identifiers, reason) => {
+    rig = await sipRig({ identifiers });
+    const client = rig.client();
+    client.send(request('INVITE'));
+    const { name, message } = arrival(rig);
+    rig.backend(name).link.send(request('INFO', { fromTag: 'bob1', extra: calleeRoutes(message) }));
+    const asked = parseOne(client.text());
+    if (how === 'down') rig.backend(name).down();
+    else {
+      const [pool] = rig.settings.pools;
+      const backends = pool!.backends.filter((each) => each.name !== name);
+      await rig.runtime.until(rig.balancer.reload({ ...rig.settings, pools: [{ ...pool!, backends }] }));
+    }
+    client.send(respond(asked, '200 OK'));
+    expect(arrivals(rig)).toEqual([]);
+    expect(rig.stats().fromClients.discardedFor).toEqual({ [reason]: 1 });
   });
 
   it('leaves when our Via shares its line with the next', () => {
