@@ -1,4 +1,5 @@
 /** A client connection. */
+import type { KnownToken } from './identifiers.ts';
 import type { AddressLoad } from './limits/visitors.ts';
 import type { Link } from './link.ts';
 import { Outbox, type Turn } from './outbox.ts';
@@ -31,6 +32,8 @@ export class Client extends Peer {
   readonly openedAtMs: number;
   /** Its token, made when first asked for. */
   token: Token | undefined;
+  /** The same, to compare with what messages carry. */
+  knownToken: KnownToken | undefined;
   /** Its requests that wait for an answer. */
   outstanding = 0;
   /** What counts for its address; undefined: it has none. */
@@ -62,7 +65,7 @@ export class Client extends Peer {
 
   override moveTo(pipeline: Pipeline, isFamiliar: boolean): void {
     super.moveTo(pipeline, isFamiliar);
-    this.token = undefined; // the next one is signed with the key that is the first now
+    this.token = this.knownToken = undefined; // the next one is signed with the key that is the first now
     if (!isFamiliar) this.states.length = 0;
   }
 

@@ -13,6 +13,8 @@
 import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Client } from './client.ts';
 import type { Clients } from './clients.ts';
+import { KnownBytes } from './known-bytes.ts';
+import { viewOf } from './memory.ts';
 import type { Destination, ProtocolFacts, Token, TokenBook, TokenFault, TokenForm } from './plugin.ts';
 import type { Backend, Pool } from './pool.ts';
 import type { IdentifierMode, KeySettings } from './settings.ts';
@@ -59,12 +61,9 @@ class EnvelopeKey {
   }
 }
 
-/** How many bytes at the end of a token tell it from most others. */
-const hashedBytes = 8;
-
 /** Finds a known token by its bytes: no string, no allocation. */
 class TokenIndex<Value> {
-  readonly #buckets = new Map<number, { bytes: Buffer; value: Value }[]>();
+  readonly #buckets = new Map<number, { token: KnownToken; value: Value }[]>();
   readonly #foldCase: boolean;
 
   constructor(foldCase: boolean) {
@@ -72,40 +71,47 @@ class TokenIndex<Value> {
   }
 
   add(bytes: Buffer, value: Value): void {
-    const hash = this.#hash(bytes, 0, bytes.length);
+    const hash = this.#hash(viewOf(bytes), 0, bytes.length);
+    const entry = { token: new KnownToken(bytes), value };
     const bucket = this.#buckets.get(hash);
-    if (bucket === undefined) this.#buckets.set(hash, [{ bytes, value }]);
-    else bucket.push({ bytes, value });
+    if (bucket === undefined) this.#buckets.set(hash, [entry]);
+    else bucket.push(entry);
   }
 
-  get(bytes: Buffer, start: number, end: number): Value | undefined {
-    const bucket = this.#buckets.get(this.#hash(bytes, start, end));
+  get(view: DataView, start: number, end: number): Value | undefined {
+    const bucket = this.#buckets.get(this.#hash(view, start, end));
     if (bucket === undefined) return undefined;
-    for (const known of bucket) {
-      if (isSame(known.bytes, bytes, start, end, this.#foldCase)) return known.value;
+    for (let i = 0; i < bucket.length; i++) {
+      const { token, value } = bucket[i]!;
+      if (token.is(view, start, end, this.#foldCase)) return value;
     }
     return undefined;
   }
 
-  /** FNV-1a of the last bytes, which are part of the MAC. Tokens come from the config, so nobody outside can fill a bucket. */
-  #hash(bytes: Buffer, start: number, end: number): number {
-    let hash = 0x811c9dc5;
-    for (let i = Math.max(start, end - hashedBytes); i < end; i++) {
-      hash = Math.imul(hash ^ foldCase(bytes[i]!, this.#foldCase), 0x01000193);
-    }
+  /** Of the last eight bytes, which are part of the MAC. Tokens come from the config, so nobody outside can fill a bucket. */
+  #hash(view: DataView, start: number, end: number): number {
+    let hash = 0;
+    if (end - start >= 8) {
+      const small = this.#foldCase ? 0x20202020 : 0; // makes more bytes equal than letters, which does no harm here
+      hash = Math.imul(view.getInt32(end - 8, true) | small, 0x01000193) ^ (view.getInt32(end - 4, true) | small);
+    } else
+      for (let i = start; i < end; i++) hash = Math.imul(hash ^ foldCase(view.getUint8(i), this.#foldCase), 0x01000193);
     return hash;
   }
 }
 
-/** Looks at every byte, so that time tells nothing about how many fit. */
-function isSame(known: Buffer, bytes: Buffer, start: number, end: number, folds: boolean): boolean {
-  if (known.length !== end - start) return false;
-  let difference = 0;
-  for (let i = 0; i < known.length; i++) difference |= known[i]! ^ bytes[start + i]!;
-  if (difference === 0 || !folds) return difference === 0; // peers rarely change the case
-  difference = 0;
-  for (let i = 0; i < known.length; i++) difference |= foldCase(known[i]!, folds) ^ foldCase(bytes[start + i]!, folds);
-  return difference === 0;
+/** A token to compare with. */
+export class KnownToken extends KnownBytes {
+  is(view: DataView, start: number, end: number, folds: boolean): boolean {
+    if (this.length !== end - start) return false;
+    if (this.isAt(view, start, end)) return true; // peers rarely change the case
+    if (!folds) return false;
+    let difference = 0;
+    for (let i = 0; i < this.length; i++) {
+      difference |= foldCase(this.bytes[i]!, folds) ^ foldCase(view.getUint8(start + i), folds);
+    }
+    return difference === 0;
+  }
 }
 
 /** A letter in lower case, if that is asked for. */
@@ -194,19 +200,23 @@ export class Identifiers implements TokenBook {
   }
 
   read(bytes: Buffer, start: number, end: number): Destination | TokenFault {
-    return this.#index.get(bytes, start, end) ?? this.#knownClient(bytes, start, end) ?? this.#open(bytes, start, end);
+    const view = viewOf(bytes);
+    return (
+      this.#index.get(view, start, end) ?? this.#knownClient(bytes, view, start, end) ?? this.#open(bytes, start, end)
+    );
   }
 
   /**
    * The client that has been given this very token: responses name clients all the time, and such a one needs no MAC. Its
    * slot is read where our own tokens have it; whatever else stands there finds another client, or none.
    */
-  #knownClient(bytes: Buffer, start: number, end: number): Client | undefined {
+  #knownClient(bytes: Buffer, view: DataView, start: number, end: number): Client | undefined {
     if (!this.#namesClients) return undefined;
     const slot = this.#form === 'text' ? this.#slotInText(bytes, start, end) : this.#slotInRaw(bytes, start, end);
     const client = this.#clients.inSlot(slot);
-    const known = client?.token?.[this.#form === 'text' ? 'text' : 'raw'];
-    return known !== undefined && isSame(known, bytes, start, end, this.#foldCase) ? client : undefined;
+    if (client?.token === undefined) return undefined;
+    const known = (client.knownToken ??= new KnownToken(this.#form === 'text' ? client.token.text : client.token.raw));
+    return known.is(view, start, end, this.#foldCase) ? client : undefined;
   }
 
   #slotInRaw(bytes: Buffer, start: number, end: number): number {

@@ -8,6 +8,7 @@ export type { Exchange, ExchangeTable } from './exchanges.ts';
 export { KeyedHash } from './hash.ts';
 export type { Attempt, Check, CheckScope } from './health/checks.ts';
 export type { Detected, Framed, HookName, HookSignatures, Hooks, Tappable } from './hooks.ts';
+export { KnownBytes } from './known-bytes.ts';
 export type { Link } from './link.ts';
 export type { Message, RouteReason, Side, Span, TraceContext } from './message.ts';
 export type { Channel } from './observers/channel.ts';

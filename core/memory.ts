@@ -16,6 +16,13 @@ const arena = new Uint8Array(memory);
 /** The arena's beginning, so that a place in it is the same in the arena: `headroomBytes`, then what sockets read into. */
 export const readMemory: Buffer = Buffer.from(memory, 0, headroomBytes + readBytes);
 
+const readView = new DataView(memory, 0, readMemory.length);
+
+/** To read bytes four at a time. One for what sockets read into is there already. */
+export function viewOf(bytes: Uint8Array): DataView {
+  return bytes === readMemory ? readView : new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
 /** From this length on a call is quicker than a loop. */
 const shortBytes = 24;
 

@@ -46,7 +46,7 @@ export interface TraceContext {
 /** Who sent a message. */
 export type Side = 'client' | 'backend';
 
-const noBytes = new Uint8Array(0);
+const noBytes = Buffer.alloc(0);
 
 export class Message {
   /** The buffer the message lies in: its bytes are `bytes[start]` to `bytes[end - 1]`, and what is around them is not its. */
