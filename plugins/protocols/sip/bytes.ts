@@ -104,30 +104,9 @@ export function readDecimal(bytes: Buffer, start: number, end: number, digits: n
   return value;
 }
 
-/** Bytes to compare with, four at a time. */
-export class Literal {
-  readonly length: number;
-  readonly #words: Int32Array;
-
-  /** @param text of at least four bytes */
-  constructor(text: Buffer) {
-    this.length = text.length;
-    // The last word may take bytes of the one before once more.
-    const last = text.length - 4;
-    this.#words = Int32Array.from({ length: Math.ceil(text.length / 4) }, (_, i) =>
-      text.readInt32LE(Math.min(4 * i, last)),
-    );
-  }
-
-  /** Whether exactly these bytes stand at `at`, and before `end`. */
-  isAt(view: DataView, at: number, end: number): boolean {
-    const words = this.#words;
-    const last = at + this.length - 4;
-    if (last + 4 > end) return false;
-    let i = 0;
-    for (; at < last; at += 4) if (view.getInt32(at, true) !== words[i++]) return false;
-    return view.getInt32(last, true) === words[i];
-  }
+/** Four characters as a DataView reads them. */
+export function wordOf(text: string): number {
+  return ascii(text).readInt32LE();
 }
 
 const hexDigits = ascii('0123456789abcdef');

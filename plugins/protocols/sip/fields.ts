@@ -19,7 +19,6 @@ const {
   GREATER,
   QUESTION,
   AT,
-  highBits,
   classOf,
   isTokenByte,
   isDigit,
@@ -37,6 +36,7 @@ const {
   beginsWith,
   isSame,
   readDecimal,
+  wordOf,
 } = bytewise;
 
 const words = {
@@ -50,12 +50,21 @@ const words = {
   tag: ascii('tag'),
   version: ascii('2.0'),
 } as const;
-/** How nearly every Via begins. */
-const usualProtocol = ascii('SIP/2.0/');
 
 /** The name of our own parameter in Via and in the URIs of Record-Route and Path; its value is a token. */
 export const tokenParameter = 'pm';
 const tokenWord = ascii(tokenParameter);
+
+// What is looked for four bytes at a time.
+const sipSlash = wordOf('SIP/');
+const versionSlash = wordOf('2.0/');
+const branchStart = wordOf(';bra');
+const branchRest = wordOf('nch=');
+export const tokenMark: number = wordOf(`;${tokenParameter}=`);
+/** Makes the letters of the mark small. */
+export const smallInMark = 0x00202000;
+const smallInStart = 0x20202000;
+const smallInRest = 0x00202020;
 
 const DOT = 0x2e;
 const SLASH = 0x2f;
@@ -181,18 +190,21 @@ export class Via {
   tokenEnd = 0;
 
   /**
+   * @param view of `bytes`
    * @param end behind the CR LF of its line
    * @returns false if it is malformed or a parameter that matters stands there twice
    */
-  read(bytes: Buffer, at: number, end: number): boolean {
-    return this.#readUsual(bytes, at, end) || this.#readAny(bytes, at, end);
+  read(bytes: Buffer, view: DataView, at: number, end: number): boolean {
+    return this.#readUsual(bytes, view, at, end) || this.#readAny(bytes, at, end);
   }
 
-  /** Without blanks where none are usual, without quotes, without folds: a third of the time of `#readAny`. False if it is not like that. */
-  #readUsual(bytes: Buffer, at: number, end: number): boolean {
+  /** Without blanks where none are usual, without quotes, without folds: a fifth of the time of `#readAny`. False if it is not like that. */
+  #readUsual(bytes: Buffer, view: DataView, at: number, end: number): boolean {
     if (bytes[at] === SPACE) at++;
     this.start = at;
-    for (let i = 0; i < usualProtocol.length; i++) if (bytes[at++] !== usualProtocol[i]) return false;
+    if (at + 8 > end || view.getInt32(at, true) !== sipSlash || view.getInt32(at + 4, true) !== versionSlash)
+      return false;
+    at += 8;
     const transport = at;
     while (isTokenByte[bytes[at]!] === 1) at++;
     if (at === transport || bytes[at++] !== SPACE) return false;
@@ -209,6 +221,23 @@ export class Via {
     this.emptyRportEnd = this.tokenStart = this.tokenEnd = 0;
     this.rportStart = this.otherVersionStart = 0;
     while (bytes[at] === SEMICOLON) {
+      const word = at + 8 <= end ? view.getInt32(at, true) : 0;
+      if (
+        (word | smallInStart) === branchStart &&
+        (view.getInt32(at + 4, true) | smallInRest) === branchRest &&
+        this.branchStart === 0
+      ) {
+        this.branchStart = at + 8;
+        this.branchEnd = at = skipInLine(isBareValue, bytes, at + 8);
+        if (at === this.branchStart) return false;
+        continue;
+      }
+      if ((word | smallInMark) === tokenMark && this.tokenStart === 0) {
+        this.tokenStart = at + 4;
+        this.tokenEnd = at = skipInLine(isBareValue, bytes, at + 4);
+        if (at === this.tokenStart) return false;
+        continue;
+      }
       const nameStart = ++at;
       while (isTokenByte[bytes[at]!] === 1) at++;
       const nameEnd = at;
@@ -471,8 +500,6 @@ export class Uri {
   }
 }
 
-const fourCommas = 0x2c2c2c2c;
-
 /** How many values `bytes[start, end)` lists: commas in quotes or angle brackets do not count. */
 export function countValues(bytes: Buffer, start: number, end: number): number {
   let count = 1;
@@ -488,26 +515,6 @@ export function countValues(bytes: Buffer, start: number, end: number): number {
     }
   }
   return count;
-}
-
-/**
- * At least as many as `countValues` finds, in a fraction of its time: sixteen bytes with a comma among them count as
- * sixteen commas. Two Vias and two Routes of 340 bytes take 90 ns instead of 700.
- */
-export function valuesAtMost(view: DataView, start: number, end: number): number {
-  if (end - start < 16) return end - start;
-  let values = 1;
-  for (let at = start; at < end; at += 16) {
-    const from = Math.min(at, end - 16); // the last ones may have been looked at before
-    const a = view.getInt32(from, true) ^ fourCommas;
-    const b = view.getInt32(from + 4, true) ^ fourCommas;
-    const c = view.getInt32(from + 8, true) ^ fourCommas;
-    const d = view.getInt32(from + 12, true) ^ fourCommas;
-    // The highest bit of a byte is set where it is 0, and maybe in bytes above such a one.
-    const zeros = ((a - 0x01010101) & ~a) | ((b - 0x01010101) & ~b) | ((c - 0x01010101) & ~c) | ((d - 0x01010101) & ~d);
-    if ((zeros & highBits) !== 0) values += 16;
-  }
-  return values;
 }
 
 /** Schemes of Request-URIs that are passed on; a server behind us may know what to do with them. */

@@ -100,11 +100,9 @@ export default definePlugin({
     const self = new Self(scope.listener, options.advertiseToBackends, identifiers);
     const branchHash = new BranchHash(scope.secret('sip branch'));
     const places = { recordRoute: identity !== 'path', path: identity !== 'record-route' };
-    const rewriter = new Rewriter(places, self, identifiers, branchHash, (create) => scope.perClient(create));
+    const rewriter = new Rewriter(places, self, identifiers, branchHash);
     const tagHash = new TagHash(scope.secret('sip to-tag'));
     const senderOf = scope.perClient((client) => new Sender(client));
-    /** How many requests of a client wait for their final response. */
-    const dueOf = scope.perClient(() => ({ answers: 0 }));
 
     const trace = new TraceFields(options.traceparent, options.tracestate);
     if (/^wss?$/.test(scope.listener.transport) && options.advertiseToBackends === undefined) {
@@ -128,7 +126,7 @@ export default definePlugin({
       correlates: true,
       whenGone: 'rechoose',
       mayRechoose: () => header.isRequest,
-      answersDue: (client) => dueOf(client).answers,
+      answersDue: (client) => senderOf(client).answersDue,
       isFailure: () => (header.isRequest || header.status < 200 ? undefined : serverFailures.includes(header.status)),
       relatedIds(message, ids) {
         const { via } = header;
@@ -224,11 +222,12 @@ export default definePlugin({
     });
 
     function detectResponse(message: Message) {
-      const { bytes, via } = header;
+      const { bytes, view, via } = header;
       if (via.tokenStart === 0) return foreignResponse;
       const line = via.next > 0 ? header.first[field.via]! : header.nextLine(header.first[field.via]!);
       if (line < 0) return foreignResponse;
-      if (!clientVia.read(bytes, via.next || header.valueStart(line), header.lineEnds[line]!)) return malformedResponse;
+      if (!clientVia.read(bytes, view, via.next || header.valueStart(line), header.lineEnds[line]!))
+        return malformedResponse;
       return message.span(via.tokenStart - message.start, via.tokenEnd - via.tokenStart);
     }
 
@@ -256,13 +255,13 @@ export default definePlugin({
 
     hooks.forward.tap('sip', (message) => {
       if (header.isRequest) {
-        if (message.from === 'client' && header.method !== method.ack) dueOf(message.client!).answers++;
+        if (message.from === 'client' && header.method !== method.ack) senderOf(message.client!).answersDue++;
         return;
       }
       const { client } = message; // none if another backend has asked
       if (header.status < 200 || message.from !== 'backend' || client === undefined) return;
-      const due = dueOf(client);
-      if (due.answers > 0) due.answers--; // a retransmission settles nothing more
+      const sender = senderOf(client);
+      if (sender.answersDue > 0) sender.answersDue--; // a retransmission settles nothing more
       const { branchStart, branchEnd } = clientVia;
       if (branchStart > 0) {
         scope.affinity.settle(

@@ -1,8 +1,11 @@
-/** Our own header lines, made once for each token and address: what differs from message to message is only the branch. */
+/**
+ * Our own header lines. Each stays as it was written last: the messages of one peer come in a row, and what differs from one
+ * to the next is only the branch.
+ */
 import { writeHex } from './bytes.ts';
 import { ascii } from './characters.ts';
 import { tokenParameter } from './fields.ts';
-import { type OwnAddress, viaTransports } from './self.ts';
+import type { OwnAddress } from './self.ts';
 
 const lineEnd = ascii('\r\n');
 const recordRoute = ascii('Record-Route: ');
@@ -14,69 +17,59 @@ const branchDigits = ascii('0'.repeat(16));
 /** Behind the branch: the parameter that carries the token. */
 const viaToken = ascii(`;${tokenParameter}=`);
 
-/** Those that carry one token: of a client, or of a backend. */
-export class TokenLines {
-  readonly token: Buffer;
-  readonly #all = new Map<OwnAddress, OwnLines>();
-  /** Whoever has the token nearly always talks to peers who reach us at one address. */
-  #last: OwnLines | undefined;
+/** A line with a token in it. */
+class TokenLine {
+  readonly #start: Buffer;
+  readonly #end: Buffer;
+  #token: Buffer | undefined;
+  #bytes: Buffer | undefined;
 
-  constructor(token: Buffer) {
-    this.token = token;
+  constructor(start: Buffer, end: Buffer) {
+    this.#start = start;
+    this.#end = end;
   }
 
-  /** With that address. */
-  at(address: OwnAddress): OwnLines {
-    if (this.#last?.address === address) return this.#last;
-    let lines = this.#all.get(address);
-    if (lines === undefined) {
-      lines = new OwnLines(address, this.token);
-      this.#all.set(address, lines);
-    }
-    this.#last = lines;
-    return lines;
+  /** Valid until it is written with another token. */
+  with(token: Buffer): Buffer {
+    if (this.#token === token) return this.#bytes!;
+    if (this.#token?.length === token.length) this.#bytes!.set(token, this.#start.length);
+    else this.#bytes = Buffer.concat([this.#start, token, this.#end]);
+    this.#token = token;
+    return this.#bytes!;
   }
 }
 
-/** Those that carry one token at one address. */
+/** Those that show one address of ours. */
 export class OwnLines {
-  readonly address: OwnAddress;
-  readonly #token: Buffer;
+  readonly #address: OwnAddress;
   /** By the place of the transport in `viaTransports`. */
-  readonly #vias: (Buffer | undefined)[] = viaTransports.map(() => undefined);
-  #recordRoute: Buffer | undefined;
-  #secureRecordRoute: Buffer | undefined;
+  readonly #vias: readonly TokenLine[];
+  readonly #recordRoute: TokenLine;
+  readonly #secureRecordRoute: TokenLine;
 
-  constructor(address: OwnAddress, token: Buffer) {
-    this.address = address;
-    this.#token = token;
+  constructor(address: OwnAddress) {
+    this.#address = address;
+    this.#vias = address.vias.map((via) => new TokenLine(Buffer.concat([via, branchDigits, viaToken]), lineEnd));
+    this.#recordRoute = new TokenLine(Buffer.concat([recordRoute, address.sipUri]), uriEnd);
+    this.#secureRecordRoute = new TokenLine(Buffer.concat([recordRoute, address.sipsUri]), uriEnd);
   }
 
   /**
    * Valid until the next call.
    * @param transport the place in `viaTransports` of the one that the request leaves on
    */
-  via(transport: number, branchHigh: number, branchLow: number): Buffer {
-    const start = this.address.vias[transport]!;
-    let via = this.#vias[transport];
-    if (via === undefined) {
-      via = Buffer.concat([start, branchDigits, viaToken, this.#token, lineEnd]);
-      this.#vias[transport] = via;
-    }
-    writeHex(via, start.length, branchHigh, branchLow);
+  via(transport: number, token: Buffer, branchHigh: number, branchLow: number): Buffer {
+    const via = this.#vias[transport]!.with(token);
+    writeHex(via, this.#address.vias[transport]!.length, branchHigh, branchLow);
     return via;
   }
 
-  recordRoute(isSips: boolean): Buffer {
-    if (isSips) return (this.#secureRecordRoute ??= this.#line(recordRoute, isSips, uriEnd));
-    return (this.#recordRoute ??= this.#line(recordRoute, isSips, uriEnd));
+  /** Valid until the next call. */
+  recordRoute(isSips: boolean, token: Buffer): Buffer {
+    return (isSips ? this.#secureRecordRoute : this.#recordRoute).with(token);
   }
 
-  path(isSips: boolean): Buffer {
-    return this.#line(path, isSips, pathEnd);
-  }
-
-  #line(name: Buffer, isSips: boolean, end: Buffer): Buffer {
-    return Buffer.concat([name, isSips ? this.address.sipsUri : this.address.sipUri, this.#token, end]);
+  path(isSips: boolean, token: Buffer): Buffer {
+    return Buffer.concat([path, isSips ? this.#address.sipsUri : this.#address.sipUri, token, pathEnd]);
   }
 }

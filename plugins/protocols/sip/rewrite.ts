@@ -4,7 +4,6 @@ import { beginsWith } from './bytes.ts';
 import { ascii } from './characters.ts';
 import type { BranchHash } from './hashes.ts';
 import type { Header } from './header.ts';
-import { TokenLines } from './lines.ts';
 import { field, method } from './names.ts';
 import type { OwnRoutes } from './routes.ts';
 import { isBackend, type Self } from './self.ts';
@@ -17,14 +16,13 @@ const emptyLineBytes = 2;
 const sips = ascii('sips:');
 
 /** Methods that open a dialog or change its targets (section 12.2): they record routes within a dialog too. */
-const targetMethods: ReadonlySet<number> = new Set([
-  method.invite,
-  method.subscribe,
-  method.notify,
-  method.refer,
-  method.update,
-]);
-const unrecordedMethods: ReadonlySet<number> = new Set([method.register, method.cancel, method.ack]);
+const targetMethods = setOf(method.invite, method.subscribe, method.notify, method.refer, method.update);
+const unrecordedMethods = setOf(method.register, method.cancel, method.ack);
+
+/** A bit for each. */
+function setOf(...methods: number[]): number {
+  return methods.reduce((bits, id) => bits | (1 << id), 0);
+}
 
 /** Where identifiers are written. */
 export interface Places {
@@ -39,23 +37,12 @@ export class Rewriter {
   readonly #self: Self;
   readonly #identifiers: TokenBook;
   readonly #branchHash: BranchHash;
-  readonly #linesOfClient: (client: Client) => TokenLines;
-  /** By the backend's index. */
-  readonly #linesOfBackends: TokenLines[] = [];
 
-  /** @param perClient keeps something for each client */
-  constructor(
-    places: Places,
-    self: Self,
-    identifiers: TokenBook,
-    branchHash: BranchHash,
-    perClient: (create: (client: Client) => TokenLines) => (client: Client) => TokenLines,
-  ) {
+  constructor(places: Places, self: Self, identifiers: TokenBook, branchHash: BranchHash) {
     this.#places = places;
     this.#self = self;
     this.#identifiers = identifiers;
     this.#branchHash = branchHash;
-    this.#linesOfClient = perClient((client) => new TokenLines(identifiers.ofClient(client).text));
   }
 
   /** Edits go from the top of the message to its end, as they are kept in that order. */
@@ -93,26 +80,23 @@ export class Rewriter {
     const source = fromClient ? (message.source as Client) : (message.source as Link).backend;
     const destination = message.destination!;
     const { high, low } = this.#branchHash.of(header);
-    const lines = this.#linesOf(source).at(this.#self.addressFor(destination));
-    message.splice(at, 0, lines.via(this.#self.transportTo(destination), high, low));
+    const token = this.#tokenOf(source);
+    const { linesOfSender } = this.#self.addressFor(destination);
+    message.splice(at, 0, linesOfSender.via(this.#self.transportTo(destination), token, high, low));
 
     if (header.method === method.register) {
-      if (fromClient && this.#places.path) message.splice(at, 0, lines.path(isSips(header)));
+      if (fromClient && this.#places.path) message.splice(at, 0, linesOfSender.path(isSips(header), token));
     } else if (this.#places.recordRoute && recordsRoute(header, routes)) {
       const secure = isSips(header);
-      message.splice(at, 0, lines.recordRoute(secure));
-      const back = this.#linesOf(destination).at(this.#self.addressFor(source));
-      message.splice(at, 0, back.recordRoute(secure));
+      message.splice(at, 0, linesOfSender.recordRoute(secure, token));
+      const { linesOfDestination } = this.#self.addressFor(source);
+      message.splice(at, 0, linesOfDestination.recordRoute(secure, this.#tokenOf(destination)));
     }
     if (header.maxForwards < 0) message.splice(at, 0, initialMaxForwards);
   }
 
-  #linesOf(peer: Backend | Client): TokenLines {
-    if (!isBackend(peer)) return this.#linesOfClient(peer);
-    const token = this.#identifiers.ofBackend(peer).text;
-    let lines = this.#linesOfBackends[peer.index];
-    if (lines?.token !== token) this.#linesOfBackends[peer.index] = lines = new TokenLines(token);
-    return lines;
+  #tokenOf(peer: Backend | Client): Buffer {
+    return (isBackend(peer) ? this.#identifiers.ofBackend(peer) : this.#identifiers.ofClient(peer)).text;
   }
 }
 
@@ -142,9 +126,10 @@ function normalise(message: Message, header: Header): void {
 }
 
 function recordsRoute(header: Header, routes: OwnRoutes): boolean {
-  if (unrecordedMethods.has(header.method)) return false;
+  const bit = 1 << header.method;
+  if ((unrecordedMethods & bit) !== 0) return false;
   // A route of ours without a token is one that the client was configured with.
-  return routes.tokenStart === 0 || targetMethods.has(header.method);
+  return routes.tokenStart === 0 || (targetMethods & bit) !== 0;
 }
 
 /** Whether an edit has removed what stands at `offset`. */

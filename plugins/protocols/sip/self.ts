@@ -2,13 +2,14 @@
  * Our own addresses as peers see them, in the header lines that carry them. Where clients and backends reach us in different ways
  * (clients by WebSocket, backends by TCP; either side of a NAT) each side is told its own, in a Record-Route of its own (RFC 5658).
  */
-import type { Backend, Client, ListenerFacts, TokenBook } from 'pointsman';
-import { isWord, Literal } from './bytes.ts';
+import { type Backend, type Client, KnownBytes, type ListenerFacts, type TokenBook } from 'pointsman';
+import { isWord } from './bytes.ts';
 import { ascii } from './characters.ts';
 import { tokenParameter, type Uri } from './fields.ts';
+import { OwnLines } from './lines.ts';
 
 /** As a Via names transports (RFC 3261 section 20.42, RFC 7118 section 5.2). */
-export const viaTransports = ['TCP', 'TLS', 'UDP', 'WS', 'WSS'] as const;
+const viaTransports = ['TCP', 'TLS', 'UDP', 'WS', 'WSS'] as const;
 
 /** What each transport of an address is to SIP: its name in Via and in a URI, and the port that needs no mention. */
 const transports: Readonly<Record<string, { via: (typeof viaTransports)[number]; uri: string; port: number }>> = {
@@ -31,10 +32,13 @@ export class OwnAddress {
   /** For requests that demand TLS all the way (RFC 3261 section 16.6, step 4). */
   readonly sipsUri: Buffer;
   /** The same as `sipUri`, to compare with; and where the host stands in it. */
-  readonly routeStart: Literal;
+  readonly routeStart: KnownBytes;
   readonly hostOffset: number = '<sip:'.length;
   readonly hostBytes: number;
   readonly port: number;
+  /** The lines that carry the token of a request's sender, and those that carry its destination's: a request has both. */
+  readonly linesOfSender: OwnLines;
+  readonly linesOfDestination: OwnLines;
   readonly #host: Buffer;
   readonly #defaultPort: number;
 
@@ -58,12 +62,14 @@ export class OwnAddress {
     );
     const parameters = `;transport=${own.uri};lr;${tokenParameter}=`;
     this.sipUri = ascii(`<sip:${hostPort}${parameters}`);
-    this.routeStart = new Literal(this.sipUri);
+    this.routeStart = new KnownBytes(this.sipUri);
     this.hostBytes = this.#host.length;
     const secureTransport = own.uri === 'ws' ? 'ws' : 'tcp';
     this.sipsUri = isSecure
       ? ascii(`<sips:${hostPort};transport=${secureTransport};lr;${tokenParameter}=`)
       : this.sipUri;
+    this.linesOfSender = new OwnLines(this);
+    this.linesOfDestination = new OwnLines(this);
   }
 
   /** Whether a URI has it. */

@@ -1,29 +1,32 @@
 /**
- * What a client's address adds to the Via it has sent: `received` (RFC 3261 section 18.2.1) and `rport` (RFC 3581); and what the
- * Via says of where it wants its answers.
+ * A client that sends requests: what its address adds to its Via, `received` (RFC 3261 section 18.2.1) and `rport` (RFC 3581); what
+ * the Via says of where it wants its answers; and how many it waits for.
  */
 import type { Client } from 'pointsman';
-import { isSame, readDecimal } from './bytes.ts';
+import { readDecimal } from './bytes.ts';
 import { ascii, isDigit } from './characters.ts';
 import type { Header } from './header.ts';
 
 const LEFT_BRACKET = 0x5b;
 const defaultPort = 5060;
+const receivedName = ';received=';
 
 /** Replaces what stands from `start` to `removeEnd` by `added`. */
 type Edit = (start: number, removeEnd: number, added: Buffer) => void;
 
 export class Sender {
-  readonly #address: Buffer;
-  readonly #received: Buffer;
-  readonly #port: Buffer;
+  /** Its requests that wait for their final response. */
+  answersDue = 0;
   readonly #client: Client;
+  /** Empty: of a unix socket. */
+  readonly #address: string;
+  // Made when first needed.
+  #received: Buffer | undefined;
+  #port: Buffer | undefined;
 
   constructor(client: Client) {
     this.#client = client;
-    this.#address = ascii(client.address);
-    this.#received = ascii(`;received=${client.address}`);
-    this.#port = ascii(`=${client.port}`);
+    this.#address = client.address;
   }
 
   /**
@@ -42,7 +45,7 @@ export class Sender {
 
   /** Whether there is anything to add. */
   amends({ bytes, via }: Header): boolean {
-    if (this.#address.length === 0) return false; // a unix socket
+    if (this.#address === '') return false;
     return via.emptyRportEnd > 0 || !this.#isAddress(bytes, via.hostStart, via.hostEnd);
   }
 
@@ -54,14 +57,20 @@ export class Sender {
     const hasReceived = via.receivedStart > 0;
     const receivedStart = hasReceived ? via.receivedStart : via.end;
     const isPortFirst = via.emptyRportEnd <= receivedStart;
-    if (asksForPort && isPortFirst) edit(via.emptyRportEnd, via.emptyRportEnd, this.#port);
-    if (hasReceived) edit(receivedStart, via.receivedEnd, this.#address);
-    else edit(receivedStart, receivedStart, this.#received);
-    if (asksForPort && !isPortFirst) edit(via.emptyRportEnd, via.emptyRportEnd, this.#port);
+    const received = (this.#received ??= ascii(receivedName + this.#address));
+    const port = (this.#port ??= ascii(`=${this.#client.port}`));
+    if (asksForPort && isPortFirst) edit(via.emptyRportEnd, via.emptyRportEnd, port);
+    if (hasReceived) edit(receivedStart, via.receivedEnd, received.subarray(receivedName.length));
+    else edit(receivedStart, receivedStart, received);
+    if (asksForPort && !isPortFirst) edit(via.emptyRportEnd, via.emptyRportEnd, port);
   }
 
   #isAddress(bytes: Buffer, start: number, end: number): boolean {
+    const address = this.#address;
     const isBracketed = bytes[start] === LEFT_BRACKET ? 1 : 0;
-    return isSame(bytes, start + isBracketed, end - isBracketed, this.#address);
+    const from = start + isBracketed;
+    if (end - isBracketed - from !== address.length) return false;
+    for (let i = 0; i < address.length; i++) if (bytes[from + i] !== address.charCodeAt(i)) return false;
+    return true;
   }
 }

@@ -6,7 +6,7 @@
 import type { Message } from 'pointsman';
 import { skipClass } from './bytes.ts';
 import { ascii, classOf, SEMICOLON } from './characters.ts';
-import { Address, isUriByte, tokenParameter, Uri } from './fields.ts';
+import { Address, isUriByte, smallInMark, tokenMark, Uri } from './fields.ts';
 import type { Header } from './header.ts';
 import { field } from './names.ts';
 
@@ -17,16 +17,13 @@ const greater = ascii('>');
 const lineEnd = ascii('\r\n');
 
 const isNotSemicolon = classOf((byte) => byte !== SEMICOLON);
-const tokenMark = ascii(`;${tokenParameter}=`).readInt32LE();
-/** Makes the two letters of the mark small. */
-const smallLetters = 0x00202000;
 
 /** A quick look whether the Request-URI may have our parameter: 20 ns for one of 40 bytes. */
 export function mayHoldToken({ bytes, view, uriStart, uriEnd }: Header): boolean {
   for (let at = uriStart; ; at++) {
     at = skipClass(isNotSemicolon, bytes, at, uriEnd);
     if (at + 4 > uriEnd) return false;
-    if ((view.getInt32(at, true) | smallLetters) === tokenMark) return true;
+    if ((view.getInt32(at, true) | smallInMark) === tokenMark) return true;
   }
 }
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Refusal } from '../../../../core/outcome.ts';
 import { defaultLimits } from '../../../../core/settings.ts';
-import { Address, countValues, Via, valuesAtMost } from '../../../../plugins/protocols/sip/fields.ts';
+import { Address, Via } from '../../../../plugins/protocols/sip/fields.ts';
 import type { Status } from '../../../../plugins/protocols/sip/flaws.ts';
 import { Header } from '../../../../plugins/protocols/sip/header.ts';
 import { field } from '../../../../plugins/protocols/sip/names.ts';
@@ -226,7 +226,10 @@ describe('the readers of usual forms', () => {
   /** Places in what stands behind the blanks, so that readings of the same text at other places compare. */
   function outcome(reader: Via | Address, blanks: string, value: string) {
     const bytes = Buffer.from(`X:${blanks}${value}\r\n\r\n`, 'latin1');
-    if (!reader.read(bytes, 2, bytes.length - 2)) return false;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const end = bytes.length - 2;
+    const isRead = reader instanceof Via ? reader.read(bytes, view, 2, end) : reader.read(bytes, 2, end);
+    if (!isRead) return false;
     const start = 2 + blanks.length;
     return Object.fromEntries(
       Object.entries(reader).map(([part, at]) => [part, at === 0 ? 0 : (at as number) - start]),
@@ -262,24 +265,5 @@ describe('the readers of usual forms', () => {
       { numRuns: 5000 },
     );
     expect(sound).toBeGreaterThan(200);
-  });
-
-  it('never count fewer values than there are', () => {
-    fc.assert(
-      fc.property(
-        fc.oneof(
-          fc.string({ unit: fc.constantFrom(...'aaaaaaaaaa,,"<>-'), maxLength: 90, size: 'max' }),
-          fc.string({ unit: fc.constantFrom(...',,,a'), maxLength: 90, size: 'max' }),
-        ),
-        fc.nat({ max: 9 }),
-        (value, before) => {
-          const bytes = Buffer.from(`${','.repeat(before)}${value}\r\n`, 'latin1');
-          const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-          const counted = countValues(bytes, before, bytes.length);
-          expect(valuesAtMost(view, before, bytes.length)).toBeGreaterThanOrEqual(counted);
-        },
-      ),
-      { numRuns: 5000 },
-    );
   });
 });
