@@ -31,10 +31,10 @@ const quietMs = 1000;
 /** When it stops, clients get so long to close their end: a close with something unread would take from them what is on its way. */
 const farewellMs = 1000;
 
-/** A listening socket, and who accepts there. */
+/** A listening socket, and who sees to those that connect there. */
 interface Door {
   readonly socket: ListeningSocket;
-  accept: (socket: Socket) => SocketHandler;
+  keeper: Listener;
   /** What cannot be changed while it is open. */
   readonly fixed: object;
 }
@@ -155,7 +155,7 @@ export class Listener {
   takeOver(other: Listener): void {
     const door = other.#door!;
     other.#door = undefined;
-    door.accept = (socket) => this.#accept(socket);
+    door.keeper = this;
     this.#door = door;
     if (this.settings.tls !== undefined) door.socket.secure?.(this.settings.tls);
     this.run();
@@ -175,7 +175,7 @@ export class Listener {
     const { settings, composed } = this;
     await this.startPlugins();
     // Whoever connects before it runs waits for nothing: links are opened when they are needed.
-    const door: Pick<Door, 'accept'> = { accept: (socket) => this.#accept(socket) };
+    const door: Pick<Door, 'keeper'> = { keeper: this };
     try {
       const socket = await this.#runtime.listen(
         {
@@ -185,10 +185,11 @@ export class Listener {
           webSocket: composed.facts.webSocket ?? { frames: composed.facts.identifiers === 'text' ? 'text' : 'binary' },
           messageBytes: settings.limits.messageBytes,
           connections: settings.limits.connections,
+          admit: (from, isAmongLast) => door.keeper.#admit(from, isAmongLast),
           onError: (error, peer) =>
             composed.log.warn({ error: error.message, peer }, 'a connection failed before it was accepted'),
         },
-        (accepted) => door.accept(accepted),
+        (accepted) => door.keeper.#accept(accepted),
       );
       this.#door = Object.assign(door, { socket, fixed: fixedOf(settings, composed) });
     } catch (cause) {
@@ -229,20 +230,23 @@ export class Listener {
     if (backend !== undefined) this.#links.look(backend, up);
   }
 
+  /** Turns away who may not connect before it costs anything; else answers what to call when the connection has closed. */
+  #admit(address: string, isAmongLast: boolean): (() => void) | undefined {
+    const whyNot = isAmongLast ? 'too many open files' : this.#visitors.enter(address, this.#runtime.now());
+    if (whyNot === undefined) return () => this.#visitors.leave(address);
+    this.composed.accounting.accepted++;
+    this.#countTurnedAway(address, whyNot);
+    return undefined;
+  }
+
   #accept(socket: Socket): SocketHandler {
     const { accounting, hooks, pipeline } = this.composed;
-    const nowMs = this.#runtime.now();
     accounting.accepted++;
     const client = new Client(pipeline, this.#turn, socket, (closed) => this.#forget(closed));
     this.#registry.add(client);
     this.#clients.add(client);
-    const whyNot = this.#visitors.enter(client.address, this.#clients.size, nowMs);
     client.load = this.#visitors.loadOf(client.address);
-    if (whyNot !== undefined) {
-      this.#turnAway(client, whyNot);
-    } else if (socket.isAmongLast) {
-      this.#turnAway(client, 'too many open files');
-    } else if (hooks.isTapped('onConnect')) {
+    if (hooks.isTapped('onConnect')) {
       client.pauseReading();
       hooks.onConnect.promise(client).then(
         (refusal) => {
@@ -259,15 +263,18 @@ export class Listener {
   }
 
   #turnAway(client: Client, reason: string): void {
-    this.composed.accounting.turnedAway++;
-    this.composed.log.warn({ client: client.address, reason }, 'client turned away');
+    this.#countTurnedAway(client.address, reason);
     client.destroy(reason);
+  }
+
+  #countTurnedAway(address: string, reason: string): void {
+    this.composed.accounting.turnedAway++;
+    this.composed.log.warn({ client: address, reason }, 'client turned away');
   }
 
   #forget(client: Client): void {
     this.#registry.remove(client);
     this.#clients.delete(client);
-    this.#visitors.leave(client.address);
     try {
       this.composed.hooks.onDisconnect.call(client);
     } catch (error) {

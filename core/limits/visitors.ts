@@ -42,6 +42,9 @@ export class AddressLoad {
 
 export class Visitors {
   #limits: Limits;
+  /** How many there may be at once. */
+  #most = 0;
+  #count = 0;
   #isAllowed!: (address: string) => boolean;
   #isDenied!: (address: string) => boolean;
   readonly #loads = new Map<string, AddressLoad>();
@@ -52,7 +55,9 @@ export class Visitors {
   }
 
   /** Goes on with other settings. */
-  follow({ allow, deny, limits }: ListenerSettings): void {
+  follow({ listen, allow, deny, limits }: ListenerSettings): void {
+    // Of datagrams anybody can make up the sender; their listener makes room itself (datagram.ts).
+    this.#most = listen.transport === 'udp' ? Number.POSITIVE_INFINITY : limits.connections;
     this.#isAllowed = allow === undefined ? () => true : networks(allow);
     this.#isDenied = deny === undefined ? () => false : networks(deny);
     for (const load of this.#loads.values()) load.follow(limits, this.#limits);
@@ -60,34 +65,37 @@ export class Visitors {
   }
 
   /**
-   * A client has connected. `leave` has to be called when it has gone, also if it is turned away.
+   * Somebody connects.
    * @param address empty on unix sockets: those are let in, and not counted by address
-   * @param clients how many there are, with this one
-   * @returns why it is to be turned away; undefined: it is not
+   * @returns why it is to be turned away; undefined: it may come in, and `leave` is to be called when it has gone
    */
-  enter(address: string, clients: number, nowMs: number): string | undefined {
-    const { connections, connectionsPerAddress } = this.#limits;
-    if (address === '') return clients > connections ? 'too many connections' : undefined;
-    let load = this.#loads.get(address);
-    if (load === undefined) this.#loads.set(address, (load = new AddressLoad(this.#limits)));
-    load.clients++;
-    if (!this.#isAllowed(address) || this.#isDenied(address)) return 'not allowed';
-    if (clients > connections || (connectionsPerAddress > 0 && load.clients > connectionsPerAddress)) {
-      return 'too many connections';
+  enter(address: string, nowMs: number): string | undefined {
+    const { connectionsPerAddress } = this.#limits;
+    if (address !== '' && (!this.#isAllowed(address) || this.#isDenied(address))) return 'not allowed';
+    if (this.#count >= this.#most) return 'too many connections';
+    const load = this.loadOf(address);
+    if (load !== undefined) {
+      if (connectionsPerAddress > 0 && load.clients >= connectionsPerAddress) return 'too many connections';
+      if (load.connects?.has(nowMs, 0) === false) return 'connects too often';
+      load.connects?.take();
+      load.clients++;
     }
-    if (load.connects?.has(nowMs, 0) === false) return 'connects too often';
-    load.connects?.take();
+    this.#count++;
     return undefined;
   }
 
-  /** What counts for the address of a client that has entered; undefined: nothing does. */
-  loadOf(address: string): AddressLoad | undefined {
-    return this.#loads.get(address);
-  }
-
   leave(address: string): void {
+    this.#count--;
     const load = this.#loads.get(address);
     if (load !== undefined) load.clients--;
+  }
+
+  /** What counts for an address; undefined: it is none. */
+  loadOf(address: string): AddressLoad | undefined {
+    if (address === '') return undefined;
+    let load = this.#loads.get(address);
+    if (load === undefined) this.#loads.set(address, (load = new AddressLoad(this.#limits)));
+    return load;
   }
 
   /** Forgets addresses of which nothing is left to know. To be called about once a second. */

@@ -18,7 +18,7 @@ export async function listenDatagrams(
   options: ListenOptions,
   accept: (socket: Socket) => SocketHandler,
 ): Promise<ListeningSocket> {
-  const { address, connections, onError } = options;
+  const { address, connections, onError, admit } = options;
   const socket = createSocket(address.host);
   /** By address and port, the one that has been silent for longest first. */
   const flows = new Map<string, Flow>();
@@ -29,9 +29,12 @@ export async function listenDatagrams(
     if (flow === undefined && isClosing) return;
     flows.delete(key);
     if (flow === undefined) {
+      const leave = admit(plainIp(host), false);
+      if (leave === undefined) return;
       // Anybody can make up addresses: whoever has been silent for longest makes room.
       if (flows.size >= connections) flows.values().next().value!.closeNow();
       flow = new Flow(socket, host, port, () => {
+        leave();
         if (flows.get(key) === flow) flows.delete(key);
         if (isClosing && flows.size === 0) socket.close();
       });

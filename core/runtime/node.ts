@@ -8,9 +8,8 @@ import { getSystemErrorMap } from 'node:util';
 import { headroomBytes, readMemory } from '../memory.ts';
 import { type Address, isSecure, isWebSocket, plainIp } from './address.ts';
 import { connectDatagrams, listenDatagrams } from './datagram.ts';
-import { isAmongLast } from './files.ts';
+import { Front } from './front.ts';
 import { inheritedFd } from './inherited.ts';
-import type { ProxyFront } from './proxied.ts';
 import type {
   ClientCertificate,
   ConnectOptions,
@@ -45,42 +44,35 @@ export function nodeRuntime({ isWorker = false } = {}): Runtime {
 async function listen(options: ListenOptions, accept: (socket: Socket) => SocketHandler): Promise<ListeningSocket> {
   const { address } = options;
   if (address.transport === 'udp') return listenDatagrams(options, accept);
-  const netOptions = { allowHalfOpen: true, noDelay: true };
-  let server: net.Server;
-  let front: ProxyFront | undefined;
-  const endsOf = (stream: net.Socket) => front?.endsOf(stream);
   if (isSecure(address) && options.tls === undefined) {
     throw new Error(`a ${address.transport}:// listener needs a certificate and a key`);
   }
+  const endsOf = (stream: net.Socket) => front.endsOf(stream);
+  /** Does the handshakes; never listens itself. */
+  let inner: net.Server | undefined;
   if (isWebSocket(address)) {
     const { webSocketServer } = await import('./websocket.ts');
-    server = webSocketServer(options, accept, endsOf);
+    inner = webSocketServer(options, accept, endsOf);
   } else if (address.transport === 'tls') {
-    server = tls.createServer({ ...netOptions, ...serverTls(options.tls!) }, (stream) => {
+    inner = tls.createServer(serverTls(options.tls!), (stream) => {
+      stream.allowHalfOpen = true;
       const socket = new NodeSocket(stream, endsOf(stream));
       socket.attach(accept(socket));
     });
-  } else {
-    server = net.createServer({ ...netOptions, pauseOnConnect: true }, (stream) => {
-      const reader = new SharedReader();
-      // What came behind a header has been read already.
-      const reading = front === undefined ? reader.takeOver(stream) : undefined;
-      if (reading === undefined) stream.resume();
-      const socket = new NodeSocket(reading ?? stream, endsOf(stream));
-      reader.handler = accept(socket);
-      socket.attach(reader.handler, reading !== undefined);
-    });
   }
-  const accepting = server;
-  server.on('tlsClientError', (error: Error & { reason?: string }, { remoteAddress }) => {
+  inner?.on('tlsClientError', (error: Error & { reason?: string }, { remoteAddress }) => {
     // OpenSSL's message names its source files; its reason is what can be understood.
     options.onError(new Error(error.reason ?? error.message.trim(), { cause: error }), remoteAddress);
   });
-  if (options.isProxy !== undefined) {
-    const { ProxyFront } = await import('./proxied.ts');
-    front = new ProxyFront(server, options.isProxy, options.onError);
-    server = front.server;
-  }
+  const front = new Front(options, (stream) => {
+    if (inner === undefined) return takePlain(stream, endsOf(stream), accept);
+    const isTls = inner instanceof tls.Server;
+    if (isTls) stream.allowHalfOpen = false; // whoever ends before the handshake is done has gone
+    inner.emit('connection', stream);
+    if (!isTls) stream.resume(); // HTTP takes it that it reads
+    return stream;
+  });
+  const { server } = front;
   await new Promise<void>((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException) => reject(listenError(error, address));
     server.once('error', onError);
@@ -93,15 +85,29 @@ async function listen(options: ListenOptions, accept: (socket: Socket) => Socket
     else server.listen({ port: address.port, host: address.host, backlog: 4096 }, onListening);
   });
   server.on('error', (error) => options.onError(error));
-
+  inner?.emit('listening'); // an HTTP server looks after its deadlines from then until it closes
   if (address.transport === 'unix') chmodSync(address.path, 0o660);
   const bound = server.address();
   const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
   return {
     address: { ...address, port },
-    ...(accepting instanceof tls.Server && { secure: (settings) => accepting.setSecureContext(serverTls(settings)) }),
-    close: async () => void server.close(),
+    ...(inner instanceof tls.Server && { secure: (settings) => inner.setSecureContext(serverTls(settings)) }),
+    close: async () => {
+      server.close();
+      inner?.close();
+    },
   };
+}
+
+/** Accepts a connection that has no handshake; answers the socket that it has now. */
+function takePlain(stream: net.Socket, ends: Ends | undefined, accept: (socket: Socket) => SocketHandler): net.Socket {
+  const reader = new SharedReader();
+  const reading = reader.takeOver(stream);
+  if (reading === undefined) stream.resume();
+  const socket = new NodeSocket(reading ?? stream, ends);
+  reader.handler = accept(socket);
+  socket.attach(reader.handler, reading !== undefined);
+  return reading ?? stream;
 }
 
 /**
@@ -186,9 +192,10 @@ class SharedReader {
 
   /**
    * `onread` is for sockets one makes, not for those that a server accepts; so an accepted one hands its connection over to
-   * one made here, which begins to read in the next turn. Undefined where Node.js does not let it.
+   * one made here, which begins to read in the next turn. Undefined if it has read already, or where Node.js does not let it.
    */
   takeOver(accepted: net.Socket): net.Socket | undefined {
+    if (accepted.bytesRead > 0) return undefined;
     const { _handle: handle } = accepted as unknown as { _handle?: object };
     if (typeof handle !== 'object' || handle === null) return undefined;
     (accepted as unknown as { _handle: object | null })._handle = null;
@@ -246,10 +253,6 @@ class NodeSocket implements Socket {
 
   get localPort(): number {
     return this.#ends?.localPort ?? this.#stream.localPort ?? 0;
-  }
-
-  get isAmongLast(): boolean {
-    return isAmongLast(this.#stream);
   }
 
   get certificate(): ClientCertificate | undefined {

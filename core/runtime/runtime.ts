@@ -31,6 +31,13 @@ export interface ListenOptions {
   /** How many clients there may be at once; where none can be turned away (UDP), the one that has been silent for longest goes. */
   readonly connections: number;
   /**
+   * Asked about each connection before anything else is done for it, a handshake among it, whether it may come in.
+   * @param remoteAddress whose it is, as the proxy says that it came through; empty on unix sockets
+   * @param isAmongLast hardly any more can be opened
+   * @returns to be called when it has closed; undefined: it is to be closed
+   */
+  admit(remoteAddress: string, isAmongLast: boolean): (() => void) | undefined;
+  /**
    * Told what went wrong before there was a connection to accept: a TLS handshake that failed, no more file descriptors.
    * @param remoteAddress whose handshake it was
    */
@@ -92,8 +99,6 @@ export interface Socket {
   readonly localPort?: number;
   /** Undefined: the client has shown none, or none that verifies. */
   readonly certificate?: ClientCertificate | undefined;
-  /** Of a listener's: hardly any more can be opened. Undefined: that cannot be told. */
-  readonly isAmongLast?: boolean;
   /** False once it is closed or closing: what is written then goes nowhere. */
   readonly writable: boolean;
   /**

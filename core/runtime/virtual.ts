@@ -78,6 +78,7 @@ export class VirtualSocket implements Socket {
   readonly #runtime: VirtualRuntime;
   readonly #peer: VirtualPeer;
   #handler!: SocketHandler;
+  #onClosed: (error: Error | undefined) => void = () => {};
   #paused = false;
   #arrived: Buffer[] = [];
   #endArrived = false;
@@ -100,8 +101,13 @@ export class VirtualSocket implements Socket {
     peer.socket = this;
   }
 
-  attach(handler: SocketHandler): void {
+  /** @param leave called when the connection has closed */
+  attach(handler: SocketHandler, leave?: () => void): void {
     this.#handler = handler;
+    this.#onClosed = (error) => {
+      leave?.();
+      handler.onClose(error);
+    };
   }
 
   get handler(): SocketHandler {
@@ -217,8 +223,15 @@ export class VirtualSocket implements Socket {
     if (this.#closed) return;
     this.#closed = true;
     this.#peer.closed = true;
-    this.#runtime.enqueue(() => this.#handler.onClose(error), this.#peer);
+    this.#runtime.enqueue(() => this.#onClosed(error), this.#peer);
   }
+}
+
+interface VirtualListener {
+  readonly options: ListenOptions;
+  readonly accept: (socket: Socket) => SocketHandler;
+  /** In the order they came. */
+  readonly sockets: Set<VirtualSocket>;
 }
 
 export class VirtualRuntime implements Runtime {
@@ -228,7 +241,7 @@ export class VirtualRuntime implements Runtime {
   #events: Due[] = [];
   #turnEnd: (() => void)[] = [];
   #seed: number;
-  readonly #listeners = new Map<string, { accept: (socket: Socket) => SocketHandler }>();
+  readonly #listeners = new Map<string, VirtualListener>();
   /** Who answers connects, by address: gets the far end of the new connection, or says why there is none. */
   readonly servers = new Map<string, (peer: VirtualPeer) => 'accept' | 'refuse' | 'hang'>();
 
@@ -277,7 +290,7 @@ export class VirtualRuntime implements Runtime {
   async listen(options: ListenOptions, accept: (socket: Socket) => SocketHandler): Promise<ListeningSocket> {
     const key = formatAddress(options.address);
     if (this.#listeners.has(key)) throw Object.assign(new Error(`listen EADDRINUSE ${key}`), { code: 'EADDRINUSE' });
-    this.#listeners.set(key, { accept });
+    this.#listeners.set(key, { options, accept, sockets: new Set() });
     return {
       address: options.address,
       close: async () => void this.#listeners.delete(key),
@@ -306,7 +319,22 @@ export class VirtualRuntime implements Runtime {
     if (listener === undefined) return undefined;
     const peer = new VirtualPeer(this);
     const socket = new VirtualSocket(this, peer, from, fromPort, address);
-    socket.attach(listener.accept(socket));
+    const { options, accept, sockets } = listener;
+    const leave = options.admit(from, false);
+    if (leave === undefined) {
+      socket.destroy();
+      return peer;
+    }
+    const [oldest] = sockets;
+    if (oldest !== undefined && address.transport === 'udp' && sockets.size >= options.connections) {
+      sockets.delete(oldest);
+      oldest.destroy();
+    }
+    sockets.add(socket);
+    socket.attach(accept(socket), () => {
+      sockets.delete(socket);
+      leave();
+    });
     return peer;
   }
 

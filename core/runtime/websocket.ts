@@ -7,7 +7,6 @@ import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { WebSocketFacts } from '../plugin.ts';
 import { plainIp } from './address.ts';
-import { isAmongLast } from './files.ts';
 import type { ClientCertificate, Ends, ListenOptions, Socket, SocketHandler } from './runtime.ts';
 import { certificateOf, handshakeMs, serverTls } from './tls.ts';
 
@@ -111,10 +110,6 @@ class WebSocketSocket implements Socket {
       this.#waiting = [];
       handler.onClose(this.#error);
     });
-  }
-
-  get isAmongLast(): boolean {
-    return isAmongLast(this.#stream);
   }
 
   get certificate(): ClientCertificate | undefined {

@@ -12,7 +12,7 @@ describe('who connects', () => {
   it('from one address too often is turned away, until some time has passed; others are not', () => {
     const door = visitors({ connectionsPerSecondPerAddress: 2 });
     const enter = (address: string, nowMs: number) => {
-      const why = door.enter(address, 1, nowMs);
+      const why = door.enter(address, nowMs);
       door.leave(address);
       return why;
     };
@@ -23,17 +23,17 @@ describe('who connects', () => {
 
   it('is forgotten when it has gone and may connect as at first, not before', () => {
     const door = visitors({ connectionsPerSecondPerAddress: 1 });
-    door.enter(a, 1, 0);
+    door.enter(a, 0);
     door.sweep(100);
     expect(door.addresses).toBe(1);
     door.leave(a);
     door.sweep(100);
-    expect(door.enter(a, 1, 200)).toBe('connects too often');
+    expect(door.enter(a, 200)).toBe('connects too often');
     door.leave(a);
     door.sweep(1500);
     expect(door.addresses).toBe(0);
     const unlimited = visitors({});
-    unlimited.enter(a, 1, 0);
+    unlimited.enter(a, 0);
     unlimited.leave(a);
     unlimited.sweep(0);
     expect(unlimited.addresses).toBe(0);
@@ -43,7 +43,7 @@ describe('who connects', () => {
     const door = visitors({ connectionsPerSecondPerAddress: 1 });
     for (let n = 0; n < 70_000; n++) {
       const address = `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`;
-      door.enter(address, 1, 0);
+      door.enter(address, 0);
       door.leave(address);
     }
     door.sweep(1);
@@ -52,29 +52,29 @@ describe('who connects', () => {
 
   it('is not forgotten while requests from there wait for answers', () => {
     const door = visitors({});
-    door.enter(a, 1, 0);
+    door.enter(a, 0);
     const load = door.loadOf(a)!;
     load.outstanding++;
     door.leave(a);
     door.sweep(0);
-    door.enter(a, 1, 0);
+    door.enter(a, 0);
     expect(door.loadOf(a)).toBe(load);
   });
 
   it('counts on when the settings change, but for a rate that has', () => {
     const door = visitors({ connectionsPerAddress: 1, connectionsPerSecondPerAddress: 1 });
-    door.enter(a, 1, 0);
+    door.enter(a, 0);
     door.follow(edge({ connectionsPerAddress: 3, connectionsPerSecondPerAddress: 1 }));
-    expect(door.enter(a, 2, 1)).toBe('connects too often');
-    door.follow(edge({ connectionsPerAddress: 3, connectionsPerSecondPerAddress: 5 }));
-    expect([door.enter(a, 3, 1), door.enter(a, 4, 1)]).toEqual([undefined, 'too many connections']);
+    expect(door.enter(a, 1)).toBe('connects too often');
+    door.follow(edge({ connectionsPerAddress: 2, connectionsPerSecondPerAddress: 5 }));
+    expect([door.enter(a, 1), door.enter(a, 1)]).toEqual([undefined, 'too many connections']);
   });
 
   it('is not let in from a network that is denied, whatever is allowed, and pays nothing for trying', () => {
     const door = new Visitors(
       edge({ connectionsPerSecondPerAddress: 1 }, { allow: ['198.51.0.0/16', '2001:db8::/32'], deny: [`${a}/32`] }),
     );
-    expect([a, b, '203.0.113.1'].map((address) => door.enter(address, 1, 0))).toEqual([
+    expect([a, b, '203.0.113.1'].map((address) => door.enter(address, 0))).toEqual([
       'not allowed',
       undefined,
       'not allowed',

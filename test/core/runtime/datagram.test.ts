@@ -28,8 +28,8 @@ class Endpoint {
     closers.push(() => this.socket.close());
   }
 
-  async open(): Promise<number> {
-    this.socket.bind({ port: 0, address: '127.0.0.1' });
+  async open(address = '127.0.0.1'): Promise<number> {
+    this.socket.bind({ port: 0, address });
     await once(this.socket, 'listening');
     return this.socket.address().port;
   }
@@ -139,6 +139,22 @@ describe('a UDP listener', () => {
       expect(await client.get(1)).toEqual(['got x\n']);
     }
     expect(stats().connections).toEqual({ open: 2, accepted: 3, turnedAway: 0 });
+  });
+
+  it('forgets nobody for a client that may not connect', async () => {
+    const { port, stats } = await balancerAt({
+      listen: 'udp://127.0.0.1:0',
+      backend: await udpBackend(),
+      limits: { connections: 1 },
+      listener: { deny: ['127.0.0.2'] },
+    });
+    const [alice, stranger] = [new Endpoint(), new Endpoint()];
+    await stranger.open('127.0.0.2');
+    for (const sender of [alice, stranger, alice]) {
+      sender.send('x', port);
+      if (sender === alice) expect(await alice.get(1)).toEqual(['got x\n']);
+    }
+    expect(stats().connections).toEqual({ open: 1, accepted: 2, turnedAway: 1 });
   });
 
   it('reports an address that is taken', async () => {

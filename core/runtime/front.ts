@@ -1,36 +1,31 @@
-/** A server before another, for clients that come through a proxy: it takes the PROXY protocol header off each connection. */
+/**
+ * The server that listens, before those that do handshakes: it takes the PROXY protocol header off a connection that comes through a
+ * proxy, and turns away who may not come in, before anything else is done for it.
+ */
 import net from 'node:net';
 import { plainIp } from './address.ts';
+import { isAmongLast } from './files.ts';
 import { type ProxyHeader, readProxyHeader } from './proxy-protocol.ts';
-import type { Ends } from './runtime.ts';
+import type { Ends, ListenOptions } from './runtime.ts';
 import { handshakeMs } from './tls.ts';
 
-export class ProxyFront {
-  /** To listen with; the server behind it gets the connections. */
+export class Front {
+  /** To listen with. */
   readonly server: net.Server;
-  readonly #behind: net.Server;
-  readonly #onError: (error: Error, remoteAddress?: string) => void;
+  readonly #options: ListenOptions;
+  readonly #pass: (stream: net.Socket) => net.Socket;
   /** What proxies said of connections that are open. A TLS socket and the plain one below it have one and the same peer. */
   readonly #ends = new Map<string, Ends>();
 
-  /**
-   * @param behind never listens itself
-   * @param isProxy whose connections begin with a header; others are clients
-   */
-  constructor(
-    behind: net.Server,
-    isProxy: (address: string) => boolean,
-    onError: (error: Error, remoteAddress?: string) => void,
-  ) {
-    this.#behind = behind;
-    this.#onError = onError;
+  /** @param pass takes a connection that may come in, paused; answers the socket that it has now */
+  constructor(options: ListenOptions, pass: (stream: net.Socket) => net.Socket) {
+    const { isProxy = () => false } = options;
+    this.#options = options;
+    this.#pass = pass;
     this.server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (stream) => {
-      if (isProxy(plainIp(stream.remoteAddress))) this.#read(stream);
-      else behind.emit('connection', stream);
+      if (isProxy(plainIp(stream.remoteAddress))) this.#readHeader(stream);
+      else this.#admit(stream);
     });
-    // An HTTP server looks after its deadlines from when it listens until it closes.
-    this.server.on('listening', () => behind.emit('listening'));
-    this.server.on('close', () => behind.close());
   }
 
   /** Whom the proxy speaks for; undefined: it did not say, or there is none. */
@@ -38,11 +33,11 @@ export class ProxyFront {
     return this.#ends.get(keyOf(stream));
   }
 
-  #read(stream: net.Socket): void {
+  #readHeader(stream: net.Socket): void {
     let bytes: Buffer = Buffer.alloc(0);
     const fail = (error: Error) => {
       settle();
-      this.#onError(error, stream.remoteAddress);
+      this.#options.onError(error, stream.remoteAddress);
       stream.destroy();
     };
     const onReadable = () => {
@@ -58,7 +53,10 @@ export class ProxyFront {
       }
       if (header === 'more') return;
       settle();
-      this.#pass(stream, header.ends, bytes.subarray(header.length));
+      stream.pause();
+      const rest = bytes.subarray(header.length);
+      if (rest.length > 0) stream.unshift(rest);
+      this.#admit(stream, header.ends);
     };
     const onEnd = () => fail(new Error('the connection ended before its PROXY protocol header'));
     const onTimeout = () => fail(new Error(`no PROXY protocol header within ${handshakeMs / 1000} s`));
@@ -70,15 +68,18 @@ export class ProxyFront {
     stream.on('readable', onReadable).on('end', onEnd).on('error', fail);
   }
 
-  #pass(stream: net.Socket, ends: Ends | undefined, rest: Buffer): void {
+  #admit(stream: net.Socket, ends?: Ends): void {
+    const leave = this.#options.admit(ends?.remoteAddress ?? plainIp(stream.remoteAddress), isAmongLast(stream));
+    if (leave === undefined) {
+      stream.destroy();
+      return;
+    }
     if (ends !== undefined) {
       const key = keyOf(stream);
       this.#ends.set(key, ends);
       stream.once('close', () => this.#ends.delete(key));
     }
-    stream.pause();
-    if (rest.length > 0) stream.unshift(rest);
-    this.#behind.emit('connection', stream);
+    this.#pass(stream).once('close', leave);
   }
 }
 

@@ -170,3 +170,56 @@ it('a link over TLS tells whose it is before its handshake', async () => {
   expect(await firstLine(proxy)).toBe('hello after ""\n');
   expect(header).toBe('PROXY TCP4 198.51.100.7 203.0.113.1 4711 5060\r\n');
 });
+
+it('a client that comes by itself where proxies do asks for its WebSocket', async () => {
+  const { port } = await proxied('ws://127.0.0.1:0', { listener: { proxyProtocol: { from: ['192.0.2.0/24'] } } });
+  const client = new WebSocket(`ws://127.0.0.1:${port}`);
+  closers.push(() => client.terminate());
+  await once(client, 'open');
+});
+
+describe('before a handshake', () => {
+  const guarded = async (transport: string, more: Partial<Parameters<typeof balancerAt>[0]>) =>
+    balancerAt({
+      listen: `${transport}://127.0.0.1:0`,
+      backend: 'tcp://127.0.0.1:1',
+      listenerTls: { ...(await makeCertificate('edge.test')), clientCertificate: 'none' },
+      ...more,
+    });
+  const isClosed = async (stream: net.Socket) => {
+    stream.on('error', () => {}).resume();
+    await once(stream, 'close');
+  };
+
+  it.each(['tls', 'wss', 'ws'])('whoever may not connect is turned away: %s', async (transport) => {
+    const { port, stats } = await guarded(transport, { listener: { deny: ['127.0.0.1'] } });
+    await isClosed(net.connect({ port, host: '127.0.0.1' }));
+    expect(stats().connections).toEqual({ open: 0, accepted: 1, turnedAway: 1 });
+  });
+
+  it('a client counts for its address, until it has gone or has failed', async () => {
+    const warn = vi.fn();
+    const { port } = await guarded('tls', { limits: { connectionsPerAddress: 1 }, warn });
+    const dial = async () => {
+      const stream = net.connect({ port, host: '127.0.0.1' });
+      await once(stream, 'connect');
+      return stream;
+    };
+    const attempt = async () => {
+      const stream = await dial();
+      stream.write('no handshake\n');
+      await isClosed(stream);
+      return warn.mock.lastCall![0];
+    };
+    const silent = await dial();
+    expect(await attempt()).toEqual({ client: '127.0.0.1', reason: 'too many connections' });
+    silent.end();
+    await isClosed(silent);
+    await vi.waitFor(async () => expect(await attempt()).toEqual({ error: 'wrong version number', peer: '127.0.0.1' }));
+    await vi.waitFor(async () => {
+      const client = tls.connect({ socket: await dial(), rejectUnauthorized: false });
+      client.write('hello\n');
+      expect(await firstLine(client)).toBe('error no-backend\n');
+    });
+  });
+});
