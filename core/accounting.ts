@@ -151,7 +151,10 @@ export interface ListenerStats {
   readonly affinity: { readonly entries: number; readonly evicted: number };
   readonly redispatched: number;
   readonly relayedBytes: number;
-  /** Messages in queues, counted in the queues themselves: equals `held` of both directions, the replays and the checks together. */
+  /**
+   * Messages in queues, counted in the queues themselves: equals `held` of both directions, the replays and the checks together,
+   * unless a backend has sent a message for a client of one listener over a link of another.
+   */
   readonly queued: number;
   /** Bytes in queues, and with sockets that have not written them yet. */
   readonly queuedBytes: number;
@@ -190,15 +193,18 @@ export interface BackendStats {
   readonly idleSeconds: number | undefined;
 }
 
-/** True if the identity holds in both directions. */
-export function balances(stats: ListenerStats): boolean {
-  const closes = (direction: DirectionStats) =>
-    direction.received === direction.forwarded + direction.refused + direction.discarded + direction.held;
-  return (
-    closes(stats.fromClients) &&
-    closes(stats.fromBackends) &&
-    closes(stats.replays) &&
-    closes(stats.checks) &&
-    stats.queued === stats.fromClients.held + stats.fromBackends.held + stats.replays.held + stats.checks.held
-  );
+/**
+ * True if the identity holds in both directions of each listener. What waits for a client is held by the listener that has received
+ * it, and queued at the client's own, which may be another one: only all listeners of a pool together have as much in queues as they hold.
+ */
+export function balances(...listeners: readonly ListenerStats[]): boolean {
+  let waiting = 0;
+  for (const { fromClients, fromBackends, replays, checks, queued } of listeners) {
+    waiting += queued;
+    for (const { received, forwarded, refused, discarded, held } of [fromClients, fromBackends, replays, checks]) {
+      if (received !== forwarded + refused + discarded + held) return false;
+      waiting -= held;
+    }
+  }
+  return waiting === 0;
 }

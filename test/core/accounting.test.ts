@@ -5,6 +5,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { balances } from '../../core/accounting.ts';
+import type { ListenerSettings } from '../../core/settings.ts';
+import { arrival, request, sipRig, value } from '../plugins/protocols/sip/ua.ts';
 import { embed, type Rig, type RigOptions, type Wire } from '../support/embedded.ts';
 import { lines, turns } from '../support/lines.ts';
 
@@ -191,4 +193,21 @@ describe.each([
       { numRuns: 100 },
     );
   });
+});
+
+it('counts what waits for a client of another listener where it was received, and in the queue where it waits', async () => {
+  const rig = await sipRig({ backends: ['a'] });
+  const [edge] = rig.settings.listeners as [ListenerSettings];
+  const second = { ...edge, name: 'second', listen: { ...edge.listen, port: 6000 } };
+  await rig.runtime.until(rig.balancer.reload({ ...rig.settings, listeners: [edge, second] }));
+  const alice = rig.client();
+  alice.send(request('REGISTER'));
+  const { message } = arrival(rig);
+  alice.pause();
+  const [, ofSecond] = rig.backend('a').links;
+  for (let i = 0; i < 3; i++) ofSecond!.send(request('INFO', { extra: [`Route: ${value(message, 'Path')}`] }));
+  const { listeners } = rig.balancer.stats();
+  expect(listeners.edge).toMatchObject({ queued: 2, fromBackends: { held: 0 } });
+  expect(listeners.second).toMatchObject({ queued: 0, fromBackends: { received: 3, held: 2 } });
+  expect(balances(...Object.values(listeners))).toBe(true);
 });

@@ -5,7 +5,7 @@ import type { Lane } from './journal.ts';
 
 /** Every session stayed at one backend, and every message is accounted for. */
 export function isAllWell(lanes: readonly Lane[], { listeners }: BalancerStats): boolean {
-  return lanes.every((lane) => lane.sessionsMoved === 0) && Object.values(listeners).every(balances);
+  return lanes.every((lane) => lane.sessionsMoved === 0) && balances(...Object.values(listeners));
 }
 
 export function summary(lanes: readonly Lane[], { listeners }: BalancerStats): string {
