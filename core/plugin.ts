@@ -59,10 +59,15 @@ export interface Sample {
   /** Options under which it is one whole message; undefined: the defaults. */
   readonly options?: unknown;
   /**
-   * A later message of its client, made of what the backend got: for protocols in which peers send an identifier back at
-   * another place than it came at. Undefined: that message itself.
+   * What backends answer to whatever they get, what `onLink` sends them among it: for protocols that write the identifier into answers.
+   * Undefined: nothing.
    */
-  echo?(forwarded: Buffer): Uint8Array;
+  answer?(received: Buffer): Uint8Array | undefined;
+  /**
+   * A later message of its client, made of what the backend got or, if there is an `answer`, of what the client got: for protocols in
+   * which peers send an identifier back at another place than it came at. Undefined: that message itself.
+   */
+  echo?(received: Buffer): Uint8Array;
 }
 
 /** Declares a plugin: checks its types, and lets `apply` see its options typed by their schema. */
@@ -233,7 +238,8 @@ export interface ProtocolFacts {
   /**
    * If it uses `scope.exchanges`: whether a request may be sent to a second backend if the first one goes away before it
    * answers, which may have done by then what it was asked to. Asked after `insertId`, where the pool has `replay: once`.
-   * When it is sent again, its `reason` is `replayed`: `insertId` may mark it. Undefined: no request may.
+   * When it is sent again, its `reason` is `replayed`: `insertId` may mark it. Undefined: no request may; `validate` warns where it
+   * is there and the pool's `settings.replay` is not.
    */
   mayReplay?(message: Message): boolean;
   /** On dedicated links it need not see what backends send: bytes are relayed as they come. Undefined: false. */

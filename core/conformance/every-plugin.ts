@@ -8,6 +8,7 @@ import { show } from './bytes.ts';
 import { openedBy } from './opened.ts';
 import type { Rig, Wire } from './rig.ts';
 import { collectGarbage } from './runaway.ts';
+import { answerLines } from './stand-ins.ts';
 import { applyAlone, type Case, checkAlone, observeAlone, rigFor, type Setting, type Subject } from './subject.ts';
 
 /** Clients that come and go. */
@@ -51,7 +52,8 @@ export const everyPluginCases: readonly Case[] = [
       if (samples.length === 0) sets.push(['the defaults', options]);
       for (const [what, given] of sets) {
         const { options: complete, faults } = optionFaults(plugin, given);
-        if (faults.length > 0) fail(`${what} are not valid: ${faults.join('; ')}`);
+        const remedy = given === options ? '. Give the kit options (--options), for what has no default' : '';
+        if (faults.length > 0) fail(`${what} are not valid: ${faults.join('; ')}${remedy}`);
         try {
           const use = { plugin, options: complete };
           if (plugin.check !== undefined) checkAlone(use);
@@ -139,7 +141,7 @@ export const everyPluginCases: readonly Case[] = [
     applies: isApplied,
     async run(subject) {
       for (const setting of subject.settings) {
-        const rig = await rigFor(setting, { answers: !setting.taps.has('frame') });
+        const rig = await rigFor(setting, setting.taps.has('frame') ? {} : { answer: answerLines });
         const clients: WeakRef<object>[] = [];
         for (let count = 0; count < visitors; count++) clients.push(await visit(rig, setting));
         let kept = visitors;
@@ -215,7 +217,7 @@ class Play {
   }
 
   static async #with(subject: Subject, setting: Setting, pieces: readonly Uint8Array[]): Promise<Play> {
-    const rig = await rigFor(setting, { answers: !setting.taps.has('frame') });
+    const rig = await rigFor(setting, setting.taps.has('frame') ? {} : { answer: answerLines });
     return new Play(subject, pieces, rig, await rig.client());
   }
 

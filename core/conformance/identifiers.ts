@@ -1,5 +1,6 @@
 /** What plugins that tap `detectId` and `insertId` must do: find again what they have written, and nothing that is forged. */
 import { fail } from 'node:assert';
+import { Client } from '../client.ts';
 import type { Sample, Token } from '../plugin.ts';
 import { Backend } from '../pool.ts';
 import type { IdentifierMode } from '../settings.ts';
@@ -37,7 +38,9 @@ export const identifierCases: readonly Case[] = [
         const hint = stamped.isEchoed ? '' : '. If peers send the identifier back elsewhere, give the sample an echo';
         fail(`${about}: ${show(echo, 400)} ${fate(seen)}${hint}`);
       }
-      if (found === 0) fail('insertId writes no identifier into any of the samples');
+      if (found > 0) return;
+      const hint = '. If it writes them into answers, give a sample of a client an answer';
+      fail(`insertId writes no identifier into any of the samples${subject.samples.some(isAnswered) ? '' : hint}`);
     },
   },
   {
@@ -84,7 +87,7 @@ export const identifierCases: readonly Case[] = [
     async run(subject) {
       for await (const stamped of stampedMessages(subject)) {
         // Where peers move the identifier, a message that comes twice has gone round, and may say so.
-        if (stamped.isEchoed) continue;
+        if (stamped.isEchoed || isAnswered(stamped.sample)) continue;
         const [seen] = await receive(subject, stamped, stamped.sent);
         if (seen?.sent === undefined || seen.sent.equals(stamped.sent)) continue;
         fail(`${stamped.about}: ${show(stamped.sent, 400)}, sent once more, becomes ${show(seen.sent, 400)}`);
@@ -93,15 +96,17 @@ export const identifierCases: readonly Case[] = [
   },
 ];
 
-/** A sample on its way to a backend. */
+const isAnswered = ({ answer }: Sample) => answer !== undefined;
+
+/** A sample on its way to a backend, or the answer to it on its way back. */
 interface Stamping {
   readonly setting: Setting;
   readonly mode: IdentifierMode;
   readonly pool: readonly BackendChoice[];
   readonly sample: Sample;
-  /** The name of the backend that it was to go to. */
+  /** The name of the backend that the sample was to go to. */
   readonly backend: string;
-  /** What came of it, if it was let through. */
+  /** What came of what may carry the identifier, if it was let through. */
   readonly seen: Seen | undefined;
   readonly rig: Rig;
   /** The tokens of the backends, by index, before anything was sent. */
@@ -127,7 +132,7 @@ async function* stampings(subject: Subject): AsyncGenerator<Stamping> {
       if (pool === undefined) continue;
       for (const sample of samples) {
         for (const { name: backend } of pool) {
-          const rig = await rigFor(setting, { mode, backends: pool });
+          const rig = await rigFor(setting, { mode, backends: pool, answer: sample.answer });
           const tokens = rig.scope.pool.backends.map((backend) => {
             const { text, raw } = rig.scope.identifiers.ofBackend(backend);
             return { text: Buffer.from(text), raw: Buffer.from(raw) };
@@ -137,7 +142,8 @@ async function* stampings(subject: Subject): AsyncGenerator<Stamping> {
           rig.doing = about;
           rig.chosen = backend;
           rig.within(subject.patienceMs, () => wire.send(sample.bytes));
-          const [seen] = rig.take();
+          const came = rig.take();
+          const seen = isAnswered(sample) ? came.find(({ to }) => to instanceof Client) : came[0];
           yield { setting, mode, pool, sample, backend, seen, rig, tokens, about };
         }
       }

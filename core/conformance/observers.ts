@@ -5,7 +5,7 @@ import { Observers } from '../observers/observers.ts';
 import type { Logger } from '../plugin.ts';
 import { Rig } from '../rehearsal/rig.ts';
 import { settingsWith } from './rig.ts';
-import { chooser, lines } from './stand-ins.ts';
+import { answerLines, chooser, lines } from './stand-ins.ts';
 import type { Case, Subject } from './subject.ts';
 
 const messages = Array.from({ length: 30 }, (_, index) => `message ${index}\n`);
@@ -85,9 +85,10 @@ async function play({ plugin, options }: Subject, isWatched: boolean) {
     const client = clients[index % 2]!;
     client.send(message);
     for (const [name, link] of rig.backends.flatMap(({ name, links }) => links.map((link) => [name, link] as const))) {
-      const got = link.text();
-      if (got !== '') travelled.push(`${name} gets ${JSON.stringify(got)}`);
-      for (const id of got.match(/^\d+ /gm) ?? []) link.send(`${id}answer\n`);
+      const got = link.take();
+      if (got.length === 0) continue;
+      travelled.push(`${name} gets ${JSON.stringify(got.toString('latin1'))}`);
+      link.send(answerLines(got));
     }
     travelled.push(`a client gets ${JSON.stringify(client.text())}`);
   }

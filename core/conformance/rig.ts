@@ -7,7 +7,7 @@ import { Balancer } from '../balancer.ts';
 import type { Client } from '../client.ts';
 import type { RouteReason, Side } from '../message.ts';
 import type { Refusal } from '../outcome.ts';
-import type { Logger, Scope } from '../plugin.ts';
+import type { Logger, Sample, Scope } from '../plugin.ts';
 import type { Backend } from '../pool.ts';
 import { Wire as PlainWire } from '../rehearsal/rig.ts';
 import { type Address, formatAddress } from '../runtime/address.ts';
@@ -35,8 +35,8 @@ export interface RigOptions {
   readonly backends?: readonly BackendChoice[] | undefined;
   /** What becomes of messages is not recorded. */
   readonly unwatched?: boolean;
-  /** Backends answer messages of the kit's own protocol. */
-  readonly answers?: boolean;
+  /** What backends answer to what they get. Undefined: nothing. */
+  readonly answer?: Sample['answer'];
   /** Undefined: as the protocol allows. */
   readonly links?: 'shared' | 'dedicated' | undefined;
 }
@@ -129,8 +129,8 @@ export class Rig {
         this.#newestLink = peer;
         peer.onBytes = (bytes) => {
           peer.chunks = []; // or all that was ever sent would be kept
-          if (options.answers)
-            for (const id of bytes.toString('latin1').match(/^\d+ /gm) ?? []) peer.send(Buffer.from(`${id}answer\n`));
+          const answer = options.answer?.(bytes);
+          if (answer !== undefined) peer.send(answer);
         };
         return 'accept';
       });

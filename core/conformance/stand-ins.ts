@@ -79,6 +79,12 @@ export const lines = definePlugin({
   },
 });
 
+/** What backends answer to messages of that protocol. */
+export function answerLines(received: Buffer): Buffer {
+  const numbers = received.toString('latin1').match(/^\d+ /gm) ?? [];
+  return Buffer.from(numbers.map((number) => `${number}answer\n`).join(''));
+}
+
 /**
  * A strategy that does as the rig says.
  * @param insists where the rig says nothing, it chooses the first one; else it leaves that to the plugin under test

@@ -5,9 +5,11 @@ import {
   type Backend,
   type Client,
   definePlugin,
+  discard,
   type HookSignatures,
   type Hooks,
   KeyedHash,
+  type Link,
   type PluginDefinition,
   refusal,
   type Sample,
@@ -114,6 +116,40 @@ function check(judge: (received: string) => boolean | undefined) {
   });
 }
 
+/** One that greets backends, and whose identifiers are in answers, where clients find them: backends see none. */
+function inAnswers(written: (token: Buffer) => Buffer) {
+  return protocol({
+    samples: [
+      {
+        name: 'a text that is answered',
+        bytes: Buffer.from('hello\n'),
+        answer: (received) => Buffer.from(received.toString() === 'ready?\n' ? 'ready\n' : 'fine\n'),
+        echo: (received) => Buffer.from(`${received.toString().split(' ', 1)[0]} more\n`),
+      },
+    ],
+    apply(hooks) {
+      hooks.onLink.tap('flawed', (link) => {
+        link.send(Buffer.from('ready?\n'));
+        link.hold();
+      });
+    },
+    taps: () => ({
+      detectId(message) {
+        if (message.from === 'client') return sound.detectId(message);
+        if (message.view().toString() !== 'ready\n') return undefined;
+        (message.source as Link).release();
+        return discard('ready');
+      },
+      insertId(message, token) {
+        if (message.from === 'client')
+          message.splice(0, message.identifier.length > 0 ? message.identifier.length + 2 : 0);
+        else message.splice(0, 0, Buffer.from(`@${written(token!.text).toString()} `));
+        return undefined;
+      },
+    }),
+  });
+}
+
 /** In turn, each as often as it weighs. */
 function weighted(backends: readonly Backend[], turn: number): Backend | undefined {
   const slots = backends.flatMap((backend) => Array.from({ length: backend.weight }, () => backend));
@@ -145,6 +181,7 @@ export const soundPlugins = [
     apply: (hooks, _options, { channel }) =>
       hooks.forward.tap('flawed', ({ length }) => channel.send({ bytes: length })),
   }),
+  inAnswers((token) => token),
 ];
 
 const definition = 'plugin: its definition is well-formed';
@@ -435,6 +472,11 @@ export const flaws: readonly Flaw[] = [
           ),
       }),
     }),
+    caught: [found],
+  },
+  {
+    what: 'writes the token of an answer in capitals',
+    plugin: inAnswers((token) => Buffer.from(token.toString('latin1').toUpperCase())),
     caught: [found],
   },
   { what: 'writes no identifier', plugin: protocol({ taps: () => ({ insertId: () => undefined }) }), caught: [found] },
