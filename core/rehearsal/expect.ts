@@ -83,7 +83,7 @@ async function differenceOf(expectation: Expectation, event: Event, circumstance
       const missing = expectation.texts.filter((text) => !bytes.includes(text));
       if (missing.length === 0) return undefined;
       const expected = missing.map((text) => JSON.stringify(text)).join(' and ');
-      return { expected, got: bytes.length === 0 ? 'nothing left' : 'not in what left', seen: seenIn(event) };
+      return { expected, got: bytes.length === 0 ? whereTo(event) : 'not in what left', seen: seenIn(event) };
     }
     case 'bytes':
     case 'hex': {
@@ -139,9 +139,20 @@ function whereTo(event: Event): string {
   const { parts, bytes } = leaving(event);
   const ending = endingsOf('refused', event).map((reason) => `refused: ${reason}`);
   ending.push(...endingsOf('discarded', event).map((reason) => `discarded: ${reason}`));
-  if (parts.length === 0) return ['nothing left', ...ending].join('; ');
+  if (parts.length === 0) return ['nothing left', ...ending, ...waitsIn(event)].join('; ');
   const to = parts.map(({ to }) => to).join(', ');
   return [`${bytes.length} bytes to ${to}`, ...ending].join('; ');
+}
+
+/** What the sender's message may be waiting for. */
+function waitsIn({ before, after }: Event): string[] {
+  if (after.queued <= before.queued) return [];
+  const greeted = Object.entries(after.backends).filter(
+    ([, { queued, linkStates }]) => queued > 0 && linkStates.greeting > 0,
+  );
+  if (greeted.length === 0) return ['it is held'];
+  const names = greeted.map(([name]) => name).join(', ');
+  return [`it is held until ${names} answers what it got when its link came up: let it \`reply\` first`];
 }
 
 function compareNames(

@@ -3,6 +3,23 @@ import { type Example, playExample } from './run.ts';
 
 const signed = { more: 'keys: [{ id: k1, secret: "${file:secret}" }]', files: { secret: 'a secret of some length' } };
 
+/** A plugin that says hello to backends, and lets nothing else out before they welcome it. */
+const greeting = {
+  more: 'plugins: [./greet.ts]',
+  files: {
+    'greet.ts': `import { definePlugin, Type } from 'pointsman';
+      export default definePlugin({ name: 'greet', summary: 'Greets.', pointsman: '^1', options: Type.Object({}),
+        apply(hooks) {
+          hooks.onLink.tap('greet', (link) => { link.send(Buffer.from('hello\\n')); link.hold(); });
+          hooks.detectId.tap({ name: 'greet', stage: -1 }, (message) => {
+            if (message.from === 'backend' && message.view().toString() === 'welcome\\n') message.source.release();
+            return undefined;
+          });
+        } });`,
+  },
+  pipeline: '[{ lines: }, { turns: }, { greet: }]',
+};
+
 interface Passing extends Example {
   readonly shows: string;
 }
@@ -58,19 +75,7 @@ describe('passes', () => {
     },
     {
       shows: 'a handshake that a backend answers before anything is sent',
-      more: 'plugins: [./greet.ts]',
-      files: {
-        'greet.ts': `import { definePlugin, Type } from 'pointsman';
-          export default definePlugin({ name: 'greet', summary: 'Greets.', pointsman: '^1', options: Type.Object({}),
-            apply(hooks) {
-              hooks.onLink.tap('greet', (link) => { link.send(Buffer.from('hello\\n')); link.hold(); });
-              hooks.detectId.tap({ name: 'greet', stage: -1 }, (message) => {
-                if (message.from === 'backend' && message.view().toString() === 'welcome\\n') message.source.release();
-                return undefined;
-              });
-            } });`,
-      },
-      pipeline: '[{ lines: }, { turns: }, { greet: }]',
+      ...greeting,
       steps: `{ send: { text: "hi\\n" }, expect: { bytes: "" } },
         { reply: { from: a, text: "welcome\\n" }, expect: { backend: a, contains: "@a #1 hi\\n" } },
         { send: { text: "hi\\n" }, expect: { bytes: "" } }`,
@@ -199,6 +204,19 @@ describe('fails, and says where and why:', () => {
           to client:
             error question\\n
         logged: message refused (question)`,
+    },
+    {
+      shows: 'backend, of a message that waits for a link',
+      ...greeting,
+      steps: '{ send: { text: "hi\\n" }, expect: { backend: a, contains: hi } }',
+      report: `
+        edge.yaml:12:7  step 1, send from client
+        edge.yaml:12:43  backend
+          expected  backend a
+          got       nothing left; it is held until a answers what it got when its link came up: let it \`reply\` first
+        edge.yaml:12:55  contains
+          expected  "hi"
+          got       nothing left; it is held until a answers what it got when its link came up: let it \`reply\` first`,
     },
     {
       shows: 'client',
