@@ -37,14 +37,19 @@ export type Detected =
   | Refusal
   | Discard;
 
-/** The arguments and answer of each hook. An answer of `undefined` leaves the question to the next tap. */
+/**
+ * The arguments and answer of each hook. An answer of `undefined` leaves the question to the next tap.
+ *
+ * A message passes the hooks from `frame` to `forward` in one go, and all of them again if it has had to wait, or goes to a second
+ * backend: what a tap has found in it may be kept in the plugin's closure for the later ones. `refuse` may come for a message that has
+ * passed none of them.
+ */
 export interface HookSignatures {
   /** A client has connected; a `Refusal` turns it away. The only hook that may wait: `async` taps are fine. */
   onConnect: (client: Client) => Refusal | undefined | Promise<Refusal | undefined>;
   /**
    * Where does the message at `bytes[start]` end? Bytes from `end` on are not received yet, whatever stands there. Keep no
-   * bytes: `scan.resume` remembers how far the search got. For one message `detectId` follows at once, so what was
-   * parsed here may be kept in the plugin's closure until then.
+   * bytes: `scan.resume` remembers how far the search got.
    */
   frame: (bytes: Buffer, start: number, end: number, scan: Scan) => Framed | undefined;
   /** Whom does the message name? */
@@ -62,7 +67,10 @@ export interface HookSignatures {
    * Messages that are dropped after they have been forwarded, out of a queue, are only counted.
    */
   onDrop: (message: Message, outcome: Refusal | Discard, replied: boolean) => void;
-  /** A link is up, before anything else is sent on it: `link.send()` replays a handshake, `link.hold()` waits for its answer. */
+  /**
+   * A link is up, before anything else is sent on it: `link.send()` begins a handshake, `link.hold()` waits for its answer. That comes
+   * as a message whose `source` is the link, and ends in `link.release()`, or in `link.destroy()`.
+   */
   onLink: (link: Link) => void;
   /** A client connection is closed. */
   onDisconnect: (client: Client) => void;

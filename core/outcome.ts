@@ -42,7 +42,7 @@ export type CoreReason =
 
 export type Reason = CoreReason | (string & {});
 
-/** A message is refused: the `refuse` hook turns this into the protocol's error reply. Build them once, in `apply`. */
+/** A message is refused: the `refuse` hook turns this into the protocol's error reply. Build those that are always the same once. */
 export class Refusal {
   readonly reason: Reason;
   /** Whatever the protocol's `refuse` tap wants to know: a status, a field name. */
@@ -53,7 +53,7 @@ export class Refusal {
   }
 }
 
-/** A message is dropped, with `reply` (if any) going back to its sender. Build them once, in `apply`. */
+/** A message is dropped, with `reply` (if any) going back to its sender. Build those that are always the same once, in `apply`. */
 export class Discard {
   readonly reason: Reason;
   readonly reply: Uint8Array | undefined;
