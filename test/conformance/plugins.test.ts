@@ -1,4 +1,4 @@
-/** The plugins that come with pointsman, and the one of the README, pass the conformance kit. */
+/** The plugins that come with pointsman, and those of the examples, pass the conformance kit. */
 import { describe, it } from 'vitest';
 import { conformance } from '../../core/conformance/suite.ts';
 import message from '../../plugins/checks/message.ts';
@@ -6,9 +6,10 @@ import { builtinPlugins } from '../../plugins/index.ts';
 import lengthPrefixed from '../../plugins/protocols/length-prefixed.ts';
 import hashing from '../../plugins/strategies/hashing.ts';
 import leastLoaded from '../../plugins/strategies/least-loaded.ts';
+import diameter from '../examples/plugins/diameter.ts';
 import mllp from '../examples/plugins/mllp.ts';
 
-for (const plugin of [...builtinPlugins, mllp]) {
+for (const plugin of [...builtinPlugins, diameter, mllp]) {
   const options = plugin === message ? { form: 'json-ping' } : {};
   describe(plugin.name, () => conformance({ plugin, options, test: it }));
 }
