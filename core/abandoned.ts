@@ -1,6 +1,6 @@
 /**
- * Requests that a backend had when its link closed, and will not answer: sent once to another backend where pool and protocol
- * allow it, else refused to their clients at once.
+ * Requests that a backend had and will not answer. When its link closes they are sent once to another backend where pool and protocol
+ * allow it, else refused to their clients at once; so they are when the answer is overdue.
  */
 import type { Accounting } from './accounting.ts';
 import type { Client } from './client.ts';
@@ -80,7 +80,7 @@ export class Abandoned {
 
   #lose(exchange: Exchange, replays: TakenBack[]): void {
     const { client, backend, request } = exchange;
-    const { accounting, facts, log } = this.#options;
+    const { accounting } = this.#options;
     if (client.question !== undefined) {
       client.question.lost('backend-lost');
       return;
@@ -94,6 +94,14 @@ export class Abandoned {
       replays.push({ ...anew, bytes: request, source: client, avoids: backend });
       return;
     }
+    this.refuse(exchange);
+  }
+
+  /** Tells the client that no answer will come. */
+  refuse(exchange: Exchange): void {
+    const { client } = exchange;
+    const { accounting, facts, log } = this.#options;
+    if (client.closing) return;
     let reply: Uint8Array | undefined;
     try {
       reply = facts.refuseAbandoned?.(exchange, backendLost);

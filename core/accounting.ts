@@ -131,7 +131,7 @@ interface ExchangeStats {
   readonly expired: number;
   /** Lost with their link. */
   readonly abandoned: number;
-  /** Those of the abandoned whose client got an error reply at once; others were taken up as replays. */
+  /** Those of the expired and the abandoned whose client got an error reply; others were taken up as replays. */
   readonly refused: number;
 }
 

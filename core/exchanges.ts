@@ -198,23 +198,30 @@ export class Exchanges implements ExchangeTable {
 
   /**
    * Gives up on requests whose answer is overdue. The core calls it about once a second.
-   * @param onOverdue is told of each link that was to bring such answers
+   * @param lose is told of each that a backend has, while it is still open
+   * @param onOverdue is told of each link that was to bring such answers, and of how many
    */
-  expire(onOverdue: (link: Link) => void): void {
+  expire(lose: (exchange: Exchange) => void, onOverdue: (link: Link, requests: number) => void): void {
     const before = this.#now() - this.#expiryMs;
     for (const link of this.#carriers) {
       const { carried } = link;
       if (carried.oldest === undefined || carried.oldest.openedAtMs > before) continue;
+      const firstWaiting = link.outbox.firstExchange; // those behind it have not left either
+      let hasLeft = true;
+      let requests = 0;
       while (carried.oldest !== undefined && carried.oldest.openedAtMs <= before) {
-        const { backend, client } = carried.oldest;
-        if (client.question === undefined) {
+        const overdue = carried.oldest;
+        hasLeft &&= overdue !== firstWaiting;
+        if (overdue.client.question === undefined) {
           this.expired++;
-          backend.unanswered++;
-          backend.pool.outliers?.failed(backend, 'no answer');
+          requests++;
+          overdue.backend.unanswered++;
+          overdue.backend.pool.outliers?.failed(overdue.backend, 'no answer');
+          if (hasLeft) lose(overdue);
         }
-        this.close(carried.oldest);
+        this.close(overdue);
       }
-      onOverdue(link);
+      onOverdue(link, requests);
     }
   }
 

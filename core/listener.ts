@@ -293,10 +293,16 @@ export class Listener {
   /** One timer for all deadlines instead of some for each connection. */
   #sweep(): void {
     const { headerSeconds, idleSeconds, replySeconds } = this.settings.limits;
-    const { exchanges, affinity } = this.composed;
+    const { exchanges, affinity, log, pipeline } = this.composed;
     const now = this.#runtime.now();
     // Whoever is closed below is told before.
-    exchanges?.expire((link) => this.#links.onOverdue(link));
+    exchanges?.expire(
+      (exchange) => pipeline.abandoned.refuse(exchange),
+      (link, requests) => {
+        if (requests > 0) log.warn({ backend: link.backend.name, requests }, 'requests not answered in time');
+        this.#links.onOverdue(link);
+      },
+    );
     for (const client of this.#clients) {
       const idleMs = now - client.lastActivityMs;
       if (client.closing) {

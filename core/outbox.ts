@@ -363,6 +363,15 @@ export class LinkOutbox extends Outbox {
     return false;
   }
 
+  /** Of the request that is to leave first; undefined if none waits. */
+  get firstExchange(): Exchange | undefined {
+    for (let i = 0; i < this.#entryCount; i++) {
+      const { exchange, isOverdue } = this.#entries[i]!;
+      if (exchange !== undefined && !isOverdue) return exchange;
+    }
+    return undefined;
+  }
+
   /** Empties the queue and answers its messages as they were received, oldest first. The caller calls `settle` when it has dealt with them. */
   takeBack(): TakenBack[] {
     const taken: TakenBack[] = [];

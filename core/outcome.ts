@@ -19,7 +19,7 @@ export type CoreReason =
   | 'unknown-backend'
   /** The identifier names a backend that is down, fails its checks or is in maintenance. */
   | 'backend-down'
-  /** The connection to the backend ended before the request was answered. */
+  /** The connection to the backend ended before the request was answered, or the answer did not come in time. */
   | 'backend-lost'
   /** No backend of the pool may be given new work. */
   | 'no-backend'

@@ -225,7 +225,7 @@ export interface ProtocolFacts {
    */
   answersDue?(client: Client): number;
   /**
-   * If it uses `scope.exchanges`: turns the refusal of a request whose link has broken into the protocol's error reply to
+   * If it uses `scope.exchanges`: turns the refusal of a request whose link has broken, or whose answer is overdue, into the protocol's error reply to
    * `exchange.client`. The request's bytes are gone: there is what `exchange.original` and `exchange.note` have kept of them.
    * Undefined, or an undefined answer: nothing is sent, and the client waits until it gives up.
    */

@@ -359,10 +359,13 @@ const limits = Type.Object(
     idleSeconds: seconds('How long a client connection may be without traffic, in seconds; 0: for ever.', {
       default: defaultLimits.idleSeconds,
     }),
-    replySeconds: seconds('How long an answer is waited for, in seconds.', {
-      minimum: 0.01,
-      default: defaultLimits.replySeconds,
-    }),
+    replySeconds: seconds(
+      'How long an answer is waited for, in seconds; then the request is refused where the protocol can.',
+      {
+        minimum: 0.01,
+        default: defaultLimits.replySeconds,
+      },
+    ),
     affinityEntries: count('How many ids of related messages are remembered.', {
       default: defaultLimits.affinityEntries,
     }),

@@ -8,8 +8,8 @@ import { clientAt, messageFrom, poolOf } from '../support/pool.ts';
 
 class Bench {
   now = 0;
-  readonly link = { carried: new Carried() } as Link;
-  readonly otherLink = { carried: new Carried() } as Link;
+  readonly link = { carried: new Carried(), outbox: { firstExchange: undefined } } as Link;
+  readonly otherLink = { carried: new Carried(), outbox: { firstExchange: undefined } } as Link;
   readonly client = clientAt('192.0.2.1');
   readonly backend = poolOf('a').backends[0]!;
   readonly table: Exchanges;
@@ -42,7 +42,10 @@ class Bench {
   /** The links that had overdue ones. */
   expire(): Link[] {
     const links: Link[] = [];
-    this.table.expire((link) => void links.push(link));
+    this.table.expire(
+      () => {},
+      (link) => void links.push(link),
+    );
     return links;
   }
 

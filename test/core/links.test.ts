@@ -327,10 +327,10 @@ describe('requests that wait to be sent longer than an answer may take', () => {
     rig.advance(3000);
     bob.send('came later\n');
     rig.advance(3000);
-    expect(alice.text()).toBe('error overloaded\nerror overloaded\n');
+    expect(alice.text()).toBe('error backend-lost sent\nerror overloaded\nerror overloaded\n');
     expect(rig.stats()).toMatchObject({
       fromClients: { received: 4, forwarded: 1, held: 1, refusedFor: { overloaded: 2 } },
-      exchanges: { open: 1, expired: 3 },
+      exchanges: { open: 1, expired: 3, refused: 1 },
     });
     link.resume();
     const got = rig.backend('a').text();
@@ -349,7 +349,7 @@ describe('requests that wait to be sent longer than an answer may take', () => {
     alice.send('waits\n');
     alice.end();
     rig.advance(6000);
-    expect(alice.text()).toBe('error overloaded\n');
+    expect(alice.text()).toBe('error backend-lost sent\nerror overloaded\n');
     expect(alice.closed).toBe(true);
   });
 
@@ -365,8 +365,32 @@ describe('requests that wait to be sent longer than an answer may take', () => {
     link.resume();
     expect(rig.backend('a').text()).toBe('@a #1 sent\n@a #2 waits\n');
     link.send('#2 done\n');
-    expect(alice.text()).toBe('done\n');
+    expect(alice.text()).toBe('error backend-lost sent\ndone\n');
     expect(rig.stats()).toMatchObject({ redispatched: 0, exchanges: { open: 0, expired: 1 } });
+  });
+});
+
+describe('requests that a backend does not answer in time', () => {
+  it('are refused to their clients, logged, and the answer that comes after all reaches nobody', async () => {
+    const rig = await shared({ backends: ['a'], limits: { replySeconds: 5 } });
+    const [alice, bob] = [rig.client(), rig.client()];
+    alice.send('one\ntwo\n');
+    rig.advance(3000);
+    bob.send('three\n');
+    rig.advance(2500);
+    expect(alice.text()).toBe('error backend-lost one\nerror backend-lost two\n');
+    expect(rig.logged).toContainEqual(
+      expect.objectContaining({ level: 'warn', backend: 'a', requests: 2, text: 'requests not answered in time' }),
+    );
+    const { link } = rig.backend('a');
+    link.send('#1 late\n#3 done\n');
+    expect(alice.text()).toBe('');
+    expect(bob.text()).toBe('done\n');
+    expect(rig.stats()).toMatchObject({
+      fromBackends: { received: 2, forwarded: 1, discarded: 1 },
+      exchanges: { open: 0, expired: 2, refused: 2, abandoned: 0 },
+      backends: { a: { unanswered: 2 } },
+    });
   });
 });
 

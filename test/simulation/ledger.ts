@@ -148,7 +148,8 @@ export class Ledger {
       if (this.#answered.has(label)) throw new Violation(`${label} is replayed although it has been answered`);
       this.#replayed.add(label);
     } else if (again === true && !this.mayReplay(label)) throw new Violation(`${label} is marked as a replay`);
-    if (this.#refused.has(label) && way.works) throw new Violation(`${label} was refused and has reached ${backend}`);
+    if (this.#refused.has(label) && way.works && !this.#isOverdue(label))
+      throw new Violation(`${label} was refused and has reached ${backend}`);
     this.#delivered.set(label, { backend, way });
     if (this.#correlates && !this.#refused.has(label)) this.#waiting.add(label);
     this.deliveries++;
@@ -188,7 +189,7 @@ export class Ledger {
     if (this.#refused.has(request)) throw new Violation(`${request} was refused twice`);
     if (this.#correlates && this.#answered.has(request)) throw new Violation(`${request} was answered and refused`);
     const delivered = this.#delivered.get(request);
-    if (delivered !== undefined && (delivered.way.works || !this.#correlates)) {
+    if (delivered !== undefined && ((delivered.way.works && !this.#isOverdue(request)) || !this.#correlates)) {
       throw new Violation(`${request} was refused although ${delivered.backend} has it and may answer`);
     }
     this.#refused.add(request);
@@ -203,7 +204,12 @@ export class Ledger {
   /** Whether nobody may wait for the answer any more, though it be taken for that of a later request. */
   isTooLate({ label, opened }: { readonly label: string; readonly opened: number }): boolean {
     if (this.opened - opened < (this.#dialect.answerWithin ?? Number.POSITIVE_INFINITY)) return false;
-    return this.#health.now() - this.sentBy(label).atMs >= this.#health.replySeconds() * 1000;
+    return this.#isOverdue(label);
+  }
+
+  /** Whether its answer may have been given up on, which its client is told then. */
+  #isOverdue(request: string): boolean {
+    return this.#health.now() - this.sentBy(request).atMs >= this.#health.replySeconds() * 1000;
   }
 
   /**
@@ -211,10 +217,9 @@ export class Ledger {
    * @param reads whether that client is there and reads
    */
   checkWaiting(reads: (client: number) => boolean): void {
-    const replySeconds = this.#health.replySeconds();
     for (const request of this.#waiting) {
-      const { client, atMs } = this.sentBy(request);
-      if (this.#health.now() - atMs >= replySeconds * 1000) this.#waiting.delete(request);
+      const { client } = this.sentBy(request);
+      if (this.#isOverdue(request)) this.#waiting.delete(request);
       // It may just be on its way to another backend.
       else if (this.mayReplay(request) && !this.#replayed.has(request)) continue;
       else if (this.#delivered.get(request)!.way.works === false && reads(client)) {
