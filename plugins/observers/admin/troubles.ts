@@ -17,8 +17,11 @@ export interface Losses {
   readonly turnedAwayPerSecond: number;
 }
 
-/** Messages that nobody misses: whoever would have got them has gone, or we have told it that we go. */
-const ordinary = new Set(['client-gone', 'stopping']);
+/**
+ * Messages that nobody misses: whoever would have got them has gone, or we have told it that we go; or they were for us, as are pings
+ * that a protocol answers itself, what acknowledges replies of ours, and answers to handshakes that we have replayed.
+ */
+const ordinary = new Set(['client-gone', 'stopping', 'answered', 'own-ack', 'handshake-answer']);
 /** How many backends of a pool that have the same trouble are told of one by one, and how many are named beyond. */
 const mostApart = 3;
 

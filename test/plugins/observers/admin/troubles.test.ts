@@ -16,7 +16,10 @@ const textsOf = (...given: Parameters<typeof troublesOf>) =>
 
 describe('what is wrong', () => {
   it('is nothing while backends are up, or out as an operator wants it, and messages get where they should', () => {
-    const losses = { refusedPerSecond: { overloaded: 0 }, discardedPerSecond: { 'client-gone': 3, stopping: 1 } };
+    const losses = {
+      refusedPerSecond: { overloaded: 0 },
+      discardedPerSecond: { 'client-gone': 3, stopping: 1, answered: 2, 'own-ack': 1, 'handshake-answer': 1 },
+    };
     expect(textsOf([listener(losses)], [backend('a'), backend('b', { status: 'drain' })])).toEqual([]);
   });
 
