@@ -62,7 +62,11 @@ export class AdminClient {
   async ask<Answer>(method: string, path: string, body?: object): Promise<Answer> {
     const response = await this.#send(method, path, body);
     const text = await textOf(response);
-    return JSON.parse(text) as Answer;
+    try {
+      return JSON.parse(text) as Answer;
+    } catch {
+      throw new AdminError(`${this.#url} is no admin API: it answers with something else than JSON`);
+    }
   }
 
   /** Server-sent events as they come, until the other end closes. */
@@ -96,7 +100,10 @@ export class AdminClient {
     } catch {
       return `${this.#url} is no admin API: it answers with status ${status}`;
     }
-    if (status === 401) return `${this.#url} wants a token: --token, or POINTSMAN_TOKEN`;
+    if (status === 401) {
+      const wants = this.#token === undefined ? 'wants a token' : 'does not take that token';
+      return `${this.#url} ${wants}: --token, or POINTSMAN_TOKEN`;
+    }
     return [
       problem.detail ?? `status ${status}`,
       ...(problem.errors ?? []).filter((one) => one !== problem.detail),
@@ -105,7 +112,7 @@ export class AdminClient {
 
   #request(method: string, path: string, body: object | undefined): Promise<http.IncomingMessage> {
     const [, socketPath] = /^unix:(?:\/\/(?=\/))?(.+)$/.exec(this.#url) ?? [];
-    if (socketPath === undefined && !/^https?:\/\/[^/]/.test(this.#url)) {
+    if (socketPath === undefined && !(/^https?:\/\/[^/]/.test(this.#url) && URL.canParse(this.#url))) {
       throw new AdminError(`"${this.#url}" is no address; write http://host:port, https://host:port or unix:/path`);
     }
     const url = new URL(path, socketPath === undefined ? this.#url : 'http://localhost');
@@ -146,6 +153,8 @@ export class AdminClient {
       const why = /SSL routines:[^:]*:([^:]+)/.exec(message)?.[1] ?? message;
       return `${this.#url} has refused us: ${why}; it may want another certificate: --certificate and --key`;
     }
+    if (message.includes('wrong version number')) return `${this.#url} does not speak TLS; try http://`;
+    if (code === 'ECONNRESET') return `${this.#url} has closed the connection; it may want https://`;
     if (code !== 'ECONNREFUSED' && code !== 'ENOENT') return `cannot reach ${this.#url}: ${message}`;
     return (
       `nobody answers at ${this.#url}: is pointsman running, with "observers: [{ admin: {} }]" in its config? ` +

@@ -1,6 +1,7 @@
 /** The verbs on the admin API, against a balancer that runs in this process; everything on unix sockets. */
 import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import { operate } from '../../../core/cli/operate.ts';
 import { run } from '../../../core/cli/run.ts';
 import { tail } from '../../../core/cli/tail.ts';
 import { top } from '../../../core/cli/top.ts';
+import { listen } from '../../support/peers.ts';
 import { collect } from './streams.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pointsman-'));
@@ -141,13 +143,34 @@ describe('verbs on a balancer that runs', () => {
   });
 
   it('say what is wrong when they are not let in, or nobody is there', async () => {
-    expect((await did((output) => backends({ url, token: 'wrong' }, output))).stderr).toBe(
+    expect((await did((output) => backends({ url }, output))).stderr).toBe(
       `pointsman: ${url} wants a token: --token, or POINTSMAN_TOKEN\n`,
+    );
+    expect((await did((output) => backends({ url, token: 'wrong' }, output))).stderr).toBe(
+      `pointsman: ${url} does not take that token: --token, or POINTSMAN_TOKEN\n`,
     );
     const nobody = `unix:${directory}/nobody.sock`;
     expect((await did((output) => backends({ url: nobody }, output))).stderr).toContain(`nobody answers at ${nobody}:`);
-    expect((await did((output) => backends({ url: 'localhost:1' }, output))).stderr).toContain(
-      '"localhost:1" is no address',
-    );
+    for (const url of ['localhost:1', 'http://localhost:99999']) {
+      expect((await did((output) => backends({ url }, output))).stderr).toContain(`"${url}" is no address`);
+    }
+  });
+
+  it('say what they have found where there is no admin API', async () => {
+    const page = http.createServer((_request, response) => void response.end('<h1>Welcome</h1>'));
+    const port = await listen(page);
+    const secret = net.createServer((socket) => void socket.on('data', () => socket.destroy()));
+    const silent = await listen(secret);
+    for (const [url, found] of [
+      [`http://127.0.0.1:${port}`, 'is no admin API: it answers with something else than JSON'],
+      [`https://127.0.0.1:${port}`, 'does not speak TLS; try http://'],
+      [`http://127.0.0.1:${silent}`, 'has closed the connection; it may want https://'],
+    ] as const) {
+      expect(await did((output) => backends({ url }, output))).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: `pointsman: ${url} ${found}\n`,
+      });
+    }
   });
 });
