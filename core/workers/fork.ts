@@ -22,19 +22,9 @@ export function fork({ onMessage, onExit }: WorkerEvents): WorkerProcess {
   });
   const worker = cluster.fork();
   worker.on('message', (message: FromWorker) => onMessage(message));
-  // It has ended when it is gone and all that it said has been heard.
-  let reason: string | undefined;
-  let isHeard = false;
-  const endIfBoth = () => {
-    if (reason !== undefined && isHeard) onExit(reason);
-  };
-  worker.on('exit', (code, signal) => {
-    reason = signal ?? `exit code ${code}`;
-    endIfBoth();
-  });
-  worker.on('disconnect', () => {
-    isHeard = true;
-    endIfBoth();
+  // It is gone, and all that it said has been heard. ('disconnect' does not come if it dies while a connection is handed to it.)
+  worker.process.on('close', (code, signal) => {
+    if (worker.process.pid !== undefined) onExit(signal ?? `exit code ${code}`);
   });
   worker.on('error', (error) => {
     if (worker.process.pid === undefined) onExit(error.message); // else it did not get a message, as it is about to end
