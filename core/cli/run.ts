@@ -4,6 +4,7 @@ import { Balancer } from '../balancer.ts';
 import { loadConfig } from '../config/load.ts';
 import { PointsmanError } from '../errors.ts';
 import { Faults } from '../faults.ts';
+import { areFilesFew } from '../runtime/files.ts';
 import { nodeRuntime, vacate } from '../runtime/node.ts';
 import { defaultStopSeconds } from '../settings.ts';
 import type { Primary } from '../workers/primary.ts';
@@ -76,7 +77,17 @@ async function runUntil(
   else {
     const [{ Primary }, { fork }] = await Promise.all([import('../workers/primary.ts'), import('../workers/fork.ts')]);
     const { logLevel } = options;
-    balancer = new Primary(settings, { workers, origins, logLevel, log, clock: runtime, faults, vacate, fork });
+    balancer = new Primary(settings, {
+      workers,
+      origins,
+      logLevel,
+      log,
+      clock: runtime,
+      faults,
+      vacate,
+      areFilesFew,
+      fork,
+    });
   }
   const systemd = new Notifier({ clock: runtime, log });
   const reload = async () => {

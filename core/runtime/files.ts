@@ -3,7 +3,7 @@
  * tells how many there are. Where none can be opened any more, a client is closed without a word, and a worker does not get it at all:
  * so clients are turned away while some are left, for links, logs and files.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 
 const leastSpare = 16;
 const mostSpare = 1024;
@@ -21,9 +21,26 @@ export function filesForClients(limits: string): number {
 
 /** Whether a client's socket is one of the last that can be opened. Where the system does not tell, none is. */
 export function isAmongLast(socket: object): boolean {
-  clientsEnd ??= filesForClients(readLimits());
   const { _handle: handle } = socket as { _handle?: { fd?: number } | null };
-  return (handle?.fd ?? -1) >= clientsEnd;
+  return isSpare(handle?.fd ?? -1);
+}
+
+/** Whether hardly any can be opened, for whoever does not see the sockets of clients. Low numbers may be free by chance: several are tried. */
+export function areFilesFew(): boolean {
+  const opened: number[] = [];
+  try {
+    while (opened.length < leastSpare) opened.push(openSync('/dev/null', 'r'));
+    return isSpare(Math.max(...opened));
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EMFILE';
+  } finally {
+    for (const fd of opened) closeSync(fd);
+  }
+}
+
+function isSpare(fd: number): boolean {
+  clientsEnd ??= filesForClients(readLimits());
+  return fd >= clientsEnd;
 }
 
 function readLimits(): string {

@@ -32,6 +32,8 @@ const mostFailedStarts = 5;
 const graceMs = 5000;
 /** How long a worker may take to answer a question; one that is stuck must not hold up whoever asks. */
 const answerMs = 5000;
+/** How often it is looked whether files can be opened. */
+const filesLookMs = 1000;
 /** How long one may take for a reload, in which plugins may start whatever they need. */
 const reloadSeconds = 60;
 
@@ -60,6 +62,8 @@ export interface PrimaryOptions {
   readonly faults?: Faults | undefined;
   /** Makes way for listening on an address, before any worker does. */
   vacate(address: Address): Promise<void>;
+  /** Whether hardly any file can be opened any more. Connections are accepted where nobody sees it (fork.ts), and so is that none can be. */
+  areFilesFew(): boolean;
   /** Starts a process; it says `ready` when it runs. */
   fork(events: WorkerEvents): WorkerProcess;
 }
@@ -117,6 +121,7 @@ export class Primary implements Observable {
   #lastQuestion = 0;
   #failedStarts = 0;
   #stopping = false;
+  #cancelFilesLook: () => void = () => {};
   #onStarted: (() => void) | undefined;
   #onStartFailed: ((error: PointsmanError) => void) | undefined;
   #onAllEnded: (() => void) | undefined;
@@ -159,6 +164,7 @@ export class Primary implements Observable {
         this.#onStartFailed = reject;
         for (const post of this.#posts) this.#fork(post);
       });
+      this.#lookAtFiles(false);
     } catch (error) {
       this.#stopping = true;
       for (const { process } of this.#posts) process?.kill();
@@ -170,9 +176,22 @@ export class Primary implements Observable {
     }
   }
 
+  /** Where workers do not take connections, those that wait here use up the files; the system closes what comes then. */
+  #lookAtFiles(wereFew: boolean): void {
+    const { areFilesFew, clock, log } = this.#options;
+    this.#cancelFilesLook = clock.after(filesLookMs, () => {
+      const areFew = areFilesFew();
+      if (areFew && !wereFew) {
+        log.error({}, 'hardly any file can be opened any more: connections that no worker takes are closed');
+      } else if (wereFew && !areFew) log.info({}, 'files can be opened again');
+      this.#lookAtFiles(areFew);
+    });
+  }
+
   /** All workers stop accepting, let outstanding answers through until the deadline, and end. */
   async stop({ deadlineSeconds }: { deadlineSeconds: number }): Promise<void> {
     this.#stopping = true;
+    this.#cancelFilesLook();
     for (const post of this.#posts) {
       post.cancelWait?.();
       if (post.state === 'started') post.process?.send({ type: 'stop', deadlineSeconds });

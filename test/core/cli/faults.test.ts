@@ -86,6 +86,22 @@ observers: [{ metrics: { listen: "tcp://${host}:${metrics}" } }, { access-log: {
   expect(await pointsman.stop()).toBe(0);
 });
 
+it('a worker that dies while a connection is handed to it is replaced', { timeout }, async () => {
+  const [port, backend] = [await freePort(), await openBackend('a')];
+  const pointsman = new PointsmanProcess({ config: configOf(`tcp://${host}:${port}`, backend, 'workers: 2') });
+  await pointsman.logged('started');
+  const [worker] = pointsman.log.filter(({ msg }) => msg === 'worker started').map(({ pid }) => pid as number);
+  const before = pointsman.log.length;
+  process.kill(worker!, 'SIGSTOP');
+  const sockets = [await dial(port), await dial(port)]; // one for each worker
+  onTestFinished(() => void sockets.map((socket) => socket.destroy()));
+  await Promise.any(sockets.map(ask));
+  process.kill(worker!, 'SIGKILL');
+  await pointsman.logged('worker started', before);
+  for (let each = 0; each < 4; each++) expect(await askAt(port)).toBe('a');
+  expect(await pointsman.stop()).toBe(0);
+});
+
 describeWith('prlimit', 'util-linux', 'a process without file descriptors', () => {
   it.each([1, 2])(
     'goes on with the connections it has, and takes new ones when it can, with workers: %i',
@@ -129,4 +145,31 @@ describeWith('prlimit', 'util-linux', 'a process without file descriptors', () =
       expect(pointsman.log.some(({ msg }) => msg.startsWith('worker ended'))).toBe(false);
     },
   );
+
+  it('says so where workers are stuck, and takes clients when they are not any more', { timeout }, async () => {
+    const [port, backend] = [await freePort(), await openBackend('a')];
+    const pointsman = new PointsmanProcess({
+      config: configOf(`tcp://${host}:${port}`, backend, 'workers: 2'),
+      wrapper: ['prlimit', '--nofile=64:64'],
+    });
+    await pointsman.logged('started');
+    const workers = pointsman.log.filter(({ msg }) => msg === 'worker started').map(({ pid }) => pid as number);
+    for (const pid of workers) process.kill(pid, 'SIGSTOP');
+    const waiting = await Promise.all(Array.from({ length: 80 }, () => dial(port)));
+    let closed = 0;
+    for (const socket of waiting) socket.on('error', () => {}).on('close', () => closed++);
+    await vi.waitFor(() => expect(closed).toBeGreaterThan(0), { timeout: 10_000 });
+    await pointsman.logged('hardly any file can be opened any more: connections that no worker takes are closed');
+
+    const before = pointsman.log.length;
+    process.kill(workers[0]!, 'SIGKILL');
+    await vi.waitFor(() => expect(JSON.stringify(pointsman.log.slice(before))).toContain('spawn'), { timeout: 10_000 });
+
+    for (const each of waiting) each.destroy();
+    process.kill(workers[1]!, 'SIGCONT');
+    await pointsman.logged('files can be opened again');
+    await pointsman.logged('worker started', before);
+    await vi.waitFor(() => askAt(port), { timeout: 10_000, interval: 50 });
+    expect(await pointsman.stop()).toBe(0);
+  });
 });

@@ -65,6 +65,7 @@ function play(workers = 2) {
     child: () => log,
   };
   const vacated: unknown[] = [];
+  const files = { areFew: false };
   const primary = new Primary(settings, {
     workers,
     origins: [{ specifier: './acme.ts', configFile: 'edge.yaml' }],
@@ -74,13 +75,14 @@ function play(workers = 2) {
     async vacate(address) {
       vacated.push(address);
     },
+    areFilesFew: () => files.areFew,
     fork(events) {
       const worker = new PlayedWorker(forked.length + 1, events);
       forked.push(worker);
       return worker;
     },
   });
-  return { primary, clock, forked, logged, vacated };
+  return { primary, clock, forked, logged, vacated, files };
 }
 
 async function playStarted(workers = 2) {
@@ -529,4 +531,22 @@ describe('what workers are asked', () => {
       },
     ]);
   });
+});
+
+it('says when hardly any file can be opened, and when they can again, once each', async () => {
+  const { primary, clock, logged, files, forked } = await playStarted();
+  clock.advance(5000);
+  expect(logged).toEqual([]);
+  files.areFew = true;
+  clock.advance(5000);
+  const text = 'hardly any file can be opened any more: connections that no worker takes are closed';
+  expect(logged).toEqual([{ level: 'error', text }]);
+  files.areFew = false;
+  clock.advance(5000);
+  expect(logged.slice(1)).toEqual([{ level: 'info', text: 'files can be opened again' }]);
+
+  const stopped = primary.stop({ deadlineSeconds: 1 });
+  for (const worker of forked) worker.exit();
+  await stopped;
+  expect(clock.timers).toBe(0);
 });
