@@ -19,6 +19,7 @@ export const EQUALS = 0x3d;
 export const GREATER = 0x3e;
 export const QUESTION = 0x3f;
 export const AT = 0x40;
+export const DEL = 0x7f;
 
 /** The highest bit of each byte of a word: what is set there tells the bytes apart when four are looked at at once. */
 export const highBits = 0x80808080 | 0;

@@ -39,6 +39,7 @@ export const flaws = {
   maxForwards: flaw('malformed', 400, 'Bad Max-Forwards'),
   route: flaw('malformed', 400, 'Bad Route'),
   oddName: flaw('malformed', 400, 'Header Name That Not All Servers Read'),
+  oddVia: flaw('malformed', 400, 'Via That Not All Servers Read'),
   shortBody: flaw('malformed', 400, 'Body Shorter Than Content-Length'),
   tooManyValues: flaw('too-large', 513, 'Too Many Via or Route Values'),
   hops: flaw('too-many-hops', 483, 'Too Many Hops'),

@@ -11,11 +11,12 @@
  * ACK to a refusal and a new try carry none: the affinity table knows their branch or Call-ID.
  */
 import { type Client, definePlugin, discard, type Message, type Span, Type } from 'pointsman';
+import type { Address } from './address.ts';
 import { ascii, COLON, CR, LF } from './characters.ts';
-import { type Address, Uri, Via } from './fields.ts';
 import { flaws, framingFlaws, Status, statusOf } from './flaws.ts';
 import { BranchHash, TagHash } from './hashes.ts';
-import { Header, startLineBytes } from './header.ts';
+import { Header } from './header.ts';
+import { startLineBytes } from './header-lines.ts';
 import { field, method } from './names.ts';
 import { writeReply } from './reply.ts';
 import { Rewriter } from './rewrite.ts';
@@ -24,6 +25,8 @@ import { samples } from './samples.ts';
 import { Self } from './self.ts';
 import { Sender } from './sender.ts';
 import { TraceFields } from './trace.ts';
+import { Uri } from './uri.ts';
+import { Via } from './via.ts';
 
 /** CANCEL is legal as long as a call rings: three minutes, and some time for the answer (section 16.6, step 11). */
 const ringingSeconds = 300;
@@ -70,7 +73,8 @@ export default definePlugin({
         default: 'common',
         description:
           'Which names of header fields clients may send: `any` that is legal (RFC 3261 section 25.1), or `common` ones, without any of ' +
-          "! % * ` '. Kamailio 5.6 takes those for garbage and closes the connection, which all clients share. Requests with them get 400.",
+          "! % * ` '; and whether a Via parameter's value may hold an `=`, as branches in base64 do, which is not legal. Kamailio 5.6 takes " +
+          'those for garbage and closes the connection, which all clients share. Unless `any` is set, requests with them get 400.',
       }),
       advertiseToBackends: Type.Optional(
         Type.String({
@@ -200,8 +204,7 @@ export default definePlugin({
     });
 
     hooks.detectId.tap('sip', (message) => {
-      const isOdd = header.hasOddName && message.from === 'client' && options.headerNames === 'common';
-      const flaw = header.understand() ?? (isOdd ? flaws.oddName : undefined);
+      const flaw = header.understand() ?? (refusesOdd(message) ? header.oddity : undefined);
       if (!header.isRequest) return flaw === undefined ? detectResponse(message) : malformedResponse;
       if (flaw !== undefined) return flaw;
       if (header.method === method.ack && tagHash.isIn(header)) return ownAck;
@@ -220,6 +223,10 @@ export default definePlugin({
       }
       return message.from === 'backend' && message.client === undefined ? flaws.noDestination : undefined;
     });
+
+    function refusesOdd({ from }: Message): boolean {
+      return from === 'client' && options.headerNames === 'common';
+    }
 
     function detectResponse(message: Message) {
       const { bytes, view, via } = header;

@@ -4,7 +4,7 @@
  */
 import { writeHex } from './bytes.ts';
 import { ascii } from './characters.ts';
-import { tokenParameter } from './fields.ts';
+import { tokenParameter } from './parameters.ts';
 import type { OwnAddress } from './self.ts';
 
 const lineEnd = ascii('\r\n');

@@ -1,13 +1,14 @@
 /** The Route values at the top of a request that we have written ourselves (RFC 3261 section 16.4). */
 import type { Message, Refusal } from 'pointsman';
+import { Address } from './address.ts';
 import { skipBlanks, skipClass } from './bytes.ts';
 import { COMMA, classOf, GREATER } from './characters.ts';
-import { Address, Uri } from './fields.ts';
 import { flaws } from './flaws.ts';
 import type { Header } from './header.ts';
 import { field } from './names.ts';
 import type { OwnAddress, Self } from './self.ts';
 import { mayHoldToken, Rerouting } from './strict.ts';
+import { Uri } from './uri.ts';
 
 /** We record two routes at once, one for each side (RFC 5658), so two come back. */
 const recordedAtOnce = 2;

@@ -5,8 +5,9 @@
 import { type Backend, type Client, KnownBytes, type ListenerFacts, type TokenBook } from 'pointsman';
 import { isWord } from './bytes.ts';
 import { ascii } from './characters.ts';
-import { tokenParameter, type Uri } from './fields.ts';
 import { OwnLines } from './lines.ts';
+import { tokenParameter } from './parameters.ts';
+import type { Uri } from './uri.ts';
 
 /** As a Via names transports (RFC 3261 section 20.42, RFC 7118 section 5.2). */
 const viaTransports = ['TCP', 'TLS', 'UDP', 'WS', 'WSS'] as const;

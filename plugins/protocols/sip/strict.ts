@@ -4,11 +4,13 @@
  * them, so the routes are read in whole and written anew.
  */
 import type { Message } from 'pointsman';
+import { Address } from './address.ts';
 import { skipClass } from './bytes.ts';
 import { ascii, classOf, SEMICOLON } from './characters.ts';
-import { Address, isUriByte, smallInMark, tokenMark, Uri } from './fields.ts';
 import type { Header } from './header.ts';
 import { field } from './names.ts';
+import { smallInMark, tokenMark } from './parameters.ts';
+import { isUriByte, Uri } from './uri.ts';
 
 const routeStart = ascii('Route: ');
 const comma = ascii(', ');

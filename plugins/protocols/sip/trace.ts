@@ -1,7 +1,8 @@
 /** The header fields that carry a W3C trace context, which no standard names for SIP: the options do. */
 import type { Message, TraceContext } from 'pointsman';
 import { ascii } from './characters.ts';
-import type { Header, NamedField } from './header.ts';
+import type { Header } from './header.ts';
+import type { NamedField } from './header-lines.ts';
 import { field, fieldOf } from './names.ts';
 
 const emptyLineBytes = 2;

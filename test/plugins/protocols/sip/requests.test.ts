@@ -142,6 +142,38 @@ describe('header names that are legal, and that Kamailio closes the link for', (
   });
 });
 
+// `value = token / host / quoted-string` (section 25.1).
+describe('a Via with an = in the value of a parameter, for which Kamailio closes the link', () => {
+  const via = (parameters: string) => `SIP/2.0/TCP 192.0.2.9:5060;${parameters}`;
+  const usual = via('branch=z9hG4bKlater');
+
+  it.each([
+    ['its branch', [via('branch=z9hG4bKYWI=')]],
+    ['another parameter', [via('x=a=b;branch=z9hG4bKa')]],
+    ['one written with blanks', [via('branch = z9hG4bKa ; x = a=')]],
+    ['the Via of another proxy', [usual, via('branch=z9hG4bKYWI==')]],
+    ['another value of the line', [`${usual}, ${via('branch=z9hG4bKYWI==')}`]],
+  ])('costs the request that has it in %s a 400, and no other', async (_, vias) => {
+    const rig = await sipRig();
+    const client = rig.client();
+    const [top, ...others] = vias;
+    client.send(request('MESSAGE', { via: top!, extra: others.map((other) => `Via: ${other}`) }));
+    expect(parseOne(client.text()).startLine).toBe('SIP/2.0 400 Via That Not All Servers Read');
+    expect(arrivals(rig)).toEqual([]);
+    client.send(request('MESSAGE', { via: via('x="a=b";branch=z9hG4bKlater') }));
+    expect(arrivals(rig)).toHaveLength(1);
+  });
+
+  it('is passed on if the operator says so, and so is its response', async () => {
+    const rig = await sipRig({ pipeline: [[sip, { headerNames: 'any' }], [roundRobin]] });
+    const client = rig.client();
+    client.send(request('MESSAGE', { via: via('branch=z9hG4bKYWI==;pm=x=') }));
+    const { name, message } = arrival(rig);
+    rig.backend(name).link.send(respond(message, '200 OK'));
+    expect(value(parseOne(client.text()), 'Via')).toContain('branch=z9hG4bKYWI==;pm=x=');
+  });
+});
+
 describe('where backends cannot take more', () => {
   it('a call goes to the next in the order of its hash, and all that belongs to it follows, also when the first one is back', async () => {
     const first = await sipRig();

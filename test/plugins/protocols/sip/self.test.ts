@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { Uri } from '../../../../plugins/protocols/sip/fields.ts';
 import { OwnAddress } from '../../../../plugins/protocols/sip/self.ts';
+import { Uri } from '../../../../plugins/protocols/sip/uri.ts';
 
 function addresses(own: OwnAddress, text: string): boolean {
   const bytes = Buffer.from(text);
