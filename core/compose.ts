@@ -242,8 +242,8 @@ export function composePipeline(
   const facts: ProtocolFacts = declared ?? { identifiers: 'text' };
   identifiers.configure(facts);
   const { limits } = settings;
-  const succeeds =
-    before !== undefined && canSucceed(before, { facts, protocol, stateful, links: linkMode(pool, facts) });
+  const links = linkMode(pool, facts);
+  const succeeds = before !== undefined && canSucceed(before, { facts, protocol, stateful, links });
   if (succeeds) {
     ({ exchanges } = before);
   } else if (facts.correlationBits !== undefined) {
@@ -254,7 +254,7 @@ export function composePipeline(
   } else if (facts.relatedIds !== undefined) {
     affinity = new Affinity({
       entries: limits.affinityEntries,
-      countsInFlight: exchanges === undefined || linkMode(pool, facts) === 'dedicated',
+      countsInFlight: exchanges === undefined || links === 'dedicated',
       relate: facts.relatedIds.bind(facts),
       key: runtime.randomBytes(8),
     });
@@ -279,7 +279,6 @@ export function composePipeline(
     accounting,
     log,
   });
-  const links = linkMode(pool, facts);
   return {
     hooks,
     facts,

@@ -1,5 +1,6 @@
 /** The public API of pointsman: what plugins import. Everything else in core/ may change without notice. */
 export type { Static } from 'typebox';
+export type { BackendStats, DirectionStats, ListenerStats } from './accounting.ts';
 export type { AffinityTable } from './affinity.ts';
 export type { BalancerStats } from './balancer.ts';
 export type { Client } from './client.ts';

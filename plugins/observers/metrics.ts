@@ -3,7 +3,18 @@
  * bytes, and how long answers and hooks take.
  */
 import http from 'node:http';
-import { type Backend, type BalancerStats, definePlugin, listenAt, type Side, serverAddress, Type } from 'pointsman';
+import {
+  type Backend,
+  type BackendStats,
+  type BalancerStats,
+  type DirectionStats,
+  definePlugin,
+  type ListenerStats,
+  listenAt,
+  type Side,
+  serverAddress,
+  Type,
+} from 'pointsman';
 import type { Histogram, OpenMetricsContentType, Registry } from 'prom-client';
 
 /** Upper bounds of the buckets of response times, in seconds. */
@@ -217,7 +228,6 @@ class Gathered {
 }
 
 type Client = typeof import('prom-client');
-type ListenerStats = BalancerStats['listeners'][string];
 
 /** All metrics; each looks at the statistics when it is read. */
 function metricsOf(
@@ -264,18 +274,13 @@ function metricsOf(
       for (const [listener, its] of listeners()) add({ listener }, of(its));
     });
   /** Of each listener one number for each direction. */
-  const ofDirections = (
-    kind: typeof counter,
-    name: string,
-    help: string,
-    of: (stats: ListenerStats['fromClients']) => number,
-  ) =>
+  const ofDirections = (kind: typeof counter, name: string, help: string, of: (stats: DirectionStats) => number) =>
     kind(name, help, ['listener', 'from'], (add) => {
       for (const [listener, its] of listeners()) {
         for (const [from, direction] of directionsOf(its)) add({ listener, from }, of(direction));
       }
     });
-  const ofReasons = (name: string, help: string, of: (stats: ListenerStats['fromClients']) => Record<string, number>) =>
+  const ofReasons = (name: string, help: string, of: (stats: DirectionStats) => Record<string, number>) =>
     counter(name, help, ['listener', 'from', 'reason'], (add) => {
       for (const [listener, its] of listeners()) {
         for (const [from, direction] of directionsOf(its)) {
@@ -286,12 +291,7 @@ function metricsOf(
         }
       }
     });
-  const ofBackends = (
-    kind: typeof counter,
-    name: string,
-    help: string,
-    of: (stats: ListenerStats['backends'][string]) => number,
-  ) =>
+  const ofBackends = (kind: typeof counter, name: string, help: string, of: (stats: BackendStats) => number) =>
     kind(name, help, ['listener', 'backend'], (add) => {
       for (const [listener, { backends }] of listeners()) {
         for (const [backend, its] of Object.entries(backends)) add({ listener, backend }, of(its));

@@ -2,7 +2,7 @@
  * What can only be known by looking again and again: rates, times to answer of late, how long backends have been down, and how
  * things were in the last quarter of an hour.
  */
-import type { BackendFacts, BalancerStats, BalancerView, ObserverScope } from 'pointsman';
+import type { BackendFacts, BackendStats, BalancerStats, BalancerView, ListenerStats, ObserverScope } from 'pointsman';
 import type { Hub } from './hub.ts';
 import { type Losses, type Trouble, troublesOf } from './troubles.ts';
 
@@ -16,12 +16,9 @@ const mostLooks = 10;
 const historyLooks = 5;
 const historyPoints = 180;
 
-type Stats = BalancerStats['listeners'][string];
-type BackendStats = Stats['backends'][string];
-
 /** A backend as operators see it. */
 export interface BackendRow extends BackendFacts {
-  /** In one word how it is, whatever the reason; `waiting`: no connection has told yet. */
+  /** In one word how it is, whatever the reason. */
   readonly status: 'up' | 'drain' | 'maint' | 'down' | 'failing' | 'ejected';
   /** What is known about that. */
   readonly why: string;
@@ -61,7 +58,7 @@ export interface ListenerRow {
   /** How many messages go where they go for what reason. */
   readonly routesPerSecond: Readonly<Record<string, number>>;
   readonly hooks: readonly HookRate[];
-  readonly stats: Stats | null;
+  readonly stats: ListenerStats | null;
 }
 
 export interface Overview {
@@ -186,7 +183,7 @@ export class Watch {
   listeners(): ListenerRow[] {
     return this.#scope.control.listeners().map(({ listener: name, listen, pool, links, hooks }) => {
       const stats = this.#last.listeners[name];
-      const rate = (count: (stats: Stats) => number) =>
+      const rate = (count: (stats: ListenerStats) => number) =>
         this.#rate((all) => (all.listeners[name] ? count(all.listeners[name]) : 0));
       const rates = Object.fromEntries(Object.entries(counts).map(([what, count]) => [what, rate(count)]));
       return {
@@ -247,7 +244,7 @@ export class Watch {
   }
 
   #losses(listener: string): Losses {
-    const lost = (count: (stats: Stats) => number) =>
+    const lost = (count: (stats: ListenerStats) => number) =>
       this.#rate(({ listeners: { [listener]: stats } }) => (stats === undefined ? 0 : count(stats)), mostLooks);
     return {
       refusedPerSecond: this.#rates(listener, ofBothSides('refusedFor'), mostLooks),
@@ -260,7 +257,7 @@ export class Watch {
   /** How much each count of a listener grows a second. */
   #rates(
     listener: string,
-    countsOf: (stats: Stats) => Readonly<Record<string, number>>,
+    countsOf: (stats: ListenerStats) => Readonly<Record<string, number>>,
     looks?: number,
   ): Record<string, number> {
     const of = ({ listeners: { [listener]: stats } }: BalancerStats) => (stats === undefined ? {} : countsOf(stats));
@@ -298,7 +295,8 @@ export class Watch {
 
   #point(): HistoryPoint {
     const listeners = Object.values(this.#last.listeners);
-    const rateOf = (count: (stats: Stats) => number) => this.#rate((all) => sum(Object.values(all.listeners), count));
+    const rateOf = (count: (stats: ListenerStats) => number) =>
+      this.#rate((all) => sum(Object.values(all.listeners), count));
     const pools = new Map(this.#scope.control.listeners().map(({ pool, listener }) => [pool, listener]));
     const [p50Ms, p99Ms] = this.#quantiles((all) => {
       const total: Record<string, number> = {};
@@ -344,26 +342,26 @@ function sum<Item>(items: Iterable<Item>, of: (item: Item) => number): number {
 
 const ofBothSides =
   (what: 'refusedFor' | 'discardedFor') =>
-  ({ fromClients, fromBackends }: Stats): Record<string, number> => {
+  ({ fromClients, fromBackends }: ListenerStats): Record<string, number> => {
     const total: Record<string, number> = { ...fromClients[what] };
     for (const [reason, count] of Object.entries(fromBackends[what])) total[reason] = (total[reason] ?? 0) + count;
     return total;
   };
 
-const routed = ({ routes }: Stats) => sum(Object.values(routes), (count) => count);
+const routed = ({ routes }: ListenerStats) => sum(Object.values(routes), (count) => count);
 
 /** What rates are taken of. */
 const counts = {
-  accepted: ({ connections }: Stats) => connections.accepted,
-  closed: ({ connections }: Stats) => connections.accepted - connections.open,
-  received: ({ fromClients, fromBackends }: Stats) => fromClients.received + fromBackends.received,
-  requests: ({ fromClients }: Stats) => fromClients.received,
-  answers: ({ fromBackends }: Stats) => fromBackends.received,
-  chosen: ({ routes }: Stats) => routes.strategy + routes.rechosen,
+  accepted: ({ connections }: ListenerStats) => connections.accepted,
+  closed: ({ connections }: ListenerStats) => connections.accepted - connections.open,
+  received: ({ fromClients, fromBackends }: ListenerStats) => fromClients.received + fromBackends.received,
+  requests: ({ fromClients }: ListenerStats) => fromClients.received,
+  answers: ({ fromBackends }: ListenerStats) => fromBackends.received,
+  chosen: ({ routes }: ListenerStats) => routes.strategy + routes.rechosen,
   routed,
-  forwarded: ({ fromClients, fromBackends }: Stats) => fromClients.forwarded + fromBackends.forwarded,
-  refused: ({ fromClients, fromBackends }: Stats) => fromClients.refused + fromBackends.refused,
-  discarded: ({ fromClients, fromBackends }: Stats) => fromClients.discarded + fromBackends.discarded,
+  forwarded: ({ fromClients, fromBackends }: ListenerStats) => fromClients.forwarded + fromBackends.forwarded,
+  refused: ({ fromClients, fromBackends }: ListenerStats) => fromClients.refused + fromBackends.refused,
+  discarded: ({ fromClients, fromBackends }: ListenerStats) => fromClients.discarded + fromBackends.discarded,
 } as const;
 
 type Rates = Readonly<Record<string, number>>;
