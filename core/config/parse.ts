@@ -139,10 +139,17 @@ function isMergedMap(section: string, value: unknown): value is Record<string, u
 
 function syntaxProblems(source: Source): SyntaxProblem[] {
   const { document } = source;
-  const problems = [...document.errors, ...document.warnings].map(({ code, pos, message }) => ({
+  const { errors, warnings } = document;
+  const astray = errors.findIndex(({ code }) => code === 'UNEXPECTED_TOKEN');
+  // Where one token is out of place, much that follows seems to be so.
+  const faults = astray < 0 ? [...errors, ...warnings] : errors.slice(0, astray + 1);
+  const problems: SyntaxProblem[] = faults.map(({ code, pos, message }) => ({
     source,
     offset: pos[0],
-    message: code === 'MULTIPLE_DOCS' ? 'a second document begins here, but a config is one' : asClause(message),
+    message:
+      code === 'MULTIPLE_DOCS'
+        ? 'a second document begins here, but a config is one'
+        : asClause(message) + (code === 'UNEXPECTED_TOKEN' ? '; does a text here need quotes?' : ''),
   }));
   if (problems.length > 0) return problems;
 

@@ -138,6 +138,11 @@ describe('a config that is no YAML', () => {
       'pools: {}\n---\nkeys: []\n',
       ['edge.yaml:2:1  syntax: a second document begins here, but a config is one'],
     ],
+    [
+      'a text that needs quotes: what is out of place behind it is not told',
+      'tests:\n  - steps: [{ send: { hex: 01 {{0:2}} 03, from: alice } }]\n',
+      ['edge.yaml:2:31  syntax: unexpected flow-map-start at node end; does a text here need quotes?'],
+    ],
     ['a list', '- pools\n', ['edge.yaml:1:1  syntax: a config is a mapping: "pools:", "listeners:", …']],
     ['an unknown tag', 'pools: !secret x\n', ['edge.yaml:1:8  syntax: unresolved tag: !secret']],
   ])('such as %s', async (_, text, expected) => {
