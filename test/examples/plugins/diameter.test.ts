@@ -1,57 +1,23 @@
 import { describe, expect, it } from 'vitest';
 import roundRobin from '../../../plugins/strategies/round-robin.ts';
+import {
+  type Avp,
+  capabilitiesExchange,
+  creditControl,
+  destinationHost,
+  deviceWatchdog,
+  diameterOf,
+  originHost,
+  readDiameter,
+  resultCode,
+  routeRecord,
+  sessionId,
+} from '../../support/diameter.ts';
 import { embed, type RigOptions } from '../../support/embedded.ts';
 import diameter from './diameter.ts';
 
-const creditControl = 272;
-const capabilitiesExchange = 257;
-const deviceWatchdog = 280;
-
-const sessionId = 263;
-const originHost = 264;
-const resultCode = 268;
-const routeRecord = 282;
-const destinationHost = 293;
-
-type Avp = readonly [code: number, data: string | number];
-
-function diameterOf(flags: number, command: number, id: number, ...avps: Avp[]): Buffer {
-  const parts = avps.map(([code, data]) => {
-    const text = typeof data === 'string' ? Buffer.from(data) : Buffer.from(data.toString(16).padStart(8, '0'), 'hex');
-    const avp = Buffer.alloc(8 + Math.ceil(text.length / 4) * 4);
-    avp.writeUInt32BE(code);
-    avp.writeUInt32BE(0x4000_0000 + 8 + text.length, 4);
-    text.copy(avp, 8);
-    return avp;
-  });
-  const header = Buffer.alloc(20);
-  header.writeUInt32BE(0x0100_0000 + 20 + Buffer.concat(parts).length);
-  header.writeUInt32BE(flags * 0x100_0000 + command, 4);
-  header.writeUInt32BE(id, 12);
-  header.writeUInt32BE(id + 1000, 16);
-  return Buffer.concat([header, ...parts]);
-}
-
 const request = (id: number, ...avps: Avp[]) => diameterOf(0xc0, creditControl, id, ...avps);
 const answer = (id: number, ...avps: Avp[]) => diameterOf(0x40, creditControl, id, ...avps);
-
-/** What the bytes say: each message as its flags, command and Hop-by-Hop id, and its AVPs by code. */
-function read(bytes: Buffer) {
-  const messages = [];
-  for (let start = 0; start < bytes.length; start += bytes.readUIntBE(start + 1, 3)) {
-    const message = bytes.subarray(start, start + bytes.readUIntBE(start + 1, 3));
-    const avps: Record<number, string | number> = {};
-    for (let at = 20; at < message.length; ) {
-      const length = message.readUIntBE(at + 5, 3);
-      const code = message.readUInt32BE(at);
-      avps[code] = code === resultCode ? message.readUInt32BE(at + 8) : message.toString('latin1', at + 8, at + length);
-      at += Math.ceil(length / 4) * 4;
-    }
-    const [flags, command, id] = [message[4], message.readUIntBE(5, 3), message.readUInt32BE(12)];
-    messages.push({ flags, command, id, endToEnd: message.readUInt32BE(16), avps });
-  }
-  return messages;
-}
 
 const greeted = (link: { send(bytes: Uint8Array): void }, result = 2001) =>
   link.send(diameterOf(0, capabilitiesExchange, 0, [resultCode, result]));
@@ -76,11 +42,11 @@ describe('the Diameter plugin of the examples', () => {
     const rig = await rigOf({ backends: ['ocs-1'] });
     const server = rig.backend('ocs-1');
     rig.client().send(request(7, [sessionId, 'pgw;1;1']));
-    expect(read(server.take())).toMatchObject([
+    expect(readDiameter(server.take())).toMatchObject([
       { flags: 0x80, command: 257, avps: { [originHost]: 'dra.example.net' } },
     ]);
     greeted(server.link);
-    expect(read(server.take())).toMatchObject([{ flags: 0xc0, command: creditControl }]);
+    expect(readDiameter(server.take())).toMatchObject([{ flags: 0xc0, command: creditControl }]);
   });
 
   it('closes the link to a server that wants no relay', async () => {
@@ -95,13 +61,13 @@ describe('the Diameter plugin of the examples', () => {
     pgw.send(diameterOf(0x80, capabilitiesExchange, 1, [originHost, 'pgw']));
     pgw.send(diameterOf(0x80, deviceWatchdog, 2, [originHost, 'pgw']));
     const avps = { [resultCode]: 2001, [originHost]: 'dra.example.net' };
-    expect(read(pgw.take())).toMatchObject([
+    expect(readDiameter(pgw.take())).toMatchObject([
       { flags: 0, command: capabilitiesExchange, id: 1, endToEnd: 1001, avps },
       { flags: 0, command: deviceWatchdog, id: 2, endToEnd: 1002, avps },
     ]);
     const server = rig.backend('ocs-2');
     server.link.send(diameterOf(0x80, deviceWatchdog, 3, [originHost, 'ocs']));
-    expect(read(server.take())).toMatchObject([{ flags: 0, command: deviceWatchdog, id: 3, avps }]);
+    expect(readDiameter(server.take())).toMatchObject([{ flags: 0, command: deviceWatchdog, id: 3, avps }]);
     expect(rig.stats().fromClients).toMatchObject({ forwarded: 0, discardedFor: { 'of-connection': 2 } });
   });
 
@@ -110,13 +76,13 @@ describe('the Diameter plugin of the examples', () => {
     const [one, other] = [rig.client(), rig.client()];
     one.send(request(7, [sessionId, 'one;1;1']));
     other.send(request(7, [sessionId, 'other;1;1']));
-    const [first, second] = read(rig.backend('ocs-1').take());
+    const [first, second] = readDiameter(rig.backend('ocs-1').take());
     rig.backend('ocs-1').link.send(answer(second!.id, [sessionId, 'other;1;1'], [originHost, 'ocs']));
     rig.backend('ocs-1').link.send(answer(first!.id, [sessionId, 'one;1;1'], [originHost, 'ocs']));
     expect(first!.id).not.toBe(second!.id);
     const avps = { [originHost]: 'ocs-1.dra.example.net' };
-    expect(read(one.take())).toMatchObject([{ id: 7, avps: { ...avps, [sessionId]: 'one;1;1' } }]);
-    expect(read(other.take())).toMatchObject([{ id: 7, avps: { ...avps, [sessionId]: 'other;1;1' } }]);
+    expect(readDiameter(one.take())).toMatchObject([{ id: 7, avps: { ...avps, [sessionId]: 'one;1;1' } }]);
+    expect(readDiameter(other.take())).toMatchObject([{ id: 7, avps: { ...avps, [sessionId]: 'other;1;1' } }]);
   });
 
   it('sends what names a server there, without the name, and says whom it has it from', async () => {
@@ -124,14 +90,16 @@ describe('the Diameter plugin of the examples', () => {
     const pgw = rig.client();
     pgw.send(diameterOf(0x80, capabilitiesExchange, 1, [originHost, 'pgw.example.net']));
     pgw.send(request(7, [sessionId, 'pgw;1;1'], [destinationHost, 'OCS-2.dra.example.net']));
-    const [got] = read(rig.backend('ocs-2').take());
+    const [got] = readDiameter(rig.backend('ocs-2').take());
     expect(got!.avps).toEqual({ [sessionId]: 'pgw;1;1', [routeRecord]: 'pgw.example.net' });
   });
 
   it('leaves hosts that are not its own to the servers', async () => {
     const rig = await greetedRigOf();
     rig.client().send(request(7, [destinationHost, 'ocs.example.com']));
-    expect(read(rig.backend('ocs-1').take())).toMatchObject([{ avps: { [destinationHost]: 'ocs.example.com' } }]);
+    expect(readDiameter(rig.backend('ocs-1').take())).toMatchObject([
+      { avps: { [destinationHost]: 'ocs.example.com' } },
+    ]);
     expect(rig.stats().routes).toMatchObject({ strategy: 1 });
   });
 
@@ -141,10 +109,10 @@ describe('the Diameter plugin of the examples', () => {
     const bytes = request(7, [sessionId, 'pgw;1;1']);
     bytes[27] = 99;
     pgw.send(bytes);
-    expect(read(pgw.take())).toMatchObject([{ flags: 0x40, id: 7, avps: { [resultCode]: 5014 } }]);
+    expect(readDiameter(pgw.take())).toMatchObject([{ flags: 0x40, id: 7, avps: { [resultCode]: 5014 } }]);
     const server = rig.backend('ocs-1');
     server.link.send(diameterOf(0xc0, 258, 9, [sessionId, 'pgw;1;1']));
-    expect(read(server.take())).toMatchObject([
+    expect(readDiameter(server.take())).toMatchObject([
       { flags: 0x60, command: 258, id: 9, avps: { [sessionId]: 'pgw;1;1', [resultCode]: 3002 } },
     ]);
   });
@@ -157,9 +125,9 @@ describe('the Diameter plugin of the examples', () => {
       pgw.send(request(7, [sessionId, 'pgw;1;1']));
       rig.backend('ocs-1').down();
       const refused = { flags: 0x60, id: 7, endToEnd: 1007, avps: { [sessionId]: 'pgw;1;1', [resultCode]: 3002 } };
-      expect(read(pgw.take())).toMatchObject(replay === undefined ? [refused] : []);
+      expect(readDiameter(pgw.take())).toMatchObject(replay === undefined ? [refused] : []);
       const replayed = { flags: 0xd0, endToEnd: 1007, avps: { [sessionId]: 'pgw;1;1' } };
-      expect(read(rig.backend('ocs-2').take())).toMatchObject(replay === undefined ? [] : [replayed]);
+      expect(readDiameter(rig.backend('ocs-2').take())).toMatchObject(replay === undefined ? [] : [replayed]);
     }
   });
 });
