@@ -190,7 +190,7 @@ export class Pipeline {
       const refusal = admission.admit(message, isNew);
       if (refusal !== undefined) return refusal;
     }
-    if (!(route instanceof Backend)) return route;
+    if (!(route instanceof Backend) || this.#options.facts.isAnswer?.(message)) return route;
     const mustWait = isNew && this.waiting?.isLine === true;
     const placed = mustWait ? undefined : admission.place(message, route, isNew, isChosen);
     if (placed === undefined) return isNew && this.waiting?.add(message, client) ? undefined : overloaded;

@@ -247,10 +247,10 @@ export interface ProtocolFacts {
   /** What becomes of a message that names a backend which is gone from the config, unless the listener's `whenDown` says. Undefined: refuse. */
   readonly whenGone?: 'refuse' | 'rechoose';
   /**
-   * Whether a message that names a backend which is down or gone may go to another one, where the listener lets such messages.
-   * An answer may not: nobody else has asked. Undefined: any may.
+   * Whether a message of a client answers what the backend that it names has asked. It goes to no other, which has not asked, and
+   * to that one however much it has in flight. Undefined: none does.
    */
-  mayRechoose?(message: Message): boolean;
+  isAnswer?(message: Message): boolean;
   /**
    * Names the ids that related messages share (a call id, a session id), most specific first: `ids.add(offset, length)`.
    * The last one is what `hashing` takes with `key: message`.

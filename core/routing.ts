@@ -113,8 +113,7 @@ export class Routing {
   /** The message names a backend that cannot have it. */
   #instead(message: Message, policy: 'refuse' | 'rechoose', refusal: Refusal): Route {
     if (policy === 'refuse' || message.from === 'backend') return refusal;
-    const { facts } = this.#options;
-    return facts.mayRechoose?.(message) === false ? refusal : this.#choose(message, 'rechosen');
+    return this.#options.facts.isAnswer?.(message) ? refusal : this.#choose(message, 'rechosen');
   }
 
   #choose(message: Message, reason: 'strategy' | 'rechosen'): Route {

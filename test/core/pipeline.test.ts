@@ -191,7 +191,7 @@ describe('an identifier', () => {
     expect(rechoosing.backend('a').text()).toBe('@a #1 one\n');
   });
 
-  it('of a backend that is down or gone is refused in any case if the protocol says that it is for nobody else', async () => {
+  it('of a backend that is down or gone is refused in any case if it answers what that has asked', async () => {
     const rig = await shared({ identifiers: { whenDown: 'rechoose' } });
     rig.backend('b').down();
     const alice = rig.client();

@@ -26,8 +26,8 @@ const hash = 0x23;
 /** What begins with `%` may be sent twice. */
 const mayReplay = (message: Message) => message.bytes[message.start + bodyOf(message)] === 0x25;
 
-/** What begins with `=` is for the backend that it names alone. */
-const mayRechoose = (message: Message) => message.bytes[message.start + bodyOf(message)] !== 0x3d;
+/** What begins with `=` answers what the backend that it names has asked. */
+const isAnswer = (message: Message) => message.bytes[message.start + bodyOf(message)] === 0x3d;
 
 /** With the original text of the request, which the balancer keeps none of but what `insertId` has left. */
 const refuseAbandoned = ({ note }: Exchange, { reason }: Refusal) => Buffer.from(`error ${reason} ${note}\n`);
@@ -47,7 +47,7 @@ export const lines = definePlugin({
       correlates: options.shared,
       ...(options.shared ? { correlationBits: 31, refuseAbandoned } : {}),
       ...(options.replayable ? { mayReplay } : {}),
-      mayRechoose,
+      isAnswer,
       relaysAnswers: options.relays,
       relatedIds(message, ids) {
         const text = bodyOf(message);

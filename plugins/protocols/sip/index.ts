@@ -129,7 +129,7 @@ export default definePlugin({
       webSocket: { subprotocol: 'sip', frames: 'text' }, // RFC 7118 sections 4 and 5
       correlates: true,
       whenGone: 'rechoose',
-      mayRechoose: () => header.isRequest,
+      isAnswer: () => !header.isRequest,
       answersDue: (client) => senderOf(client).answersDue,
       isFailure: () => (header.isRequest || header.status < 200 ? undefined : serverFailures.includes(header.status)),
       relatedIds(message, ids) {

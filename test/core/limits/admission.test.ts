@@ -123,6 +123,14 @@ describe('limited requests in flight', () => {
     }
   });
 
+  it('of load let pass what answers a backend', async () => {
+    const rig = await shared({ pool: { limits: { inFlight: 2 }, backendLimits: { inFlight: 1 } } });
+    const alice = rig.client();
+    alice.send('1\n2\n@a =3\n@a 4\n');
+    expect(rig.backend('a').text()).toBe('@a #1 1\n@a #3 =3\n');
+    expect(alice.text()).toBe('error overloaded\n');
+  });
+
   it('do not turn back what a backend sends', async () => {
     const rig = await shared({ limits: { messagesPerSecond: 2 } });
     const alice = rig.client();

@@ -217,6 +217,21 @@ describe('where backends cannot take more', () => {
   });
 });
 
+describe('a backend that has as much in flight as it may have', () => {
+  it('gets what a client answers to it', async () => {
+    const rig = await sipRig({ backends: ['a'], pool: { backendLimits: { inFlight: 1 } } });
+    const alice = rig.client();
+    alice.send(request('INVITE'));
+    const { message: invite } = arrival(rig);
+    const { link } = rig.backend('a');
+    link.send(request('UPDATE', { fromTag: 'bob1', extra: calleeRoutes(invite) }));
+    alice.send(respond(parseOne(alice.text()), '200 OK'));
+    expect(parseOne(link.text()).startLine).toBe('SIP/2.0 200 OK');
+    alice.send(request('INVITE', { callId: 'another' }));
+    expect(parseOne(alice.text()).startLine).toMatch('503');
+  });
+});
+
 describe('what belongs together is remembered', () => {
   /** The backends take turns, so that only what is remembered comes to the same one. */
   const inTurns = () => sipRig({ pipeline: [[sip], [roundRobin]], backends: ['a', 'b'] });
