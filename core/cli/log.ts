@@ -1,4 +1,5 @@
 /** The log: pino, one JSON object a line; readable lines on a terminal. */
+import { Faults } from '../faults.ts';
 import { pino, symbols } from '../vendor/pino.ts';
 import { type LogLevel, type Stream, wantsColours } from './output.ts';
 
@@ -7,9 +8,14 @@ const repeatMs = 1000;
 /** How many different events are told apart. */
 const mostEvents = 1024;
 
+/** How much may wait for whoever reads, in bytes; beyond it lines are dropped, until half of it has been read. */
+const mostWaitingBytes = 1_048_576;
+
 export interface LogOptions {
   readonly level: LogLevel;
   readonly stream: Stream;
+  /** Counts the lines that are dropped. */
+  readonly faults?: Faults;
   /** The number of the worker whose log it is. */
   readonly worker?: number | undefined;
   /** Milliseconds that only grow. Undefined: the system's. */
@@ -30,7 +36,13 @@ export function setLogLevel(log: Log, level: LogLevel): void {
   }
 }
 
-export async function createLog({ level, stream, worker, now = () => performance.now() }: LogOptions): Promise<Log> {
+export async function createLog({
+  level,
+  stream,
+  faults = new Faults(),
+  worker,
+  now = () => performance.now(),
+}: LogOptions): Promise<Log> {
   const family: WeakRef<Log>[] = [];
   const repeats = new Repeats(now);
   const options: pino.LoggerOptions = {
@@ -53,20 +65,55 @@ export async function createLog({ level, stream, worker, now = () => performance
       },
     },
   };
-  const log = pino(options, await destinationFor(stream));
+  const tell = () => {
+    log.warn({ dropped: faults.logDrops }, 'lines of the log were dropped so far: whoever reads it does not keep up');
+  };
+  const log = pino(options, new Lines(stream, await formatFor(stream), faults, tell));
   children.set(log, family);
   return log;
 }
 
-async function destinationFor(stream: Stream): Promise<pino.DestinationStream> {
-  if (stream.isTTY !== true) return stream as pino.DestinationStream;
+type Format = (line: string) => string;
+
+async function formatFor(stream: Stream): Promise<Format> {
+  if (stream.isTTY !== true) return (line) => line;
   const { prettyFactory } = await import('pino-pretty');
-  const format = prettyFactory({
-    colorize: wantsColours(stream),
-    translateTime: 'SYS:HH:MM:ss.l',
-    singleLine: true,
-  });
-  return { write: (line) => void stream.write(format(line)) };
+  return prettyFactory({ colorize: wantsColours(stream), translateTime: 'SYS:HH:MM:ss.l', singleLine: true });
+}
+
+/** Writes lines. Traffic waits for nobody who reads along, nor is more and more kept for one who does not. */
+class Lines implements pino.DestinationStream {
+  readonly #stream: Stream;
+  readonly #format: Format;
+  readonly #faults: Faults;
+  readonly #tell: () => void;
+  #isDropping = false;
+
+  /** @param tell says that lines were dropped, when it goes on */
+  constructor(stream: Stream, format: Format, faults: Faults, tell: () => void) {
+    this.#stream = stream;
+    this.#format = format;
+    this.#faults = faults;
+    this.#tell = tell;
+    stream.on?.('drain', () => this.#goOn());
+  }
+
+  write(line: string): void {
+    const { writableLength = 0 } = this.#stream;
+    if (writableLength > (this.#isDropping ? mostWaitingBytes / 2 : mostWaitingBytes)) {
+      this.#isDropping = true;
+      this.#faults.logDrops++;
+      return;
+    }
+    this.#goOn();
+    this.#stream.write(this.#format(line));
+  }
+
+  #goOn(): void {
+    if (!this.#isDropping) return;
+    this.#isDropping = false;
+    this.#tell();
+  }
 }
 
 const { warn } = pino.levels.values as { warn: number };

@@ -5,8 +5,10 @@ export interface Stream {
   readonly columns?: number;
   /** Why nothing can be written any more, such as that whoever read along has gone. */
   readonly errored?: Error | null;
-  /** Told when what was written could not be. */
-  on?(event: 'error', listener: () => void): unknown;
+  /** What waits for whoever reads. */
+  readonly writableLength?: number;
+  /** Told when what was written could not be, or that nothing waits any more. */
+  on?(event: 'error' | 'drain', listener: () => void): unknown;
 }
 
 export interface Output {

@@ -66,8 +66,8 @@ async function runUntil(
     return exitCodes.findings;
   }
 
-  const log = await createLog({ level: options.logLevel, stream: stdout });
   const faults = new Faults();
+  const log = await createLog({ level: options.logLevel, stream: stdout, faults });
   stdout.on?.('error', () => faults.logWrites++);
   const endSurvival = surviveUncaught(host, faults, log);
   const runtime = nodeRuntime();

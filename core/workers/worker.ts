@@ -43,7 +43,7 @@ async function settingsOf({ settings, origins }: Pick<Assignment, 'settings' | '
 
 async function start(assignment: Assignment): Promise<Balancer> {
   const { worker, identity, logLevel, changes, orders } = assignment;
-  log = await createLog({ level: logLevel, stream: process.stdout, worker });
+  log = await createLog({ level: logLevel, stream: process.stdout, faults, worker });
   surviveUncaught(process, faults, log);
   const balancer = new Balancer(await settingsOf(assignment), {
     runtime: nodeRuntime({ isWorker: true }),

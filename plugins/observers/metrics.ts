@@ -476,6 +476,14 @@ function metricsOf(
   counter('log_write_errors_total', 'Writes of the log that failed.', [], (add) => {
     add({}, stats().faults?.logWrites ?? 0);
   });
+  counter(
+    'log_lines_dropped_total',
+    'Lines of the log that were dropped: whoever reads it does not keep up.',
+    [],
+    (add) => {
+      add({}, stats().faults?.logDrops ?? 0);
+    },
+  );
 
   registry.registerMetric(responsesOf(client, gathered));
   counter('hook_seconds_total', 'Time in hooks, of the calls that were measured.', ['hook', 'plugin'], (add) => {

@@ -4,7 +4,7 @@ import { type Line, paint } from './lines.ts';
 /** The part of `process.stdout` that is used. */
 export interface Out {
   write(text: string): unknown;
-  on(event: 'resize' | 'error', listener: (error: NodeJS.ErrnoException) => void): unknown;
+  on(event: 'resize' | 'error' | 'drain', listener: (error: NodeJS.ErrnoException) => void): unknown;
   off(event: 'resize' | 'error', listener: (error: NodeJS.ErrnoException) => void): unknown;
   readonly isTTY?: boolean;
   readonly columns?: number;

@@ -86,6 +86,44 @@ observers: [{ metrics: { listen: "tcp://${host}:${metrics}" } }, { access-log: {
   expect(await pointsman.stop()).toBe(0);
 });
 
+const talkative = `import { definePlugin, Type } from 'pointsman';
+export default definePlugin({
+  name: 'talkative', summary: 'Logs much.', pointsman: '^1', options: Type.Object({}),
+  apply: (hooks, _options, scope) => hooks.detectId.tap('talkative', () => scope.log.info({}, 'x'.repeat(200_000))),
+});
+`;
+
+it.each([1, 2])(
+  'whoever reads the log and stops costs lines, which are counted, and no traffic, with workers: %i',
+  { timeout },
+  async (workers) => {
+    const plugin = join(temporaryFolder(), 'talkative.ts');
+    writeFileSync(plugin, talkative);
+    const [port, metrics, backend] = [await freePort(), await freePort(), await openBackend('a')];
+    const pointsman = new PointsmanProcess({
+      config: configOf(
+        `tcp://${host}:${port}`,
+        backend,
+        `plugins: [ ${plugin} ]
+workers: ${workers}
+observers: [{ metrics: { listen: "tcp://${host}:${metrics}" } }]`,
+      ).replace('pipeline: [', 'pipeline: [{ talkative: }, '),
+    });
+    await pointsman.logged('started');
+    pointsman.child.stdout!.pause();
+    const socket = await dial(port);
+    for (let each = 0; each < 50; each++) expect(await ask(socket)).toBe('a');
+    await vi.waitFor(async () => expect(await metric(metrics, 'log_lines_dropped_total')).toBeGreaterThan(0), {
+      timeout: 10_000,
+    });
+    pointsman.child.stdout!.resume();
+    const told = 'lines of the log were dropped so far: whoever reads it does not keep up';
+    expect((await pointsman.logged(told)).dropped).toBeGreaterThan(0);
+    expect(await ask(socket)).toBe('a');
+    expect(await pointsman.stop()).toBe(0);
+  },
+);
+
 it('a worker that dies while a connection is handed to it is replaced', { timeout }, async () => {
   const [port, backend] = [await freePort(), await openBackend('a')];
   const pointsman = new PointsmanProcess({ config: configOf(`tcp://${host}:${port}`, backend, 'workers: 2') });

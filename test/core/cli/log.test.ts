@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { createLog, setLogLevel } from '../../../core/cli/log.ts';
+import { Faults } from '../../../core/faults.ts';
 import { collect } from './streams.ts';
 
 async function logAt(now = { ms: 0 }) {
@@ -86,6 +87,40 @@ describe('the log', () => {
       { level: 'warn', listener: 'edge', i: 6, suppressed: 5, msg: 'forged' },
       { level: 'warn', listener: 'edge', i: 7, msg: 'forged' },
     ]);
+  });
+
+  it('keeps no more for a reader that does not keep up than it may, and says how many lines it dropped', async () => {
+    const waiting: string[] = [];
+    let drain = () => {};
+    const stream = {
+      write: (text: string) => void waiting.push(text),
+      get writableLength() {
+        return waiting.reduce((sum, { length }) => sum + length, 0);
+      },
+      on: (_event: string, listener: () => void) => void (drain = listener),
+    };
+    const faults = new Faults();
+    let nowMs = 0;
+    const log = await createLog({ level: 'info', stream, faults, now: () => nowMs });
+    const text = 'x'.repeat(100_000);
+    for (let each = 0; each < 20; each++) log.info({}, text);
+    expect([waiting.length, faults.logDrops]).toEqual([11, 9]);
+    waiting.splice(0, 5); // not half of it
+    log.info({}, text);
+    expect([waiting.length, faults.logDrops]).toEqual([6, 10]);
+    waiting.splice(0, 1);
+    log.info({}, 'at last');
+    const told = 'lines of the log were dropped so far: whoever reads it does not keep up';
+    expect(waiting.slice(-2).map((line) => JSON.parse(line))).toMatchObject([
+      { level: 'warn', dropped: 10, msg: told },
+      { msg: 'at last' },
+    ]);
+
+    for (let each = 0; each < 20; each++) log.info({}, text);
+    waiting.length = 0;
+    nowMs = 1000;
+    drain();
+    expect(waiting.map((line) => JSON.parse(line))).toMatchObject([{ dropped: 24, msg: told }]);
   });
 
   it('tells informative events every time', async () => {
