@@ -1,20 +1,17 @@
-/** SIP over TCP, TLS and UDP with SIPp (Debian: sip-tester), callers and servers, through `sip`. */
-import { describe, expect, it, vi } from 'vitest';
-import { balances } from '../../core/accounting.ts';
+/**
+ * SIP with SIPp (Debian: sip-tester) as callers and servers, where only SIPp will do as a server; what Kamailio can be, too, is in
+ * sip-calls.test.ts.
+ */
+import { describe, expect, it } from 'vitest';
 import { describeWith } from '../support/peers.ts';
 import {
-  calling,
   calls,
-  callsAtOnce,
-  divide,
   expectFlawless,
   expectSuccess,
-  finish,
   ping,
   play,
-  routeStrictly,
+  playAfterPhonesLeft,
   type SipTransport,
-  sipp,
   sippServers,
   startEdge,
   timeoutMs,
@@ -23,92 +20,6 @@ import {
 describeWith('sipp', 'sip-tester', 'SIPp', () => {
   describe.each(['tcp', 'tls'] as const)('over %s', (transport) => {
     const over = { from: transport, to: transport } as const;
-
-    it.each([
-      ['one', calls, 1],
-      ['each', callsAtOnce, callsAtOnce],
-    ] as const)(
-      'completes calls (connections: %s, %i calls), all requests of a call at the server of its INVITE',
-      async (connections, times, accepted) => {
-        const played = await play({ ...over, caller: 'caller', callee: 'callee', times, connections });
-        expectSuccess(played, times);
-        // Per call: INVITE, ACK, INFO, INVITE, ACK, BYE; 180 and four 200.
-        expect(played.stats.fromClients.received).toBe(6 * times);
-        expect(played.stats.fromBackends.received).toBe(5 * times);
-        expect(played.stats.routes).toMatchObject({ strategy: times, affinity: 0, identifier: 10 * times });
-        expect(played.stats.connections.accepted).toBe(accepted);
-      },
-      timeoutMs,
-    );
-
-    it(
-      'completes calls with reliable provisional answers and UPDATE, which the callee ends',
-      async () => {
-        const played = await play({ ...over, caller: 'caller-early', callee: 'callee-early', times: calls });
-        expectSuccess(played, calls);
-        // Per call: INVITE, PRACK, UPDATE, PRACK, ACK, 200; 183, 180, four 200, BYE.
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 0, identifier: 12 * calls });
-      },
-      timeoutMs,
-    );
-
-    it(
-      'cancels calls that ring: CANCEL and ACK reach the server of the INVITE, on its branch',
-      async () => {
-        const played = await play({ ...over, caller: 'caller-cancels', callee: 'callee-cancelled', times: calls });
-        expectSuccess(played, calls);
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 2 * calls, identifier: 3 * calls });
-      },
-      timeoutMs,
-    );
-
-    it(
-      'cancels calls from another connection than that of the INVITE',
-      async () => {
-        const played = await play({
-          ...over,
-          caller: 'caller-cancels',
-          callee: 'callee-cancelled',
-          times: callsAtOnce,
-          connections: 'each',
-          by: (port) => divide(port, port, (text) => text.startsWith('CANCEL ')),
-        });
-        expectSuccess(played, callsAtOnce);
-        expect(played.stats.connections.accepted).toBe(2 * callsAtOnce);
-      },
-      timeoutMs,
-    );
-
-    it(
-      'passes on that a call is busy, declined or to go elsewhere, and the ACK on the branch of its INVITE',
-      async () => {
-        const played = await play({ ...over, caller: 'caller-refused', callee: 'callee-refusing', times: calls });
-        expectSuccess(played, calls);
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: calls, identifier: 2 * calls });
-      },
-      timeoutMs,
-    );
-
-    it(
-      'brings the INVITE with credentials to the server that has asked for them',
-      async () => {
-        const played = await play({ ...over, caller: 'caller-challenged', callee: 'callee-challenging', times: calls });
-        expectSuccess(played, calls);
-        // ACK to 401 and the second INVITE; ACK, BYE, 401 and two 200.
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 2 * calls, identifier: 5 * calls });
-      },
-      timeoutMs,
-    );
-
-    it(
-      'passes on OPTIONS and MESSAGE outside of dialogs',
-      async () => {
-        const played = await play({ ...over, caller: 'asker', callee: 'answerer', times: calls });
-        expectSuccess(played, calls);
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: calls, identifier: 2 * calls });
-      },
-      timeoutMs,
-    );
 
     it(
       'keeps subscriptions at their server, and its notifications at their client',
@@ -121,16 +32,13 @@ describeWith('sipp', 'sip-tester', 'SIPp', () => {
       timeoutMs,
     );
 
-    it.each([
-      ['one', calls],
-      ['each', callsAtOnce],
-    ] as const)(
-      'puts itself on the Path of registrations, so that servers call, watch and text phones (connections: %s, %i phones)',
-      async (connections, times) => {
-        const played = await play({ ...over, caller: 'phone', callee: 'registrar', times, connections });
-        expectSuccess(played, times);
+    it.each(['one', 'each'] as const)(
+      'puts itself on the Path of registrations, so that servers call, watch and text phones (connections: %s)',
+      async (connections) => {
+        const played = await play({ ...over, caller: 'phone', callee: 'registrar', times: calls, connections });
+        expectSuccess(played, calls);
         // INVITE, 180, 200, ACK, BYE, 200; SUBSCRIBE, 200, NOTIFY, 200; MESSAGE, 200; and the answer to REGISTER.
-        expect(played.stats.routes).toMatchObject({ strategy: times, affinity: 0, identifier: 13 * times });
+        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 0, identifier: 13 * calls });
       },
       timeoutMs,
     );
@@ -140,30 +48,12 @@ describeWith('sipp', 'sip-tester', 'SIPp', () => {
       async () => {
         const servers = await sippServers('registrar-late', transport);
         const edge = await startEdge({ servers: servers.ports, ...over });
-        const times = callsAtOnce;
-        const options = `${calling(edge.clientPort, times, transport, 'each')} -cid_str %u-phone`;
-        const phones = await sipp('phone-leaves', options);
-        expectFlawless(await phones.report(), { SuccessfulCall: times });
-        await vi.waitFor(() => expect(edge.stats().connections.open).toBe(0), { timeout: 10_000 });
-        const signals = await sipp('signal', options);
-        const { client, servers: reports, stats } = await finish(signals, servers, edge);
-        expectFlawless(client, { SuccessfulCall: times });
-        for (const report of reports) expectFlawless(report, { SuccessfulCall: report.IncomingCall });
-        expect(balances(stats)).toBe(true);
-        expect(stats.fromBackends).toMatchObject({
-          refusedFor: { 'client-gone': times },
-          discardedFor: { 'own-ack': times },
+        const played = await playAfterPhonesLeft({ edge, servers, from: transport, times: calls, caller: 'signal' });
+        for (const report of played.servers) expectFlawless(report, { SuccessfulCall: report.IncomingCall });
+        expect(played.stats.fromBackends).toMatchObject({
+          refusedFor: { 'client-gone': calls },
+          discardedFor: { 'own-ack': calls },
         });
-      },
-      timeoutMs,
-    );
-
-    it(
-      'routes calls behind a strict router',
-      async () => {
-        const played = await play({ ...over, caller: 'caller', callee: 'callee', times: calls, by: routeStrictly });
-        expectSuccess(played, calls);
-        expect(played.stats.routes).toMatchObject({ strategy: calls, affinity: 0, identifier: 10 * calls });
       },
       timeoutMs,
     );
@@ -192,22 +82,6 @@ describeWith('sipp', 'sip-tester', 'SIPp', () => {
           expect(pings).toBeGreaterThan(5 * calls);
           expect(pongs).toBeGreaterThan(pings - calls); // the last are lost when callers hang up
         }
-      },
-      timeoutMs,
-    );
-
-    it(
-      'answers what it cannot pass on, and OPTIONS to itself, and absorbs the ACKs to its own answers',
-      async () => {
-        const played = await play({ ...over, caller: 'prober', callee: 'answerer', times: calls });
-        expectFlawless(played.client, { SuccessfulCall: calls });
-        for (const server of played.servers) expectFlawless(server, { IncomingCall: 0 });
-        expect(balances(played.stats)).toBe(true);
-        expect(played.stats.fromClients).toMatchObject({
-          received: 9 * calls,
-          refusedFor: { 'too-many-hops': calls, 'bad-extension': calls, 'unsupported-scheme': calls },
-          discardedFor: { answered: 3 * calls, 'own-ack': 2 * calls, 'unsupported-scheme': calls },
-        });
       },
       timeoutMs,
     );

@@ -1,6 +1,7 @@
 /**
  * SIP with peers that nobody here wrote, in both directions: SIPp (Debian: sip-tester) plays callers and servers, Kamailio stands
- * as the server in front of a SIPp of its own, and a balancer is between the two. `play` starts them, and `expectSuccess` is what
+ * as the server in front of a SIPp of its own; what it sends to clients comes over connections that it opens to the listener, as the
+ * routes it was given say. A balancer is between the two. `play` starts them, and `expectSuccess` is what
  * must hold when they are done.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -446,6 +447,23 @@ export function expectSuccess(played: Played, times: number, atOnce = times < ca
   }
   expectAllForwarded(stats);
   expect(complaints).toEqual([]);
+}
+
+interface PhonesLeft extends Pick<Phones, 'edge' | 'servers' | 'times' | 'from'> {
+  /** Has somebody call them. */
+  readonly caller: string;
+}
+
+/** Phones register, each over a connection of its own, and hang up; then `caller` is played. */
+export async function playAfterPhonesLeft({ edge, servers, times, from, caller }: PhonesLeft): Promise<Played> {
+  const options = `${calling(edge.clientPort, times, from, 'each')} -cid_str %u-phone`;
+  const phones = await sipp('phone-leaves', options);
+  expectFlawless(await phones.report(), { SuccessfulCall: times });
+  await vi.waitFor(() => expect(edge.stats().connections.open).toBe(0), { timeout: 10_000 });
+  const played = await finish(await sipp(caller, options), servers, edge);
+  expectFlawless(played.client, { SuccessfulCall: times });
+  expect(balances(played.stats)).toBe(true);
+  return played;
 }
 
 /** Does something; if that fails, the error also has what the balancer has counted and complained of, and the servers have written. */
