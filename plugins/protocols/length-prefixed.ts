@@ -689,6 +689,7 @@ function identify(id: NonNullable<Options['id']>, length: LengthField, layout: L
 
 /** The option `correlation`. */
 function correlate(field: Correlation, layout: Layout, scope: Scope, errors: ErrorReplies | undefined) {
+  const { exchanges } = scope;
   const codec = numberCodec(field.size, field.endian);
   const scratch = Buffer.alloc(field.size);
   const backendRequests = scope.perClient(() => new BackendRequests(2 ** idBits(field.size) - 1));
@@ -700,7 +701,7 @@ function correlate(field: Correlation, layout: Layout, scope: Scope, errors: Err
       const at = layout.isAnswer ? layout.find(field) : -1;
       if (at < 0) return undefined;
       const id = codec.read(message.bytes, message.start + at);
-      if (message.from === 'backend') return scope.exchanges.find(message, id) ?? unasked;
+      if (message.from === 'backend') return exchanges.find(message, id) ?? unasked;
       const request = backendRequests(message.client!).take(id);
       if (request === undefined || !request.backend.isUsable) return unasked;
       original = request.original;
@@ -718,7 +719,7 @@ function correlate(field: Correlation, layout: Layout, scope: Scope, errors: Err
       if (message.from === 'backend') {
         id = backendRequests(message.client!).add(message.backend!, Buffer.from(message.view(at, field.size)));
       } else {
-        const exchange = scope.exchanges.open(message, at, field.size);
+        const exchange = exchanges.open(message, at, field.size);
         if (exchange === undefined) return overloaded;
         if (errors?.needsMore) exchange.note = errors.write(message, 'backend-lost');
         id = exchange.id;

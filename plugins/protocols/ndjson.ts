@@ -248,6 +248,7 @@ export default definePlugin({
       throw new Error('tracestate: it says nothing without traceparent');
     }
     if (options.correlation === options.id) throw new Error(`id and correlation are the same member, ${options.id}`);
+    const { exchanges } = scope;
     const correlates = options.correlation !== undefined && scope.pool.settings.links !== 'dedicated';
 
     const delimiter = Buffer.from(delimiters[options.delimiter]);
@@ -370,7 +371,7 @@ export default definePlugin({
       if (!line.isObject) return options.notObject === 'refuse' ? notAnObject : undefined;
       if (message.from === 'backend') {
         if (!correlates || (jsonrpc.present && method.present)) return undefined;
-        return scope.exchanges.find(message, exchangeIdIn(message, correlation));
+        return exchanges.find(message, exchangeIdIn(message, correlation));
       }
       if (!hasValue(message, id)) return undefined;
       const isText = message.bytes[message.start + id.valueAt] === 0x22 && id.valueLength > 2;
@@ -410,7 +411,7 @@ export default definePlugin({
       let addsCorrelation = false;
       if (correlates && asks()) {
         const { present, valueAt, valueLength } = correlation;
-        const exchange = scope.exchanges.open(message, present ? valueAt : 0, present ? valueLength : 0);
+        const exchange = exchanges.open(message, present ? valueAt : 0, present ? valueLength : 0);
         if (exchange === undefined) return overloaded;
         exchange.note = noteOf(message);
         writeDigits(correlationText.value, exchange.id + idBase, writtenId);

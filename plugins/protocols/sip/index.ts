@@ -98,7 +98,7 @@ export default definePlugin({
   samples,
 
   apply(hooks, options, scope) {
-    const { identifiers } = scope;
+    const { affinity, identifiers } = scope;
     const { identity } = options;
     const isUdp = scope.listener.transport === 'udp';
     const self = new Self(scope.listener, options.advertiseToBackends, identifiers);
@@ -271,21 +271,14 @@ export default definePlugin({
       if (sender.answersDue > 0) sender.answersDue--; // a retransmission settles nothing more
       const { branchStart, branchEnd } = clientVia;
       if (branchStart > 0) {
-        scope.affinity.settle(
-          message,
-          branchStart - message.start,
-          branchEnd - branchStart,
-          branchKind,
-          settledSeconds,
-        );
+        affinity.settle(message, branchStart - message.start, branchEnd - branchStart, branchKind, settledSeconds);
       }
       const record = recordOf(message);
-      if (record !== undefined)
-        scope.affinity.settle(message, record.offset, record.length, recordKind, settledSeconds);
+      if (record !== undefined) affinity.settle(message, record.offset, record.length, recordKind, settledSeconds);
       // What else is answered in a call leaves it ringing.
       if (header.method !== method.invite) return;
       const callIdBytes = header.callIdEnd - header.callIdStart;
-      scope.affinity.settle(message, header.callIdStart - message.start, callIdBytes, callIdKind, settledSeconds);
+      affinity.settle(message, header.callIdStart - message.start, callIdBytes, callIdKind, settledSeconds);
     });
 
     hooks.refuse.tap('sip', (message, refusal) => {
