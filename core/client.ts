@@ -24,27 +24,28 @@ export class Client extends Peer {
   readonly port: number;
   /** What it has shown in its TLS handshake; undefined: nothing that verifies. */
   readonly certificate: ClientCertificate | undefined;
-  /** Its place among the client connections of the process, and which of those that had it. */
+  /** Its place among the client connections of the process, and which of those that had it. @internal */
   slot = 0;
+  /** @internal */
   generation = 0;
-  /** Tells the process from others, and from its earlier runs. */
+  /** Tells the process from others, and from its earlier runs. @internal */
   instance = '';
   readonly openedAtMs: number;
-  /** Its token, made when first asked for. */
+  /** Its token, made when first asked for. @internal */
   token: Token | undefined;
-  /** The same, to compare with what messages carry. */
+  /** The same, to compare with what messages carry. @internal */
   knownToken: KnownToken | undefined;
-  /** Its requests that wait for an answer. */
+  /** Its requests that wait for an answer. @internal */
   outstanding = 0;
-  /** What counts for its address; undefined: it has none. */
+  /** What counts for its address; undefined: it has none. @internal */
   load: AddressLoad | undefined;
-  /** Its dedicated links. */
+  /** Its dedicated links. @internal */
   readonly links = new Map<Backend, Link>();
-  /** What plugins keep for it, by plugin; dropped when it closes. */
+  /** What plugins keep for it, by plugin; dropped when it closes. @internal */
   readonly states: unknown[] = [];
   /** The connection is closed. */
   closed = false;
-  /** Undefined, but in the stand-ins that ask for checks. */
+  /** What a check asks over a link, if this stands in for a client there; undefined: it is one. */
   readonly question: Question | undefined;
   #onClosed: ((client: Client) => void) | undefined;
 
@@ -63,6 +64,7 @@ export class Client extends Peer {
     this.outbox.open(socket);
   }
 
+  /** @internal */
   override moveTo(pipeline: Pipeline, isFamiliar: boolean): void {
     super.moveTo(pipeline, isFamiliar);
     this.token = this.knownToken = undefined; // the next one is signed with the key that is the first now
@@ -91,16 +93,17 @@ export class Client extends Peer {
     return { remoteAddress: this.address, remotePort: this.port, localAddress, localPort };
   }
 
-  /** For `onConnect` taps that wait: nothing is read until they have answered. */
+  /** For `onConnect` taps that wait: nothing is read until they have answered. @internal */
   pauseReading(): void {
     this.socket?.pause();
   }
 
+  /** @internal */
   resumeReading(): void {
     if (!this.closed && !this.stalled) this.socket?.resume();
   }
 
-  /** Queues a message that another process has taken in and counted; false if it cannot have it. */
+  /** Queues a message that another process has taken in and counted; false if it cannot have it. @internal */
   pass(message: Uint8Array): boolean {
     if (
       this.closing ||
@@ -119,11 +122,12 @@ export class Client extends Peer {
     if (this.question === undefined) super.send(bytes);
   }
 
-  /** An answer, maybe the last it waited for, has been forwarded. */
+  /** An answer, maybe the last it waited for, has been forwarded. @internal */
   onSettled(): void {
     this.#finishIfDone();
   }
 
+  /** @internal */
   onLinkClosed(link: Link): void {
     if (this.links.get(link.backend) === link) this.links.delete(link.backend);
     this.#finishIfDone();
@@ -139,6 +143,7 @@ export class Client extends Peer {
   /**
    * If it will send no more, its links half-close, all at once when the last of its messages has left: one that waits for a backend
    * may yet have to go to another.
+   * @internal
    */
   endLinks(): void {
     if (!this.finished) return;
@@ -156,6 +161,7 @@ export class Client extends Peer {
     });
   }
 
+  /** @internal */
   override onClose(error: Error | undefined): void {
     this.closed = true;
     this.closing = true;

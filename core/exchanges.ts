@@ -26,23 +26,25 @@ export class Exchange {
   original: Buffer = noBytes;
   /** What the protocol plugin leaves here in `insertId`, for its `refuseAbandoned`. */
   note: unknown = undefined;
-  /** The request as it came, kept so that it can be replayed. */
+  /** The request as it came, kept so that it can be replayed. @internal */
   request: Buffer | undefined;
 
   // For the table: its neighbours on the link, in the order of opening.
+  /** @internal */
   older: Exchange | undefined;
+  /** @internal */
   newer: Exchange | undefined;
 
   #store = Buffer.allocUnsafeSlow(32);
 
-  /** Keeps the whole request, which counts on its pool's `keptBytes` until the exchange is closed. */
+  /** Keeps the whole request, which counts on its pool's `keptBytes` until the exchange is closed. @internal */
   keepRequest(message: Message): void {
     this.request = Buffer.allocUnsafeSlow(message.length);
     copyBytes(message.bytes, message.start, message.end, this.request, 0);
     this.backend.pool.keptBytes += message.length;
   }
 
-  /** Keeps a copy of `bytes[start, end)` in memory that the next user of this object takes over. */
+  /** Keeps a copy of `bytes[start, end)` in memory that the next user of this object takes over. @internal */
   keep(bytes: Buffer, start: number, end: number): void {
     const length = end - start;
     if (length !== this.original.length) {
@@ -226,9 +228,9 @@ export class Exchanges implements ExchangeTable {
   }
 
   /** Gives up on what a client has asked on `link`. */
-  forget(client: Client, { carried }: Link): void {
+  forget(client: Client, link: Link): void {
     // The newest first, as it has not asked long ago.
-    for (let each = carried.newest; each !== undefined && client.outstanding > 0; ) {
+    for (let each = link.carried.newest; each !== undefined && client.outstanding > 0; ) {
       const { older } = each;
       if (each.client === client) this.close(each);
       each = older;

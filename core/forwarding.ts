@@ -106,7 +106,8 @@ export class Forwarding {
   }
 
   /** Whether more may be queued for a backend. */
-  hasRoomOn({ outbox, backend }: Link): boolean {
+  hasRoomOn(link: Link): boolean {
+    const { outbox, backend } = link;
     return outbox.waitingBytes <= 2 * backend.pool.settings.queueBytes;
   }
 

@@ -8,16 +8,17 @@ import type { Pipeline } from './pipeline.ts';
 import type { Backend } from './pool.ts';
 
 export class Link extends Peer {
+  /** @internal */
   declare readonly outbox: LinkOutbox;
   readonly backend: Backend;
   /** Whom a dedicated link serves; undefined if it is shared. */
   readonly client: Client | undefined;
   /** `greeting`: connected, but `hold` says that nothing may be sent yet. */
   state: 'idle' | 'connecting' | 'greeting' | 'open' | 'closed' = 'idle';
-  /** Connects that failed, or that lasted a moment only, since the last one that did not. */
+  /** Connects that failed, or that lasted a moment only, since the last one that did not. @internal */
   failures = 0;
   openedAtMs = 0;
-  /** Its requests that wait for an answer. */
+  /** Its requests that wait for an answer. @internal */
   readonly carried = new Carried();
 
   readonly #links: Links;
@@ -41,6 +42,7 @@ export class Link extends Peer {
     if (client === undefined) this.outbox.onFull = (full) => backend.pool.setFull(backend, full);
   }
 
+  /** @internal */
   connect(): void {
     const { settings } = this.backend.pool;
     this.state = 'connecting';
@@ -94,6 +96,7 @@ export class Link extends Peer {
     if (this.state === 'greeting' && this.#greeting === undefined) this.#opened();
   }
 
+  /** @internal */
   override onOpen(): void {
     this.state = 'greeting';
     this.backend.connections++;
@@ -115,13 +118,13 @@ export class Link extends Peer {
     if (this.ended || this.client?.closed) this.#linger();
   }
 
-  /** Half-closes once its queue is empty: its client has sent all it will. */
+  /** Half-closes once its queue is empty: its client has sent all it will. @internal */
   endAfterQueue(): void {
     this.#endAfterQueue = true;
     if (this.state === 'open') this.endWhenEmpty();
   }
 
-  /** The client of this dedicated link has closed. */
+  /** The client of this dedicated link has closed. @internal */
   onClientGone(): void {
     if (this.outbox.waitingBytes === 0 || this.state === 'closed') {
       this.destroy();
@@ -153,12 +156,14 @@ export class Link extends Peer {
     this.#links.onEnding(this);
   }
 
+  /** @internal */
   override onBytes(bytes: Buffer, start: number, end: number): void {
     if (this.client !== undefined && this.pipeline.relaysAnswers && !this.delimits && !this.client.delimits)
       this.pipeline.forwarding.relay(this, this.client, bytes, start, end);
     else super.onBytes(bytes, start, end);
   }
 
+  /** @internal */
   override onClose(error: Error | undefined): void {
     this.#cancelTimeout?.();
     const reached = this.state === 'open';

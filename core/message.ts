@@ -59,9 +59,9 @@ export class Message {
   atMs = 0;
   /** The connection or link it arrived on. */
   source!: Client | Link;
-  /** Where it is counted. */
+  /** Where it is counted. @internal */
   counters!: Counters;
-  /** The backend that had it before and went away: it is a replay. */
+  /** The backend that had it before and went away: it is a replay. @internal */
   avoids: Backend | undefined;
   /** The client it comes from or goes to; undefined until a backend's message has named one. */
   client: Client | undefined;
@@ -82,7 +82,7 @@ export class Message {
   traceContext: TraceContext | undefined;
   /** Counts the messages that this object has served, so that what belongs to one is not taken for the next one's. */
   serial = 0;
-  /** What `span` answers. */
+  /** What `span` answers. @internal */
   readonly found: Span = { offset: 0, length: 0 };
 
   // Edits, sorted by offset, in parallel arrays that are reused: a splice allocates nothing.
@@ -93,7 +93,7 @@ export class Message {
   /** How many bytes longer the message leaves than it came. */
   growth = 0;
 
-  /** Points this object at the next message. For the core. */
+  /** Points this object at the next message. @internal */
   open(bytes: Buffer, start: number, end: number, from: Side, source: Client | Link): void {
     this.bytes = bytes;
     this.start = start;
@@ -184,6 +184,7 @@ export class Message {
    * Copies the message with its edits to `target` from `at`; answers where it ends there. What lies between edits that change
    * no length is copied in one go, edits after it: fewer, larger copies (a length-prefixed pair of 128 bytes each took 1640 ns
    * with one for each piece, 1300 ns so).
+   * @internal
    */
   copyTo(target: Slab, at: number): number {
     const { bytes, start, end, editCount } = this;

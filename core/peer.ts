@@ -5,7 +5,7 @@ import type { Side } from './message.ts';
 import type { Outbox } from './outbox.ts';
 import type { Reason } from './outcome.ts';
 import type { Pipeline } from './pipeline.ts';
-import type { Socket, SocketHandler } from './runtime/runtime.ts';
+import type { Socket } from './runtime/runtime.ts';
 import { Scan } from './scan.ts';
 
 /** How long a connection that we have ended may stay half-open. */
@@ -16,33 +16,35 @@ export type EndReason = Reason | 'client-closed' | 'connection-failed' | 'idle' 
 
 const nothing = Buffer.alloc(0);
 
-export abstract class Peer implements SocketHandler {
+export abstract class Peer {
+  /** @internal */
   scan: Scan;
+  /** @internal */
   readonly outbox: Outbox;
   /** Whether the transport says where messages end. */
   readonly delimits: boolean;
   /** The longest message that can be sent to it, in bytes. */
   longestMessageBytes = Number.POSITIVE_INFINITY;
-  /** Where the messages it sends are counted. */
+  /** Where the messages it sends are counted. @internal */
   readonly counters: Counters;
   /** What has arrived: whole messages, and all bytes. */
   receivedMessages = 0;
   receivedBytes = 0;
   /** When bytes last arrived, in milliseconds of the runtime's clock. */
   lastActivityMs: number;
-  /** When the message began whose header is still incomplete; 0 if there is none. */
+  /** When the message began whose header is still incomplete; 0 if there is none. @internal */
   headerSinceMs = 0;
-  /** The socket is gone, or about to be: what still arrives is not looked at. */
+  /** The socket is gone, or about to be: what still arrives is not looked at. @internal */
   closing = false;
-  /** When `closeGently` was called. */
+  /** When `closeGently` was called. @internal */
   closingSinceMs = 0;
   /** Why the connection is closed, or about to be. */
   endReason: EndReason | undefined;
-  /** The peer has half-closed. */
+  /** The peer has half-closed. @internal */
   ended = false;
-  /** The peer has half-closed, and all it sent before has been dealt with. */
+  /** The peer has half-closed, and all it sent before has been dealt with. @internal */
   finished = false;
-  /** Not read from: an outbox it feeds is full. */
+  /** Not read from: an outbox it feeds is full. @internal */
   stalled = false;
 
   protected socket: Socket | undefined;
@@ -65,6 +67,7 @@ export abstract class Peer implements SocketHandler {
   /**
    * Goes on with another pipeline from the next message on. What has arrived of that is looked at again from its beginning.
    * @param isFamiliar its plugins are those of the one before, so that their memory is of use to them
+   * @internal
    */
   moveTo(pipeline: Pipeline, isFamiliar: boolean): void {
     const { from, note } = this.scan;
@@ -73,11 +76,12 @@ export abstract class Peer implements SocketHandler {
     if (isFamiliar) this.scan.note = note;
   }
 
-  /** Bytes of an unfinished message that are kept. */
+  /** Bytes of an unfinished message that are kept. @internal */
   get heldBytes(): number {
     return this.#heldEnd - this.#heldStart;
   }
 
+  /** @internal */
   onBytes(bytes: Buffer, start: number, end: number): void {
     this.lastActivityMs = this.pipeline.runtime.now();
     this.receivedBytes += end - start;
@@ -148,7 +152,7 @@ export abstract class Peer implements SocketHandler {
     this.headerSinceMs = 0;
   }
 
-  /** No more will come, or it takes too long: the message that had begun is lost. */
+  /** No more will come, or it takes too long: the message that had begun is lost. @internal */
   cutShort(reason: 'cut-short' | 'header-timeout' = 'cut-short'): void {
     if (this.heldBytes > 0) {
       this.counters.received++;
@@ -157,20 +161,20 @@ export abstract class Peer implements SocketHandler {
     this.dropHeld();
   }
 
-  /** Stops reading until `outbox` has room. */
+  /** Stops reading until `outbox` has room. @internal */
   stallOn(outbox: Outbox): void {
     if (this.stalled) return;
     this.stall();
     outbox.waitForRoom(this);
   }
 
-  /** Stops reading until `resume` is called. */
+  /** Stops reading until `resume` is called. @internal */
   stall(): void {
     this.stalled = true;
     this.socket?.pause();
   }
 
-  /** Goes on reading, first what had arrived before. */
+  /** Goes on reading, first what had arrived before. @internal */
   resume(): void {
     this.stalled = false;
     if (this.closing) return;
@@ -186,10 +190,12 @@ export abstract class Peer implements SocketHandler {
     this.outbox.appendBytes(bytes);
   }
 
+  /** @internal */
   onWritten(): void {
     this.outbox.written();
   }
 
+  /** @internal */
   onEnd(): void {
     this.ended = true;
     if (!this.stalled) this.#finish();
@@ -225,10 +231,12 @@ export abstract class Peer implements SocketHandler {
     this.socket?.destroy();
   }
 
+  /** @internal */
   onOpen(): void {}
 
   /** The peer has half-closed and all it sent before has been dealt with. */
   protected abstract afterEnd(): void;
 
+  /** @internal */
   abstract onClose(error: Error | undefined): void;
 }

@@ -1,4 +1,7 @@
-/** What a plugin is, and what it gets. This file and hooks.ts are the whole plugin API; built-in plugins have no other. */
+/**
+ * What a plugin is, and what it gets. This file and hooks.ts are the whole plugin API; built-in plugins have no other. Of the classes
+ * that they name, what is marked as internal does not belong to it, and is not in the declarations of the package.
+ */
 import type { Static, TObject, TProperties } from 'typebox';
 import type { AffinityTable } from './affinity.ts';
 import type { Client } from './client.ts';

@@ -31,7 +31,7 @@ export class Backend {
   weight: number;
   /** Its share once it has started. Set with `pool.setWeight`. */
   fullWeight: number;
-  /** How much of `fullWeight` is in `weight`. Set with `pool.setWeightShare`. */
+  /** How much of `fullWeight` is in `weight`. Set with `pool.setWeightShare`. @internal */
   weightShare = 1;
   /** Lower numbers get new work first; higher ones are backups. */
   priority: number;
@@ -45,7 +45,7 @@ export class Backend {
   /** Whether the transport to it says where messages end. */
   readonly delimits: boolean;
 
-  /** The config has it no more: it may still answer, and gets nothing. */
+  /** The config has it no more: it may still answer, and gets nothing. @internal */
   removed = false;
   /** False from a failed connect until the next successful one. Set with `pool.setUp`. */
   up = true;
@@ -53,35 +53,36 @@ export class Backend {
   passing = true;
   /** It stands out for failures or slowness, and gets no new work for a while. Set with `pool.setEjected`. */
   ejected = false;
-  /** How its checks went: how often, and what came of the last one. */
+  /** How its checks went: how often, and what came of the last one. @internal */
   readonly checks: CheckCounts = { passed: 0, failed: 0, last: undefined };
-  /** How often it has been ejected. */
+  /** How often it has been ejected. @internal */
   ejections = 0;
   /** Connects that failed. */
   failedConnects = 0;
-  /** Requests whose answer did not come: overdue, or lost with their link. */
+  /** Requests whose answer did not come: overdue, or lost with their link. @internal */
   unanswered = 0;
-  /** What outlier detection remembers of it. */
+  /** What outlier detection remembers of it. @internal */
   outlier: OutlierRecord | undefined;
-  /** Since when it drains, in milliseconds of the runtime's clock, and whether it has been said that it has drained. */
+  /** Since when it drains, in milliseconds of the runtime's clock, and whether it has been said that it has drained. @internal */
   drain: { readonly sinceMs: number; isOver: boolean } | undefined;
   /** Requests outstanding there; where the protocol cannot correlate, sessions that have not settled. */
   inFlight = 0;
   /** Links open to it. */
   connections = 0;
-  /** Dedicated links to it that are open, or are being opened. */
+  /** Dedicated links to it that are open, or are being opened. @internal */
   dedicatedLinks = 0;
-  /** Undefined: none. */
+  /** Undefined: none. @internal */
   limits: LoadLimits | undefined;
+  /** @internal */
   bucket: TokenBucket | undefined;
-  /** Shared links to it whose queue is full. */
+  /** Shared links to it whose queue is full. @internal */
   fullLinks = 0;
   /** When it last got a message, in milliseconds of the runtime's clock; 0: never. Tells when one that drains may be stopped. */
   lastMessageAtMs = 0;
   /** Peak-sensitive moving average of the time to answer, in milliseconds; 0 until the first answer. */
   latencyMs = 0;
   #latencyAtMs = 0;
-  /** How many answers took how long: see `latencyBucketMs`. */
+  /** How many answers took how long: see `latencyBucketMs`. @internal */
   readonly latencyCounts = new Uint32Array(latencyBuckets);
 
   constructor(pool: Pool, settings: BackendSettings, index: number) {
@@ -111,6 +112,7 @@ export class Backend {
    * Takes one measured time to answer into `latencyMs`: it rises at once to a peak, and decays by time, not by answers, so
    * that a backend nobody asks any more becomes attractive again once it is tried.
    * @param nowMs the clock of the measurement
+   * @internal
    */
   observeLatency(milliseconds: number, nowMs: number): void {
     this.latencyCounts[latencyBucketOf(milliseconds)]!++;
@@ -162,17 +164,19 @@ export class Pool {
   available: readonly Backend[] = [];
   /** So few backends are healthy that checks and ejections are ignored. */
   isPanicking = false;
+  /** @internal */
   watcher: PoolWatcher | undefined;
+  /** @internal */
   bucket: TokenBucket | undefined;
-  /** Where failures of its backends are told, if that is of interest to anybody. */
+  /** Where failures of its backends are told, if that is of interest to anybody. @internal */
   outliers: Outliers | undefined;
   /** The backends that would be available if all read what they are sent. */
   #due: readonly Backend[] = [];
-  /** The links that checks can go over: those of each listener that shares its own. */
+  /** The links that checks can go over: those of each listener that shares its own. @internal */
   readonly linkLines = new Set<Lines>();
-  /** Those of all its backends, removed ones among them. */
+  /** Those of all its backends, removed ones among them. @internal */
   dedicatedLinks = 0;
-  /** Bytes of requests that are kept so that they can be replayed. */
+  /** Bytes of requests that are kept so that they can be replayed. @internal */
   keptBytes = 0;
   /** The backends that were healthy and ready when that was last looked at. */
   #fit: ReadonlySet<Backend> = new Set();
@@ -199,6 +203,7 @@ export class Pool {
   /**
    * Prepares other settings. A backend whose name, address and number stay is the same one, with all that is known of it. What an
    * operator has changed stays too, unless the config has changed it as well.
+   * @internal
    */
   plan(settings: PoolSettings): PoolPlan {
     const before = { settings: this.settings, backends: this.backends };
@@ -251,7 +256,7 @@ export class Pool {
     return this.#byNumber.get(number);
   }
 
-  /** Of the backends that are available, and that will do, the one with the fewest requests for its weight. */
+  /** Of the backends that are available, and that will do, the one with the fewest requests for its weight. @internal */
   leastBusy(willDo: (backend: Backend) => boolean): Backend | undefined {
     let least: Backend | undefined;
     for (const each of this.available) {
@@ -261,7 +266,7 @@ export class Pool {
     return least;
   }
 
-  /** Marks a backend up or down; answers whether that was news. */
+  /** Marks a backend up or down; answers whether that was news. @internal */
   setUp(backend: Backend, up: boolean): boolean {
     if (backend.up === up) return false;
     backend.up = up;
@@ -269,7 +274,7 @@ export class Pool {
     return true;
   }
 
-  /** Notes what checks say of a backend; answers whether that was news. */
+  /** Notes what checks say of a backend; answers whether that was news. @internal */
   setPassing(backend: Backend, passing: boolean): boolean {
     if (backend.passing === passing) return false;
     backend.passing = passing;
@@ -277,12 +282,14 @@ export class Pool {
     return true;
   }
 
+  /** @internal */
   setEjected(backend: Backend, ejected: boolean): void {
     if (ejected && !backend.ejected) backend.ejections++;
     backend.ejected = ejected;
     this.#refresh();
   }
 
+  /** @internal */
   setState(backend: Backend, state: BackendState): void {
     if (backend.state === state) return;
     backend.state = state;
@@ -290,7 +297,7 @@ export class Pool {
     this.watcher?.onState(backend);
   }
 
-  /** Gives a backend another weight. */
+  /** Gives a backend another weight. @internal */
   setWeight(backend: Backend, weight: number): void {
     backend.fullWeight = weight;
     this.setWeightShare(backend, backend.weightShare);
@@ -299,6 +306,7 @@ export class Pool {
   /**
    * Lets a backend have a part of its weight.
    * @param share above 0, up to 1
+   * @internal
    */
   setWeightShare(backend: Backend, share: number): void {
     backend.weightShare = share;
@@ -306,7 +314,7 @@ export class Pool {
     this.#refresh();
   }
 
-  /** Counts a shared link whose queue has become full, or has room again. */
+  /** Counts a shared link whose queue has become full, or has room again. @internal */
   setFull(backend: Backend, full: boolean): void {
     backend.fullLinks += full ? 1 : -1;
     if (backend.fullLinks === (full ? 1 : 0)) this.#offer();

@@ -24,8 +24,11 @@ export class Scan {
   note = 0;
 
   // For the core: how long the message is that has begun, once that is known, and what `skip` was told.
+  /** @internal */
   neededBytes = 0;
+  /** @internal */
   skipped = 0;
+  /** @internal */
   reply: Uint8Array | undefined;
 
   constructor(from: Side, source: Client | Link, limits: Limits, isWhole = false) {

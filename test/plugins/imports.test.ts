@@ -1,4 +1,8 @@
-/** The built-in plugins have no other API than plugins of strangers: what they import is public, their own, or declared. */
+/**
+ * The built-in plugins have no other API than plugins of strangers: what they import is public, their own, or declared, and what they
+ * use of it is in the declarations that strangers get.
+ */
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { join, relative, sep } from 'node:path';
@@ -38,6 +42,14 @@ it.each(files)('%s imports only the public API, its own folder and declared pack
   const imports = importsOf(readFileSync(join('plugins', file), 'utf8'));
   expect(imports.filter((specifier) => !isAllowed(file, specifier))).toEqual([]);
 });
+
+it('plugins use only what is in the declarations of the package', () => {
+  const { stdout, error } = spawnSync('npx', ['tsc', '-p', 'test/plugins', '--pretty', 'false'], { encoding: 'utf8' });
+  expect(error).toBeUndefined();
+  // What is wrong in the declarations of libraries is theirs.
+  const faults = stdout.split('\n').filter((line) => line.includes(': error ') && !line.includes('node_modules/'));
+  expect(faults).toEqual([]);
+}, 60_000);
 
 it('would notice an import of something internal', () => {
   const source = `import { a } from 'pointsman';
