@@ -8,12 +8,14 @@ import type { PluginDefinition, TokenForm } from '../plugin.ts';
 import { Pool } from '../pool.ts';
 import { formatAddress } from '../runtime/address.ts';
 import {
+  type BackendState,
   type CheckTiming,
   type CheckUse,
   defaultLimits,
   type IdentifierMode,
   type Limits,
   type ListenerSettings,
+  type LoadLimits,
   type OutlierSettings,
   type Settings,
 } from '../settings.ts';
@@ -33,6 +35,14 @@ export interface ListenerFacts {
   readonly checks: readonly CheckFacts[];
   /** Undefined: no backend is ejected. */
   readonly outliers: OutlierSettings | undefined;
+  /** Of all backends together; undefined: none. */
+  readonly poolLimits: LoadLimits | undefined;
+  /** How long new requests wait for a backend with room. Undefined: they do not. */
+  readonly queueSeconds: number | undefined;
+  readonly replay: 'never' | 'once';
+  /** Which clients may connect, and which may not. Undefined: all, and none. */
+  readonly allow: readonly string[] | undefined;
+  readonly deny: readonly string[] | undefined;
   readonly identifiers: IdentifierFacts;
   readonly limits: readonly LimitFacts[];
   /** The affinity table is asked before a strategy is. */
@@ -49,6 +59,9 @@ interface BackendFacts {
   readonly weight: number;
   readonly number: number | undefined;
   readonly priority: number;
+  readonly state: BackendState;
+  /** Its own, or those that its pool has for each; undefined: none. */
+  readonly limits: LoadLimits | undefined;
 }
 
 interface CheckFacts {
@@ -118,15 +131,22 @@ export function describeListener(settings: Settings, name: string): ListenerFact
     pool: pool.name,
     links,
     relaysAnswers: links === 'dedicated' && (facts.relaysAnswers ?? false),
-    backends: pool.backends.map(({ name, address, weight, number, priority = 0 }) => ({
+    backends: pool.backends.map(({ name, address, weight, number, priority = 0, state = 'ready', limits }) => ({
       name,
       address: formatAddress(address),
       weight,
       number,
       priority,
+      state,
+      limits: limits ?? pool.backendLimits,
     })),
     checks: (pool.checks ?? []).map(checkFacts),
     outliers: pool.outliers,
+    poolLimits: pool.limits,
+    queueSeconds: pool.queueSeconds,
+    replay: pool.replay ?? 'never',
+    allow: listener.allow,
+    deny: listener.deny,
     identifiers: {
       mode: isPlain ? 'plain' : mode,
       form: facts.identifiers,

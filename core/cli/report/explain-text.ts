@@ -4,7 +4,7 @@ import { type HookName, hookNames } from '../../hooks.ts';
 import type { RouteReason } from '../../message.ts';
 import type { Conversation, ListenerFacts, Sending } from '../../rehearsal/explain.ts';
 import type { Answer, HookAnswer, MessageRecord, Named, Outcome } from '../../rehearsal/recorder.ts';
-import { defaultLimits, type Limits } from '../../settings.ts';
+import { defaultLimits, type Limits, type LoadLimits } from '../../settings.ts';
 import { counted } from '../output.ts';
 import { isText, preview, textLines } from './bytes.ts';
 import { editedLines } from './edits.ts';
@@ -23,24 +23,27 @@ export function listenerText(facts: ListenerFacts, colours: boolean): string {
       `${label('links')}${links}${relays}`,
       `${label('identifiers')}${identifiersInWords(facts)}`,
       `${label('')}${policyInWords(identifiers)}`,
+      ...networkLines(facts),
     ]),
     '',
     style('bold', `pool ${pool}`),
     ...indented(
       2,
       columns(
-        backends.map(({ name, address, weight, number, priority }) => [
+        backends.map(({ name, address, weight, number, priority, state, limits }) => [
           name,
           address,
           [
             `weight ${weight}`,
             ...(number === undefined ? [] : [`number ${number}`]),
             ...(priority === 0 ? [] : [`priority ${priority}`]),
+            ...(state === 'ready' ? [] : [state]),
+            ...loadOf(limits),
           ].join(', '),
         ]),
       ),
     ),
-    ...indented(2, [...checkLines(facts), ...outlierLines(facts)]),
+    ...indented(2, [...loadLines(facts), ...checkLines(facts), ...outlierLines(facts)]),
     '',
     style('bold', 'pipeline'),
     ...indented(2, hookLines(facts)),
@@ -81,6 +84,25 @@ function identifiersInWords({ identifiers: { mode, form, signs, verify } }: List
   return `${mode} with ${signs}, verified with ${listed(verify, 'and')}, ${as}`;
 }
 
+function networkLines({ allow, deny }: ListenerFacts): string[] {
+  const networks = { allow, deny };
+  return Object.entries(networks).flatMap(([list, of]) => (of === undefined ? [] : [`${label(list)}${of.join(', ')}`]));
+}
+
+/** Limits that a pool or a backend has, as in the config. */
+function loadOf(limits: LoadLimits | undefined): string[] {
+  return Object.entries(limits ?? {}).flatMap(([limit, value = 0]) => (value > 0 ? [`${limit} ${value}`] : []));
+}
+
+function loadLines({ poolLimits, queueSeconds, replay }: ListenerFacts): string[] {
+  const together = loadOf(poolLimits);
+  return [
+    ...(together.length === 0 ? [] : [`${label('limits')}of all together: ${together.join(', ')}`]),
+    ...(queueSeconds === undefined ? [] : [`${label('queue')}new requests wait up to ${queueSeconds} s for room`]),
+    ...(replay === 'never' ? [] : [`${label('replay')}requests lost with a backend are sent to one other backend`]),
+  ];
+}
+
 function checkLines({ checks }: ListenerFacts): string[] {
   return checks.flatMap(({ name, options, timing }) => {
     const { intervalSeconds, timeoutSeconds, jitterPercent, rise, fall, port, over } = timing;
@@ -112,7 +134,7 @@ function hookLines({ hooks, hasAffinity }: ListenerFacts): string[] {
 
 /** What a hook does that no plugin taps. */
 const idle: Readonly<Record<HookName, string>> = {
-  onConnect: 'every client is accepted',
+  onConnect: 'no plugin turns clients away',
   frame: 'no plugin',
   detectId: 'no message names anybody',
   chooseBackend: 'no plugin',

@@ -56,6 +56,39 @@ listeners:
 const examples = 'test/examples';
 
 describe('a listener', () => {
+  it('is explained with what bounds it: networks, limits of the pool and of its backends', async () => {
+    const limited = file(
+      'limited.yaml',
+      `pools:
+  workers:
+    limits: { inFlight: 30 }
+    backendLimits: { inFlight: 20, messagesPerSecond: 5 }
+    queueSeconds: 2
+    replay: once
+    backends: { one: tcp://127.0.0.1:1, two: { address: tcp://127.0.0.1:2, state: drain, limits: { inFlight: 15 } } }
+listeners:
+  edge:
+    listen: tcp://127.0.0.1:5
+    pool: workers
+    allow: [10.0.0.0/8, "::1"]
+    deny: [10.9.0.0/16]
+    pipeline: [{ ndjson: { correlation: id, replayable: { values: [get] } } }, { round-robin: }]
+`,
+    );
+    expect(await explained({ config: limited })).toContain(`, as text
+                 a message whose backend is down or gone is refused
+  allow          10.0.0.0/8, ::1
+  deny           10.9.0.0/16
+
+pool workers
+  one  tcp://127.0.0.1:1  weight 1, inFlight 20, messagesPerSecond 5
+  two  tcp://127.0.0.1:2  weight 1, drain, inFlight 15
+  limits         of all together: inFlight 30
+  queue          new requests wait up to 2 s for room
+  replay         requests lost with a backend are sent to one other backend
+`);
+  });
+
   it('is explained hook by hook', async () => {
     expect(
       await explained({ config: signed, listener: 'edge' }),
@@ -74,7 +107,7 @@ pool workers
   outliers       out after 5 failures in a row or when 3 times as slow as the median, for 30 s, then longer, up to 300 s; at most 30 % at once
 
 pipeline
-  onConnect      every client is accepted
+  onConnect      no plugin turns clients away
   frame          ndjson
   detectId       ndjson
   chooseBackend  the affinity table, then hashing
@@ -138,8 +171,8 @@ limits
         links: 'shared',
         relaysAnswers: false,
         backends: [
-          { name: 'one', address: 'tcp://127.0.0.1:1', weight: 1, priority: 0 },
-          { name: 'two', address: 'tcp://127.0.0.1:2', weight: 2, number: 7, priority: 1 },
+          { name: 'one', address: 'tcp://127.0.0.1:1', weight: 1, priority: 0, state: 'ready' },
+          { name: 'two', address: 'tcp://127.0.0.1:2', weight: 2, number: 7, priority: 1, state: 'ready' },
         ],
         checks: [
           {
@@ -154,6 +187,7 @@ limits
           },
         ],
         outliers: expect.objectContaining({ consecutiveFailures: 5, latencyFactor: 3 }),
+        replay: 'never',
         identifiers: {
           mode: 'signed',
           form: 'text',
