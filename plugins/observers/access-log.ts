@@ -17,6 +17,8 @@ interface Line {
   readonly direction?: 'from-client' | 'from-backend';
   readonly bytes: number;
   readonly messages?: number;
+  /** How many of a connection's messages were forwarded to which backend. */
+  readonly backends?: Readonly<Record<string, number>> | undefined;
   /** Why the message went where it did, or nowhere; why the connection ended. */
   readonly reason?: string | undefined;
   /** In seconds: of a connection how long it was open, of an answer how long it took. */
@@ -40,6 +42,7 @@ const fields = [
   'direction',
   'bytes',
   'messages',
+  'backends',
   'reason',
   'duration',
   'trace',
@@ -63,6 +66,11 @@ export default definePlugin({
       }),
     ),
     connections: Type.Boolean({ default: true, description: 'Whether connections are logged.' }),
+    backends: Type.Boolean({
+      default: false,
+      description:
+        'Whether the line of a connection tells how many of its messages went to which backend: each is looked at.',
+    }),
     messages: Type.Integer({
       minimum: 0,
       maximum: 1_000_000_000,
@@ -81,7 +89,7 @@ export default definePlugin({
     }),
   }),
 
-  apply(hooks, { connections, messages, payloadBytes }, scope) {
+  apply(hooks, { connections, backends, messages, payloadBytes }, scope) {
     const listener = scope.listener.name;
     let lines: Line[] = [];
     let isDue = false;
@@ -104,6 +112,14 @@ export default definePlugin({
     scope.onStop(flush);
 
     if (connections) {
+      const countsOf = backends ? scope.perClient(() => new Map<string, number>()) : undefined;
+      if (countsOf !== undefined) {
+        hooks.forward.tap('access-log', ({ from, reason, client, backend }) => {
+          if (from !== 'client' || reason === 'check' || client === undefined || backend === undefined) return;
+          const counts = countsOf(client);
+          counts.set(backend.name, (counts.get(backend.name) ?? 0) + 1);
+        });
+      }
       hooks.onDisconnect.tap('access-log', (client) => {
         add({
           event: 'connection',
@@ -112,6 +128,7 @@ export default definePlugin({
           client: client.address,
           bytes: client.receivedBytes,
           messages: client.receivedMessages,
+          backends: countsOf && Object.fromEntries(countsOf(client)),
           reason: client.endReason,
           duration: seconds(scope.clock.now() - client.openedAtMs),
         });

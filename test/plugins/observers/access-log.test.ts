@@ -79,6 +79,19 @@ it.each<[string, (rig: Rig, client: Wire) => unknown]>([
   expect(await lines()).toMatchObject([{ event: 'connection', reason }]);
 });
 
+it('tells how many messages of a connection went to which backend, where that is asked for', async () => {
+  const { rig, lines } = await logged({ backends: true });
+  const [alice, bob] = [rig.client(), rig.client()];
+  alice.send('one\n@b two\n?\n@b three\n');
+  rig.backend('b').link.send('#2 done\n');
+  alice.reset();
+  bob.reset();
+  expect(await lines()).toMatchObject([
+    { messages: 4, backends: { a: 1, b: 2 } },
+    { messages: 0, backends: {} },
+  ]);
+});
+
 it('has a line for one of so many messages, whatever became of it', async () => {
   const { rig, lines } = await logged({ connections: false, messages: 1 });
   rig.client().send('one\n?\n');
