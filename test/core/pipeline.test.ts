@@ -366,6 +366,7 @@ describe('a message', () => {
         .matchAll(/#(\d+) (four)/g),
     ].map((match) => match[1]);
     expect(ids).toHaveLength(1);
+    expect(alice.text()).toBe('error backend-lost one one one\nerror backend-lost two two two\n'); // which had left
     rig.advance(1000);
     rig.backend('a').link.send(`#${ids[0]} yes\n`);
     expect(alice.text()).toBe('yes\n');
