@@ -292,6 +292,12 @@ function takesAll({ host }: Address, other: Address): boolean {
   return host === '::' || (host === '0.0.0.0' && !other.host.includes(':'));
 }
 
+/** To listen on, such an address is all right, but nobody can connect to it. */
+function isNowhere({ host, port, transport, fd }: Address): boolean {
+  if (transport === 'unix' || fd !== undefined) return false;
+  return host === '0.0.0.0' || host === '::' || port === 0;
+}
+
 function lintPipeline(
   draft: Draft,
   listener: ListenerSettings,
@@ -386,6 +392,10 @@ function lintPipeline(
     findings.add(at, { rule: 'check-over-link', stage: 'lint', message });
   }
   lintLoad(draft, listener, poolSettings, composed);
+  if (composed.advertises && listener.advertise === undefined && isNowhere(listener.listen)) {
+    const message = `"${framer}" tells peers to reach us at ${formatAddress(listener.listen)}, where they cannot; write an "advertise" of the form host:port`;
+    findings.warn('advertise-missing', [...path, 'listen'], message);
+  }
   const replayPath = ['pools', pool.name, 'replay'];
   if (pool.settings.replay === 'once' && facts.mayReplay === undefined) {
     const message = `"${framer}" lets no request be replayed in listener "${listener.name}", so that this has no effect there`;

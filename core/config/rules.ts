@@ -13,6 +13,7 @@ export const rules = {
   'plugin-advises': 'Plugins can do with the options they are given what they are for.',
   'unknown-name': 'Listeners and tests name pools, listeners and backends that are there.',
   'bad-address': 'Addresses have a form that the transport allows.',
+  'advertise-missing': 'Peers are told an address of ours that they can reach.',
   'bad-network': 'Networks are IP addresses, maybe with the length of a prefix.',
   'unreadable-file': 'Files that the config names can be read.',
   'no-listener': 'A config has listeners.',

@@ -25,6 +25,7 @@ const numbers = definePlugin({
     }
     if (options.marker === 'cafe') scope.advise('marker: cafe is for tests');
     if (scope.listener.transport === 'udp') scope.advise('one frame in a datagram is a waste');
+    if (options.marker === 'cab1') scope.log.debug({ tells: scope.listener.advertise }, 'where we are');
     if (options.marker === 'bad0') throw new Error(`the marker ${options.marker} is taken`);
     scope.protocol({ identifiers: 'number', keys: { account: () => undefined } });
     hooks.frame.tap('numbers', () => options.size);

@@ -373,6 +373,19 @@ describe('options', () => {
       ...numbers('{ marker: cafe }'),
       finds: '8:37  warning: marker: cafe is for tests',
     },
+    ...['0.0.0.0:5060', '[::]:5060', '127.0.0.1:0'].map((listen) => ({
+      when: `a protocol tells peers an address where they cannot reach us: ${listen}`,
+      pools: numbers('').pools,
+      listener: numbers('{ marker: cab1 }').listener.replace('127.0.0.1:5060', listen),
+      finds: `6:5  warning: "numbers" tells peers to reach us at tcp://${listen}, where they cannot; write an "advertise" of the form host:port`,
+    })),
+    {
+      when: 'such a protocol is told what to tell, or such an address is for listening only',
+      pools: numbers('').pools,
+      listener: `${numbers('{ marker: cab1 }').listener.replace('127.0.0.1:5060', '0.0.0.0:5060')}\nadvertise: edge.example.net:5060`,
+      more: '  other: { listen: "tcp://0.0.0.0:5061", pool: calls, pipeline: [{ numbers: }, { turns: }] }',
+      finds: [],
+    },
     {
       when: 'apply advises against its use at such a listener',
       pools: numbers('').pools,
