@@ -13,7 +13,7 @@ const readBytes = 65_536;
 const memory = new ArrayBuffer(arenaBytes);
 const arena = new Uint8Array(memory);
 /** Not looked up for each copy, which takes 10 ns. */
-const { copyWithin } = Uint8Array.prototype;
+const { copyWithin, set } = Uint8Array.prototype;
 
 /** The arena's beginning, so that a place in it is the same in the arena: `headroomBytes`, then what sockets read into. */
 export const readMemory: Buffer = Buffer.from(memory, 0, headroomBytes + readBytes);
@@ -51,8 +51,15 @@ export class Slab {
 
   /** Copies all of `source` here, to `at`. */
   insert(source: Uint8Array, at: number): void {
-    if (source.length >= shortBytes) this.bytes.set(source, at);
+    if (source.length >= shortBytes) set.call(this.bytes, source, at);
     else copyBytes(source, 0, source.length, this.bytes, at);
+  }
+
+  /** Copies the first `length` bytes of another one to the beginning of this one. */
+  putStartOf(other: Slab, length: number): void {
+    const from = other.#arenaStart;
+    if (from >= 0 && this.isInArena) copyWithin.call(arena, this.#arenaStart, from, from + length);
+    else copyBytes(other.bytes, 0, length, this.bytes, 0);
   }
 
   /** Copies `source[from, until)` here, to `at`. */

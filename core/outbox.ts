@@ -7,7 +7,7 @@ import type { Counters } from './accounting.ts';
 import type { Client } from './client.ts';
 import type { Exchange } from './exchanges.ts';
 import type { Link } from './link.ts';
-import { copyBytes, noSlab, type Slab, slabs } from './memory.ts';
+import { noSlab, type Slab, slabs } from './memory.ts';
 import type { Message } from './message.ts';
 import type { Reason } from './outcome.ts';
 import type { Backend } from './pool.ts';
@@ -253,7 +253,7 @@ export class Outbox {
   #enlarge(needed: number): void {
     const larger = slabs.take(needed);
     if (this.queuedBytes > 0) {
-      copyBytes(this.chunk.bytes, 0, this.queuedBytes, larger.bytes, 0);
+      larger.putStartOf(this.chunk, this.queuedBytes);
       slabs.give(this.chunk);
     }
     this.chunk = larger;
@@ -420,7 +420,7 @@ export class LinkOutbox extends Outbox {
     const needed = this.#removedBytes + length;
     if (needed > this.#removed.bytes.length) {
       const larger = slabs.take(needed);
-      larger.put(this.#removed.bytes, 0, this.#removedBytes, 0);
+      larger.putStartOf(this.#removed, this.#removedBytes);
       slabs.give(this.#removed);
       this.#removed = larger;
     }

@@ -27,6 +27,20 @@ describe('a slab', () => {
     }
   });
 
+  it.each(lengths)('takes the first %i bytes of another one, wherever each of them lies', (length) => {
+    const places = () => [slabs.take(4096), new Slab(Buffer.alloc(4096))];
+    for (const from of places()) {
+      from.bytes.forEach((_, i) => {
+        from.bytes[i] = 1 + (i % 200);
+      });
+      for (const to of places()) {
+        to.bytes.fill(0);
+        to.putStartOf(from, length);
+        expect(to.bytes).toEqual(Buffer.concat([from.bytes.subarray(0, length), Buffer.alloc(4096 - length)]));
+      }
+    }
+  });
+
   it('has the size that was asked for or more, and none of the memory of another one', () => {
     const taken = [1, 4096, 4097, 65_537, 262_144, 300_000].map((bytes) => ({ bytes, slab: slabs.take(bytes) }));
     for (const [mark, { bytes, slab }] of taken.entries()) {
