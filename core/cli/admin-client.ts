@@ -198,8 +198,7 @@ export async function withAdmin(
 }
 
 /** The backend of that name, or of `pool/name`; the only one. */
-export async function findBackend(client: AdminClient, named: string): Promise<BackendRow> {
-  const { backends } = await client.ask<{ backends: BackendRow[] }>('GET', '/v1/backends');
+export function findBackend(backends: readonly BackendRow[], named: string): BackendRow {
   const found = backends.filter(({ pool, name }) => name === named || `${pool}/${name}` === named);
   const [one, ...more] = found;
   if (one === undefined) {

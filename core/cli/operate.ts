@@ -7,10 +7,14 @@ type State = 'ready' | 'drain' | 'maint';
 /** @param named a backend's name, or `pool/name` */
 export function operate(named: string, state: State, options: AdminOptions, output: Output): Promise<number> {
   return withAdmin(options, output, async (client) => {
-    const { pool, name } = await findBackend(client, named);
+    const { backends } = await client.ask<{ backends: BackendRow[] }>('GET', '/v1/backends');
+    const { pool, name } = findBackend(backends, named);
     const path = `/v1/backends/${encodeURIComponent(pool)}/${encodeURIComponent(name)}`;
     const row = await client.ask<BackendRow>('PATCH', path, { state });
     output.stdout.write(options.json ? `${JSON.stringify(row)}\n` : `${pool}/${name}: ${aboutOf(row)}\n`);
+    const others = backends.filter((other) => other.pool === pool && other.name !== name);
+    const isLast = !others.some(({ status, weight }) => status === 'up' && weight > 0);
+    if (state !== 'ready' && isLast) output.stderr.write(`pointsman: no backend of ${pool} takes new work now\n`);
   });
 }
 

@@ -83,9 +83,11 @@ describe('verbs on a balancer that runs', () => {
     expect(await did((output) => operate('a', 'drain', options, output))).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/^calls\/a: drains; 0 in flight, \d links open\n$/),
+      stderr: 'pointsman: no backend of calls takes new work now\n', // b drains already
     });
     expect((await did((output) => operate('calls/a', 'maint', options, output))).stdout).toMatch(/^calls\/a: is out; /);
     expect((await did((output) => operate('a', 'ready', options, output))).stdout).toMatch(/^calls\/a: is ready/);
+    expect(await did((output) => operate('b', 'drain', options, output))).toMatchObject({ code: 0, stderr: '' });
     expect(await did((output) => operate('c', 'ready', options, output))).toEqual({
       code: 2,
       stdout: '',
