@@ -38,6 +38,8 @@ export interface Services {
   readonly siblings?: Siblings | undefined;
   /** What watches every pipeline. Undefined: nothing. */
   readonly observers?: readonly ObserverTaps[] | undefined;
+  /** Told of a plugin that cannot be applied; the others are, all the same. Undefined: that is thrown. */
+  readonly onRefusal?: ((use: PluginUse, fault: PluginError) => void) | undefined;
   /** Told when a backend goes down or comes up. Undefined: that is logged. */
   readonly onBackendNews?: ((news: BackendNews) => void) | undefined;
 }
@@ -226,24 +228,30 @@ export function composePipeline(
     return whole;
   };
 
-  for (const { plugin, options } of settings.pipeline) {
+  const applying = (use: PluginUse, apply: () => void) => {
     try {
+      apply();
+    } catch (cause) {
+      const fault = PluginError.threw(use.plugin.name, 'apply', cause);
+      if (services.onRefusal === undefined) throw fault;
+      services.onRefusal(use, fault);
+    }
+  };
+  for (const use of settings.pipeline) {
+    const { plugin, options } = use;
+    applying(use, () => {
       if (plugin.apply === undefined) throw new Error('it is not for pipelines: it has no apply');
       plugin.apply(hooks.forPlugin(plugin.name), options as never, scopeFor(plugin));
-    } catch (cause) {
-      throw PluginError.threw(plugin.name, 'apply', cause);
-    }
+    });
   }
   for (const { use, end } of services.observers ?? []) {
     const { plugin, options } = use;
     const onFault = (error: Error) => log.error({ err: error }, error.message);
     const channel = end.open();
     stops.push(async () => channel.close());
-    try {
-      plugin.apply?.(hooks.forPlugin(plugin.name, onFault), options as never, scopeFor(plugin, channel));
-    } catch (cause) {
-      throw PluginError.threw(plugin.name, 'apply', cause);
-    }
+    applying(use, () =>
+      plugin.apply?.(hooks.forPlugin(plugin.name, onFault), options as never, scopeFor(plugin, channel)),
+    );
   }
 
   const facts: ProtocolFacts = declared ?? { identifiers: 'text' };

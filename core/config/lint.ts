@@ -310,30 +310,28 @@ function lintPipeline(
   const entries = [...path, 'pipeline'];
   const { mode } = listener.identifiers;
   const modePath = [...path, 'identifiers', 'mode'];
-  if (mode !== undefined && mode !== 'plain' && keys.length === 0) {
+  const lacksKeys = mode !== undefined && mode !== 'plain' && keys.length === 0;
+  if (lacksKeys) {
     findings.add(modePath, { rule: 'keys-missing', stage: 'lint', message: `${mode} identifiers need "keys"` });
-    return;
   }
 
   const pool = new Pool(poolSettings);
-  let composed: Composed;
-  try {
-    composed = composePipeline(listener, pool, dryServices(keys, observers));
-  } catch (error) {
-    if (!(error instanceof PluginError)) throw error;
-    const watcher = observers.find(({ plugin }) => plugin.name === error.plugin);
-    const entry = watcher === undefined ? entryPath(error.plugin) : observerPath(draft, watcher);
-    addFault(draft, entry, error, secrets);
-    return;
+  const { composed, refusals } = composeWhatGoes(listener, pool, lacksKeys ? [someKey] : keys, observers);
+  for (const [use, fault] of refusals) {
+    const index = listener.pipeline.indexOf(use);
+    const entry = index < 0 ? observerPath(draft, use) : [...entries, index, use.plugin.name];
+    addFault(draft, entry, fault, secrets);
   }
+  // What is missing may be what those would do that cannot be applied.
+  const isWhole = !listener.pipeline.some((use) => refusals.has(use));
 
   const { hooks, facts, messageKeys } = composed;
   const [framer, ...moreFramers] = tapping(hooks, 'frame');
-  if (framer === undefined) {
+  if (framer === undefined && isWhole) {
     const message = 'no plugin of this pipeline taps frame; add a protocol plugin';
     findings.add(entries, { rule: 'no-protocol', stage: 'apply', message, atKey: true });
   }
-  if (hasWorkers(draft) && composed.affinity !== undefined && messageKeys.length === 0) {
+  if (isWhole && hasWorkers(draft) && composed.affinity !== undefined && messageKeys.length === 0) {
     const message =
       'no worker knows where another has sent related messages that carry no identifier, ' +
       'should they come on other connections; choose by "hashing", as all workers do alike';
@@ -350,7 +348,7 @@ function lintPipeline(
     const message = `"${idle}" is never asked: "${strategies[decisive]}" before it always chooses a backend`;
     findings.warn('unreachable-tap', entryPath(idle), message);
   }
-  if (strategies.length === 0) {
+  if (strategies.length === 0 && isWhole) {
     const message = 'no plugin of this pipeline taps chooseBackend; add a strategy plugin';
     findings.add(entries, { rule: 'no-strategy', stage: 'apply', message, atKey: true });
   }
@@ -426,6 +424,28 @@ function lintPipeline(
   function entryPath(plugin: string): Path {
     const index = listener.pipeline.findLastIndex((use) => use.plugin.name === plugin);
     return [...entries, index, plugin];
+  }
+}
+
+/** Composes a pipeline of the plugins that can be applied, and tells why the others cannot. */
+function composeWhatGoes(
+  listener: ListenerSettings,
+  pool: Pool,
+  keys: readonly KeySettings[],
+  observers: readonly PluginUse[],
+): { readonly composed: Composed; readonly refusals: ReadonlyMap<PluginUse, PluginError> } {
+  let refusals: ReadonlyMap<PluginUse, PluginError> | undefined;
+  const leftOut = new Set<PluginUse>();
+  for (;;) {
+    const refused = new Map<PluginUse, PluginError>();
+    const isLeft = (use: PluginUse) => !leftOut.has(use);
+    const services = dryServices(keys, observers.filter(isLeft));
+    const onRefusal = (use: PluginUse, fault: PluginError) => void refused.set(use, fault);
+    const pipeline = listener.pipeline.filter(isLeft);
+    const composed = composePipeline({ ...listener, pipeline }, pool, { ...services, onRefusal });
+    refusals ??= refused; // what is refused later may just miss what has been left out
+    if (refused.size === 0) return { composed, refusals };
+    for (const use of refused.keys()) leftOut.add(use); // which may have tapped hooks before it threw
   }
 }
 

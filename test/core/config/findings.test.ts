@@ -420,6 +420,31 @@ describe('apply', () => {
       finds: '8:30  apply: [numbers] apply: a pipeline has one protocol, and another plugin has declared it',
     },
     {
+      when: 'several plugins cannot be applied, and the others do not fit together',
+      listener: pipeline(
+        '[{ lines: }, { numbers: { marker: bad0 } }, { numbers: { field: { offset: 9 } } }, { keyed: { key: acount } }]',
+      ),
+      finds: [
+        '8:30  apply: [numbers] apply: the marker bad0 is taken',
+        '8:89  apply: [numbers] apply: field.offset: 9 is beyond the frame',
+        '8:114  apply: "lines" has no key "acount"; there is message',
+      ],
+    },
+    {
+      when: 'the only plugin cannot be applied, whatever hooks it would tap',
+      listener: pipeline('[{ numbers: { marker: bad0 } }]'),
+      finds: '8:18  apply: [numbers] apply: the marker bad0 is taken',
+    },
+    {
+      when: 'keys are missing, and numbers are to be signed',
+      pools: sound.pools.replaceAll(/"(tcp:[^"]*(\d))"/g, '{ address: "$1", number: $2 }'),
+      listener: `${pipeline('[{ numbers: }, { turns: }]')}\nidentifiers: { mode: signed }`,
+      finds: [
+        '9:26  lint: signed identifiers need "keys"',
+        '9:26  apply: "numbers" carries identifiers as numbers, which cannot be signed',
+      ],
+    },
+    {
       when: 'no plugin chooses',
       listener: pipeline('[{ lines: }]'),
       finds: '8:5  apply: no plugin of this pipeline taps chooseBackend; add a strategy plugin',
