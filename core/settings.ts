@@ -60,7 +60,7 @@ export interface PoolSettings {
   readonly name: string;
   readonly backends: readonly BackendSettings[];
   /** Undefined: shared where the protocol plugin can correlate, else dedicated. */
-  readonly links: 'shared' | 'dedicated' | undefined;
+  readonly links?: 'shared' | 'dedicated' | undefined;
   /** How many shared links each listener keeps to each backend. */
   readonly linksPerBackend: number;
   /** How many bytes may wait for one backend: above it reading from whoever feeds it pauses until half; above twice that messages are refused. */

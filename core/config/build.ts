@@ -88,45 +88,18 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
     const at = [...path, 'backends', name];
     if (!draft.findings.isSound(at)) return [];
     if (typeof backend === 'string') return { name, address: readBackendAddress(draft, at, backend), weight: 1 };
-    const { address, weight = 1, number, state, priority, limits } = backend;
-    return {
-      name,
-      address: readBackendAddress(draft, [...at, 'address'], address),
-      weight,
-      number,
-      state,
-      priority,
-      limits,
-    };
+    const { address, weight = 1, ...more } = backend;
+    return { ...more, name, weight, address: readBackendAddress(draft, [...at, 'address'], address) };
   });
-  const { links, linksPerBackend, queueBytes, connectSeconds, keepaliveSeconds, proxyProtocol } = pool;
-  const { outliers, slowStartSeconds, minimumUp, panicPercent, drainedSeconds } = pool;
-  const { limits, backendLimits, queueSeconds, queueRequests, replay, replayBytes } = pool;
   const tls = sound(draft, [...path, 'tls'], pool.tls);
   // The core's part of the options has the schema that says so (schema.ts).
   const checks = usesOf(draft, [...path, 'checks'], pool.checks);
   return {
+    ...pool,
     name,
     backends,
-    links,
-    linksPerBackend,
-    queueBytes,
-    limits,
-    backendLimits,
-    queueSeconds,
-    queueRequests,
-    replay,
-    replayBytes,
-    connectSeconds,
-    keepaliveSeconds,
-    proxyProtocol,
     tls: tls && readLinkTls(draft, [...path, 'tls'], tls),
     checks: checks.map((use) => ({ ...use, timing: use.options as CheckTiming })),
-    outliers,
-    slowStartSeconds,
-    minimumUp,
-    panicPercent,
-    drainedSeconds,
   };
 }
 

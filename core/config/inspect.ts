@@ -11,7 +11,6 @@ const address = { transport: 'tcp', host: '127.0.0.1', port: 0, path: '' } as co
 const poolSettings: PoolSettings = {
   name: 'pool',
   backends: [{ name: 'backend', address, weight: 1, number: 1 }],
-  links: undefined,
   linksPerBackend: 1,
   queueBytes: defaultLimits.queueBytes,
   connectSeconds: 5,
