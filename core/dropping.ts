@@ -14,6 +14,12 @@ export interface DroppingOptions {
   readonly log: Logger;
 }
 
+/** What is logged of a refusal. */
+function about({ reason, detail }: Refusal): object {
+  const text = typeof detail === 'string' ? detail : (detail as { readonly text?: unknown } | undefined)?.text;
+  return typeof text === 'string' ? { reason, detail: text } : { reason };
+}
+
 export class Dropping {
   readonly #hooks: PipelineHooks;
   readonly #exchanges: Exchanges | undefined;
@@ -42,7 +48,7 @@ export class Dropping {
     if (this.#isWatched) this.#tell(message, outcome, replied);
     if (outcome instanceof Refusal) {
       this.#log.warn(
-        { reason: outcome.reason, from: message.from, peer: nameOf(message.source), bytes: message.length },
+        { ...about(outcome), from: message.from, peer: nameOf(message.source), bytes: message.length },
         replied ? 'message refused' : 'message discarded',
       );
     }

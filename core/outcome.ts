@@ -45,7 +45,7 @@ export type Reason = CoreReason | (string & {});
 /** A message is refused: the `refuse` hook turns this into the protocol's error reply. Build those that are always the same once. */
 export class Refusal {
   readonly reason: Reason;
-  /** Whatever the protocol's `refuse` tap wants to know: a status, a field name. */
+  /** Whatever the protocol's `refuse` tap wants to know: a status, a field name. A text, or the member `text` of an object, is logged. */
   readonly detail: unknown;
   constructor(reason: Reason, detail?: unknown) {
     this.reason = reason;

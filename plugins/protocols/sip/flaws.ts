@@ -4,11 +4,14 @@ import { type Reason, type Refusal, refusal } from 'pointsman';
 /** A status line without its end, and header lines that go with it. */
 export class Status {
   readonly code: number;
+  /** As the log says it. */
+  readonly text: string;
   readonly line: Buffer;
   readonly headers: Buffer;
   constructor(code: number, phrase: string, headers = '') {
     this.code = code;
-    this.line = Buffer.from(`SIP/2.0 ${code} ${phrase}\r\n`, 'latin1');
+    this.text = `${code} ${phrase}`;
+    this.line = Buffer.from(`SIP/2.0 ${this.text}\r\n`, 'latin1');
     this.headers = Buffer.from(headers, 'latin1');
   }
 }

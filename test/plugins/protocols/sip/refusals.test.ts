@@ -389,3 +389,13 @@ describe('keepalives', () => {
     expect(rig.stats().fromClients.forwarded).toBe(3);
   });
 });
+
+describe('the log', () => {
+  it('says what is wrong with a message, as its sender is told', () => {
+    const told = answerTo(request('OPTIONS').replace(/^Max-Forwards: .*$/m, 'Max-Forwards: many'));
+    expect(told).toMatch(/^SIP\/2\.0 400 Bad Max-Forwards\r\n/);
+    expect(rig.logged).toContainEqual(
+      expect.objectContaining({ text: 'message refused', reason: 'malformed', detail: '400 Bad Max-Forwards' }),
+    );
+  });
+});
