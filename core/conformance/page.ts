@@ -54,12 +54,21 @@ function rowsOf(schema: Schema, prefix: string): string[] {
 }
 
 function valuesOf(schema: Schema): string {
-  const { type, minimum, maximum, exclusiveMinimum, items, pattern } = schema as Schema & { items?: Schema };
+  const {
+    type,
+    minimum,
+    maximum,
+    exclusiveMinimum,
+    items,
+    pattern,
+    minLength = 0,
+  } = schema as Schema & { items?: Schema };
   if (Array.isArray(schema.enum)) return schema.enum.map((value) => `\`${value}\``).join(', ');
   if (type === 'array') return `list of ${valuesOf(items ?? {})}`;
   const from = minimum ?? (exclusiveMinimum === undefined ? undefined : `above ${exclusiveMinimum}`);
   if (from !== undefined)
     return `${type} ${maximum === undefined ? `from ${from}`.replace('from above', 'above') : `${from} to ${maximum}`}`;
+  if (Number(minLength) > 1) return `${type} of ${minLength} characters or more`;
   return pattern === undefined ? String(type ?? 'any') : `${type} like \`${pattern}\``;
 }
 

@@ -23,7 +23,10 @@ describe('the pages of the plugins', () => {
       name: 'pairs',
       summary: 'Two bytes.',
       pointsman: '^1',
-      options: Type.Object({ mark: Type.String({ pattern: '^a|b$', default: 'a', description: 'A mark.' }) }),
+      options: Type.Object({
+        mark: Type.String({ pattern: '^a|b$', default: 'a', description: 'A mark.' }),
+        word: Type.Optional(Type.String({ minLength: 16, description: 'A word.' })),
+      }),
       samples: [
         { name: 'text', bytes: Buffer.from('ab') },
         { name: 'binary', bytes: Buffer.from([1, 2]) },
@@ -38,6 +41,7 @@ describe('the pages of the plugins', () => {
     });
     const page = await pageOf(plugin, 'a test');
     expect(page).toContain('| `mark` | string like `^a\\|b$` | `"a"` | A mark. |\n');
+    expect(page).toContain('| `word` | string of 16 characters or more |  | A word. |\n');
     expect(page).toContain('```text\nab\n```\n\nNothing changes on its way to the backend.\n');
     expect(page).toContain('```text\n0102\n```\n\nto the backend:\n\n```text\n0161\n```\n');
   });
