@@ -44,7 +44,7 @@ export function logBackendNews(
   { listener, pool, backend, aspect, up, error }: BackendNews,
   further: object = {},
 ): void {
-  const named = log.child?.(listener === undefined ? { pool } : { listener }) ?? log;
+  const named = log.child?.({ listener, pool }) ?? log;
   const { up: better, down: worse } = news[aspect];
   if (up) named.info({ backend, ...further }, better);
   else if (error === undefined) named.info({ backend, ...further }, worse);

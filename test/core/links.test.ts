@@ -1,5 +1,6 @@
 import { definePlugin, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
+import { logBackendNews } from '../../core/links.ts';
 import { embed, type RigOptions } from '../support/embedded.ts';
 import { guest, lines, turns } from '../support/lines.ts';
 
@@ -752,4 +753,16 @@ it('leaves nothing behind when it stops', async () => {
   expect(alice.closed).toBe(true);
   expect(rig.backends.flatMap((backend) => backend.links)).toEqual([]);
   expect(rig.runtime.timers).toBe(0);
+});
+
+it('what is logged of a backend says whose it is', () => {
+  const children: object[] = [];
+  const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+  const child = (fields: object) => {
+    children.push(fields);
+    return quiet;
+  };
+  const news = { listener: 'edge', pool: 'calls', backend: 'a', aspect: 'link', up: true, error: undefined } as const;
+  logBackendNews({ ...quiet, child }, news);
+  expect(children).toEqual([{ listener: 'edge', pool: 'calls' }]);
 });
