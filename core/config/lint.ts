@@ -34,6 +34,7 @@ export function lint(draft: Draft, built: Built, secrets: ReadonlyMap<string, st
     lintListenerTls(draft, listener);
     lintListenerLimits(draft, listener.name, built.pools.get(listener.pool));
     if (hasWorkers(draft)) lintLimitsOfWorkers(draft, listener);
+    lintCircle(draft, listener, built.pools.get(listener.pool));
   }
   const keys = findings.isSound(['keys']) ? built.keys : [someKey];
   for (const listener of listeners) {
@@ -290,6 +291,17 @@ function collide(one: Address, other: Address): boolean {
 /** `0.0.0.0` takes a port on every IPv4 address, `::` on every address. */
 function takesAll({ host }: Address, other: Address): boolean {
   return host === '::' || (host === '0.0.0.0' && !other.host.includes(':'));
+}
+
+/** A listener must not be a backend of its own pool. */
+function lintCircle({ findings }: Draft, { name, listen }: ListenerSettings, pool: PoolSettings | undefined): void {
+  for (const { name: backend, address } of pool?.backends ?? []) {
+    // Of a listener on all addresses nobody knows which ones those are, but for this machine's own.
+    const isHere = address.host === listen.host || /^(localhost|127\..*|::1)$/.test(address.host);
+    if (listen.fd !== undefined || !isHere || !collide(listen, address)) continue;
+    const message = `"${backend}" has the address of listener "${name}", which feeds it: messages would go round in a circle`;
+    findings.warn('backend-is-listener', ['pools', pool!.name, 'backends', backend], message);
+  }
 }
 
 /** To listen on, such an address is all right, but nobody can connect to it. */

@@ -20,6 +20,7 @@ export const rules = {
   'unused-pool': 'A listener feeds every pool.',
   'address-taken': 'No two listeners or observers have one address.',
   'duplicate-address': 'No two backends of a pool have one address.',
+  'backend-is-listener': 'No backend is the listener that feeds it.',
   'duplicate-number': 'No two backends of a pool have one number.',
   'duplicate-key-id': 'Every key has an id of its own.',
   'ambiguous-name': 'Names of backends differ in more than letter case.',

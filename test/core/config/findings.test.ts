@@ -602,6 +602,19 @@ describe('lint', () => {
       finds: '3:44  warning: "b" has the address of "a": two names for one server',
     },
     {
+      when: 'a backend is the listener that feeds it',
+      pools: sound.pools.replace('7001', '5060'),
+      finds:
+        '3:17  warning: "a" has the address of listener "edge", which feeds it: messages would go round in a circle',
+    },
+    {
+      when: 'a backend is the listener that feeds it on all addresses, or another machine with the same port',
+      pools: sound.pools.replace('7001', '5060').replace('127.0.0.1:7002', '192.0.2.1:5060'),
+      listener: sound.listener.replace('127.0.0.1', '0.0.0.0'),
+      finds:
+        '3:17  warning: "a" has the address of listener "edge", which feeds it: messages would go round in a circle',
+    },
+    {
       when: 'two backends differ in letter case only',
       pools: sound.pools.replace('b:', 'A:'),
       finds: '3:44  lint: "A" differs from "a" in letter case only, which some protocols do not tell apart',
