@@ -148,7 +148,8 @@ export interface ListenerStats {
   readonly unknownIdentifiers: number;
   readonly connections: { readonly open: number; readonly accepted: number; readonly turnedAway: number };
   readonly exchanges: ExchangeStats;
-  readonly affinity: { readonly entries: number; readonly evicted: number };
+  /** Ids that are remembered, and were pushed out; those in flight are requests, where exchanges do not count them. */
+  readonly affinity: { readonly entries: number; readonly evicted: number; readonly inFlight: number };
   readonly redispatched: number;
   readonly relayedBytes: number;
   /**

@@ -60,6 +60,8 @@ export class Affinity implements AffinityTable {
   evicted = 0;
   /** Entries in use, expired ones that nothing has touched since included. */
   size = 0;
+  /** How many of them count as in flight. */
+  inFlight = 0;
 
   /** Backends by their index, those that the config has no more included. */
   readonly #known: Backend[] = [];
@@ -131,6 +133,7 @@ export class Affinity implements AffinityTable {
       // One id stands for the whole message: the others must not count it again.
       if (this.#countsInFlight && i === 0) {
         this.#unsettled[entry] = 1;
+        this.inFlight++;
         backend.inFlight++;
       }
     }
@@ -172,6 +175,7 @@ export class Affinity implements AffinityTable {
   #release(entry: number): void {
     if (this.#unsettled[entry] === 1) {
       this.#unsettled[entry] = 0;
+      this.inFlight--;
       const backend = this.#known[this.#backend[entry]!];
       if (backend !== undefined) backend.inFlight--;
     }

@@ -427,7 +427,11 @@ export class Listener {
         abandoned: accounting.abandoned,
         refused: accounting.abandonedRefused,
       },
-      affinity: { entries: affinity?.size ?? 0, evicted: affinity?.evicted ?? 0 },
+      affinity: {
+        entries: affinity?.size ?? 0,
+        evicted: affinity?.evicted ?? 0,
+        inFlight: affinity?.inFlight ?? 0,
+      },
       redispatched: accounting.redispatched,
       relayedBytes: accounting.relayedBytes,
       queued,

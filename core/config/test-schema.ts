@@ -110,7 +110,11 @@ const stats = part(
       'Requests that wait for an answer, where the protocol correlates.',
     ),
     affinity: part(
-      { entries: count('Ids that are remembered.'), evicted: count('Ids that were forgotten for want of room.') },
+      {
+        entries: count('Ids that are remembered.'),
+        evicted: count('Ids that were forgotten for want of room.'),
+        inFlight: count('Those of requests outstanding, where exchanges do not count them.'),
+      },
       'The affinity table.',
     ),
     unknownIdentifiers: count('Messages that name a backend that the pool does not have.'),

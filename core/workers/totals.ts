@@ -81,7 +81,7 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
       checks: withoutHeld(last.checks),
       connections: { ...connections, open: 0 },
       exchanges: { ...exchanges, open: 0, abandoned: exchanges.abandoned + exchanges.open },
-      affinity: { ...affinity, entries: 0 },
+      affinity: { ...affinity, entries: 0, inFlight: 0 },
       queued: 0,
       queuedBytes: 0,
       backends: Object.fromEntries(

@@ -18,7 +18,7 @@ export function statsOf(edge: Partial<ListenerStats> = {}): BalancerStats {
         routes: new Accounting(0).routes,
         connections: { open: 0, accepted: 0, turnedAway: 0 },
         exchanges: { open: 0, expired: 0, abandoned: 0, refused: 0 },
-        affinity: { entries: 0, evicted: 0 },
+        affinity: { entries: 0, evicted: 0, inFlight: 0 },
         redispatched: 0,
         relayedBytes: 0,
         unknownIdentifiers: 0,

@@ -43,7 +43,7 @@ const listener = Type.Object({
   pool: Type.String(),
   links: Type.Enum(['shared', 'dedicated']),
   connections: count('Client connections that are open.'),
-  inFlight: count('Requests outstanding at its backends.'),
+  inFlight: count('Requests of its clients that are outstanding.'),
   rates: Type.Record(Type.String(), Type.Number(), { description: 'What happens how often a second.' }),
   routesPerSecond: Type.Record(Type.String(), Type.Number(), {
     description: 'How many messages a second go where they go, by why: identifier, affinity, strategy, …',

@@ -192,7 +192,7 @@ export class Watch {
         pool,
         links,
         connections: stats?.connections.open ?? 0,
-        inFlight: sum(Object.values(stats?.backends ?? {}), ({ inFlight }) => inFlight),
+        inFlight: stats === undefined ? 0 : stats.exchanges.open + stats.affinity.inFlight,
         rates,
         routesPerSecond: this.#rates(name, ({ routes }) => routes),
         hooks: hooks.map(({ hook, plugins }) => ({ hook, plugins, perSecond: ratesOfHooks[hook]?.(rates) ?? null })),

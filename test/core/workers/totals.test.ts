@@ -93,7 +93,7 @@ describe('what remains of a worker that has ended without a word', () => {
         }),
         connections: { open: 4, accepted: 7, turnedAway: 0 },
         exchanges: { open: 2, expired: 0, abandoned: 1, refused: 0 },
-        affinity: { entries: 8, evicted: 1 },
+        affinity: { entries: 8, evicted: 1, inFlight: 3 },
         queued: 3,
         queuedBytes: 0,
         backends: { a: { ...backend, messages: 6, inFlight: 2, latencyMs: 5 } },
@@ -103,7 +103,7 @@ describe('what remains of a worker that has ended without a word', () => {
       fromClients: { received: 10, forwarded: 6, discarded: 4, held: 0 },
       connections: { open: 0, accepted: 7 },
       exchanges: { open: 0, abandoned: 3 },
-      affinity: { entries: 0, evicted: 1 },
+      affinity: { entries: 0, evicted: 1, inFlight: 0 },
       backends: { a: { up: false, messages: 6, inFlight: 0, links: 0, latencyMs: 0 } },
     });
     expect(remains.fromClients.discardedFor).toEqual({ 'cut-short': 1, 'worker-ended': 3 });
