@@ -1,12 +1,10 @@
-/**
- * How the peers of the simulation write and read each protocol. Every message carries a label that says who sent it, and filler
- * that follows from the label: whatever was cut, mixed up or made up is found out by reading it.
- */
+/** How the peers of the simulation write and read each protocol: whatever was cut, mixed up or made up is found out by reading it. */
 import type { PluginDefinition } from '../../core/plugin.ts';
 import type { Address } from '../../core/runtime/address.ts';
 import lengthPrefixed from '../../plugins/protocols/length-prefixed.ts';
 import ndjson from '../../plugins/protocols/ndjson.ts';
-import sip from '../../plugins/protocols/sip/index.ts';
+import { calls } from './calls.ts';
+import { kindOf, labelIn, labelled } from './labels.ts';
 
 /** What a request must contain to reach the backend that an answer came from. */
 export type Handle = string;
@@ -22,6 +20,31 @@ export interface Read {
   readonly again?: boolean | undefined;
   /** The number that an answer or a refusal repeats; undefined: the protocol leaves it out. */
   readonly number?: number | undefined;
+  /** What an answer or a refusal says (RFC 3261 section 21), below 200 if it is not the last one; undefined: the protocol has none. */
+  readonly status?: number | undefined;
+}
+
+/** What belongs to calls besides requests and their answers (RFC 3261 sections 9, 12 and 17). */
+interface Calls {
+  /** A request that begins one: it may be taken back, and its refusal is acknowledged. */
+  begins(request: Buffer): boolean;
+  isAnswered(request: Buffer): boolean;
+  takesBack(request: Buffer): boolean;
+  /** What a request has in common with what takes it back or acknowledges its refusal, as a backend gets them. */
+  transaction(request: Buffer): string;
+  /** @param first the request that has begun the call */
+  takeBack(first: Buffer): Labelled;
+  acknowledge(first: Buffer, refusal: Buffer): Labelled;
+  tryAgain(first: Buffer, label: string, number: number): Buffer;
+  /** Whether a request says, to the backend that gets it, how to name its client. */
+  namesClient(request: Buffer): boolean;
+  /** What a backend asks the client that such a request names. */
+  inquiry(request: Buffer, label: string): Buffer;
+}
+
+interface Labelled {
+  readonly label: string;
+  readonly bytes: Buffer;
 }
 
 export interface Dialect {
@@ -48,31 +71,15 @@ export interface Dialect {
   /** The length of the first message in `bytes`; 0: it is not whole. */
   frame(bytes: Buffer): number;
   read(message: Buffer): Read;
-  answer(request: Buffer, label: string): Buffer;
+  /** @param status 200 unless it says otherwise */
+  answer(request: Buffer, label: string, status?: number): Buffer;
+  /** Undefined: it has none. */
+  readonly calls?: Calls;
   /** Messages that are refused. */
   readonly malformed: readonly Buffer[];
   /** What a backend should not send. */
   readonly nonsense: readonly Buffer[];
 }
-
-/** The filler behind a label: of a length and from a character that the label decides. */
-function fillerOf(label: string): string {
-  let sum = 0;
-  for (const character of label) sum = (sum * 31 + character.charCodeAt(0)) % 9973;
-  return 'abcdefghijklmnopqrstuvwxyz'[sum % 26]!.repeat(sum % 150);
-}
-
-const labelled = (label: string) => `<${label}|${fillerOf(label)}>`;
-
-/** @throws Error if it is not as it was written */
-function labelIn(text: string): string {
-  const label = /^<([^|]*)\|/.exec(text)?.[1];
-  if (label === undefined || labelled(label) !== text) throw new Error(`mangled: ${JSON.stringify(text)}`);
-  return label;
-}
-
-/** Answers are labelled with the request's label and a number of their own behind `/`. */
-const kindOf = (label: string) => (label.includes('/') ? 'answer' : 'request');
 
 function json(links: 'shared' | 'dedicated'): Dialect {
   return {
@@ -159,83 +166,6 @@ function frames(links: 'shared' | 'dedicated', idBytes = 4): Dialect {
         : [],
   };
 }
-
-const linesOf = (message: string) => message.slice(0, message.indexOf('\r\n\r\n')).split('\r\n');
-const named = (lines: readonly string[], ...names: string[]) =>
-  lines.filter((line) => names.includes(line.slice(0, line.indexOf(':'))));
-
-const calls: Dialect = {
-  name: 'sip',
-  plugin: sip,
-  options: {},
-  links: 'shared',
-  relates: true,
-  transports: ['tcp'],
-  signs: true,
-  request(label, number, handle) {
-    const body = labelled(label);
-    return Buffer.from(
-      [
-        `${handle === undefined ? 'INVITE' : 'INFO'} sip:bob@example.net SIP/2.0`,
-        ...(handle === undefined ? [] : handle.split('\n')),
-        `Via: SIP/2.0/TCP 192.0.2.10:5060;branch=z9hG4bK${label}`,
-        'Max-Forwards: 70',
-        'From: <sip:alice@example.org>;tag=a',
-        `To: <sip:bob@example.net>${handle === undefined ? '' : ';tag=b'}`,
-        `Call-ID: ${label}`,
-        `CSeq: ${number} ${handle === undefined ? 'INVITE' : 'INFO'}`,
-        `Content-Length: ${body.length}`,
-        '',
-        body,
-      ].join('\r\n'),
-    );
-  },
-  forge: (handle) =>
-    handle.replace(/;pm=(\w+)(\w)(\w)/g, (_, start, one, last) => `;pm=${start}${one === 'a' ? 'b' : 'a'}${last}`),
-  frame(bytes) {
-    if (bytes.indexOf('\r\n') === 0) return 2; // the answer to a keepalive
-    const headerEnd = bytes.indexOf('\r\n\r\n');
-    if (headerEnd < 0) return 0;
-    const length = Number(/Content-Length: (\d+)/.exec(bytes.toString('latin1', 0, headerEnd))?.[1] ?? 0);
-    return headerEnd + 4 + length <= bytes.length ? headerEnd + 4 + length : 0;
-  },
-  read(message) {
-    if (message.length === 2) return { kind: 'garbage', label: '' };
-    const text = message.toString('latin1');
-    const lines = linesOf(text);
-    const body = text.slice(text.indexOf('\r\n\r\n') + 4);
-    const number = Number(/^CSeq: (\d+)/m.exec(text)?.[1]);
-    if (body === '') return { kind: /^SIP\/2.0 [3-6]/.test(text) ? 'refusal' : 'garbage', label: '', number };
-    const label = labelIn(body);
-    const routes = named(lines, 'Record-Route').reverse();
-    const handle = routes.map((line) => line.replace('Record-Route', 'Route')).join('\n');
-    return { kind: kindOf(label), label, number, handle: handle === '' ? undefined : handle };
-  },
-  answer(request, label) {
-    const copied = named(
-      linesOf(request.toString('latin1')),
-      'Via',
-      'From',
-      'To',
-      'Call-ID',
-      'CSeq',
-      'Record-Route',
-    ).map((line) => (line.startsWith('To:') && !line.includes(';tag=') ? `${line};tag=b` : line));
-    const body = labelled(label);
-    return Buffer.from(['SIP/2.0 200 OK', ...copied, `Content-Length: ${body.length}`, '', body].join('\r\n'));
-  },
-  malformed: [
-    'INVITE sip:bob@example.net SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.10;branch=z9hG4bKx\r\nMax-Forwards: 0\r\nFrom: <sip:a@b>;tag=a\r\nTo: <sip:c@d>\r\nCall-ID: x\r\nCSeq: 0 INVITE\r\nContent-Length: 0\r\n\r\n',
-    'INVITE sip:bob@example.net SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.10\r\nContent-Length: 0\r\n\r\n',
-    '\r\n\r\n',
-  ].map((text) => Buffer.from(text)),
-  nonsense: [
-    Buffer.from(
-      'SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP somebody.else\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n',
-    ),
-    Buffer.from('\r\nno SIP at all\r\n\r\n'),
-  ],
-};
 
 export const dialects: readonly Dialect[] = [
   json('shared'),

@@ -37,8 +37,8 @@ interface Group {
   readonly known: Set<Backend>;
   /** Backends that get no new work, or none at all, because somebody wants it so. */
   readonly closed: Map<string, Closed>;
-  /** How often each has become unusable. */
-  readonly outages: Map<string, number>;
+  /** Since when each can be used; those that cannot are missing. */
+  readonly usableSinceMs: Map<string, number>;
   /** Where clients can connect. */
   listeners: readonly Listener[];
   /** Those, and those that go on with the clients that they have, and those that have left. */
@@ -60,6 +60,7 @@ export class World {
   readonly balancer: Balancer;
   readonly #note: Note;
   #settings: Settings;
+  #keysSinceMs = -1;
   #isStopping = false;
   /** So much happens in so little time that ids which are few come round to requests that still wait. */
   readonly isHasty: boolean;
@@ -84,16 +85,15 @@ export class World {
 
   #group(kind: Kind, pool: Pool): Group {
     const { dialect, rechooses, replays } = kind;
-    const outages = new Map<string, number>();
+    const usableSinceMs = new Map(pool.backends.filter(({ isUsable }) => isUsable).map(({ name }) => [name, 0]));
     const closed = new Map<string, Closed>();
     const all = new Set<Listener>();
     const ledger = new Ledger(
       dialect,
       { rechooses, replays },
       {
-        isUsable: (backend) => pool.byName(backend)?.isUsable ?? false,
         now: this.runtime.now,
-        outages: (backend) => outages.get(backend) ?? 0,
+        usableSinceMs: (backend) => usableSinceMs.get(backend) ?? Number.POSITIVE_INFINITY,
         closed: (backend) => closed.get(backend),
         replySeconds: () => group.replySeconds,
         redispatched: () => {
@@ -102,6 +102,9 @@ export class World {
             sum += composed.accounting.redispatched + composed.accounting.replays.received;
           return sum;
         },
+        keysSinceMs: () => this.#keysSinceMs,
+        remembers: (client) => this.#withId(client)?.listener.composed.affinity?.evicted === 0,
+        isThere: (client) => this.#withId(client)?.client.isThere === true,
       },
     );
     const group: Group = {
@@ -112,7 +115,7 @@ export class World {
       backends: new Map(),
       known: new Set(),
       closed,
-      outages,
+      usableSinceMs,
       listeners: [],
       all,
       replySeconds: Number.POSITIVE_INFINITY,
@@ -136,7 +139,7 @@ export class World {
       known.add(each);
       let backend = backends.get(each.name);
       if (backend === undefined) {
-        backend = new SimulatedBackend(each.name, dialect, ledger, this.#note);
+        backend = new SimulatedBackend(each.name, dialect, ledger, this.#note, this.chance);
         backend.isEager = this.chance.percent(30);
         backends.set(each.name, backend);
       }
@@ -170,16 +173,19 @@ export class World {
     };
   }
 
-  /** Notes when backends become unusable, by what changes of themselves, or of others if that ends a panic; and who wants it so. */
+  /** Notes since when backends can be used, by what changes of themselves, or of others if that ends a panic; and who wants it so. */
   #watch(group: Group): void {
-    const { pool, outages, closed } = group;
+    const { pool, usableSinceMs, closed } = group;
     const counting = <Rest extends unknown[], Result>(change: (...args: Rest) => Result) => {
       return (...args: Rest): Result => {
         const before = pool.backends.filter(({ isUsable }) => isUsable);
         const result = change.apply(pool, args);
         for (const each of before) {
-          if (!each.isUsable) outages.set(each.name, (outages.get(each.name) ?? 0) + 1);
+          if (!each.isUsable) usableSinceMs.delete(each.name);
           if (!pool.backends.includes(each)) this.#close(closed, each.name, 'removed');
+        }
+        for (const { name, isUsable } of pool.backends) {
+          if (isUsable && !usableSinceMs.has(name)) usableSinceMs.set(name, this.runtime.now());
         }
         for (const { name, state } of pool.backends) this.#close(closed, name, state);
         return result;
@@ -317,6 +323,10 @@ export class World {
       this.#clients = this.#clients.filter(({ client }) => client.open);
   }
 
+  #withId(id: number): ClientOf | undefined {
+    return this.#clients.find(({ client }) => client.id === id);
+  }
+
   #withClient(what: string, act: (client: SimulatedClient) => void): void {
     if (this.#clients.length === 0) return;
     const { client } = this.chance.pick(this.#clients);
@@ -333,9 +343,23 @@ export class World {
     const messages = Array.from({ length: 1 + chance.below(chance.percent(10) ? 30 : 5) }, () => {
       const kind = chance.below(100);
       if (kind < 4 && group.dialect.malformed.length > 0) return chance.pick(group.dialect.malformed);
+      const following = group.dialect.calls && this.#follow(from);
+      if (following !== undefined) return following;
       return client.compose(kind < 8 && group.kind.signs ? 'forged' : kind < 60 ? 'named' : 'free', chance);
     });
     client.write(messages, chance);
+  }
+
+  /** What a client says that follows a request, on that connection or on another one; undefined: nothing. */
+  #follow({ client, listener }: ClientOf): Buffer | undefined {
+    const { chance } = this;
+    if (!chance.percent(40)) return undefined;
+    const owed = client.owed();
+    if (owed !== undefined || chance.percent(70)) return owed;
+    return client.takeBack(
+      chance.pick(this.#clients.filter((each) => each.listener === listener)).client.calls,
+      chance,
+    );
   }
 
   #withLink(what: string, act: (link: SimulatedBackend['links'][number]) => void): void {
@@ -351,7 +375,9 @@ export class World {
 
   #answer(): void {
     const { chance } = this;
-    for (const backend of chance.pick(this.groups).backends.values()) {
+    const group = chance.pick(this.groups);
+    if (group.dialect.calls !== undefined) this.#converse(group);
+    for (const backend of group.backends.values()) {
       for (const link of backend.links) {
         if (link.ended) continue;
         for (let count = chance.below(link.waiting.length + 1); count > 0; count--) {
@@ -359,6 +385,20 @@ export class World {
           link.answer(chance.below(link.waiting.length), times < 4 ? 0 : times < 8 ? 2 : 1);
         }
       }
+    }
+  }
+
+  /** Backends ask clients, which answer. */
+  #converse({ backends, dialect }: Group): void {
+    const { chance } = this;
+    for (const { links, callers } of backends.values()) {
+      for (const link of links) {
+        if (link.ended) continue;
+        if (callers.length > 0 && chance.percent(20)) link.inquire(chance.pick(callers), chance.percent(5));
+      }
+    }
+    for (const { client } of this.#clients) {
+      if (client.dialect === dialect) client.answerSome(chance.below(client.asked + 1));
     }
   }
 
@@ -413,13 +453,17 @@ export class World {
   async #reload(): Promise<void> {
     if (this.#isStopping) return;
     const { kind, pool } = this.chance.pick(this.groups);
+    const { keys } = this.#settings;
     this.#settings = redraw(this.#settings, { kind, chance: this.chance });
+    const rotates = this.#settings.keys !== keys;
     const { backends } = this.#settings.pools.find(({ name }) => name === pool.name)!;
     const listeners = this.#settings.listeners.filter((each) => each.pool === pool.name);
     this.#note(
       `reload of ${pool.name}: ${backends.map(({ name, address }) => `${name} at ${formatAddress(address)}`).join(', ')}; ` +
         listeners.map(({ name, listen }) => `${name} on ${formatAddress(listen)}`).join(', '),
     );
+    if (rotates) this.#note('the keys change');
+    if (rotates) this.#keysSinceMs = this.runtime.now();
     await this.runtime.until(this.balancer.reload(this.#settings));
     for (const group of this.groups) this.#meetListeners(group);
   }
@@ -429,10 +473,11 @@ export class World {
     this.#forgetClosed();
     for (const group of this.groups) {
       let open = 0;
-      for (const listener of group.all) {
+      const all = [...group.all].map((listener) => ({ listener, stats: listener.stats() }));
+      if (!balances(...all.map(({ stats }) => stats)))
+        throw new Violation(`it does not balance: ${JSON.stringify(all.map(({ stats }) => stats))}`);
+      for (const { listener, stats } of all) {
         const { settings, composed } = listener;
-        const stats = listener.stats();
-        if (!balances(stats)) throw new Violation(`${settings.name} does not balance: ${JSON.stringify(stats)}`);
         const { limits } = settings;
         atMost(`${settings.name}: requests that wait`, composed.pipeline.waiting?.length ?? 0, 10);
         atMost(`${settings.name}: exchanges`, stats.exchanges.open, limits.inFlight);
@@ -489,6 +534,7 @@ export class World {
         backend.verdict = 'accept';
         backend.checkVerdict = 'accept';
         backend.isEager = true;
+        backend.isPrompt = true;
         for (const link of backend.links) {
           link.peer.resume();
           // What it has not answered it never will.
@@ -499,6 +545,7 @@ export class World {
     for (const { client } of this.#clients) {
       client.peer.resume();
       client.finish();
+      client.forgetAsked();
     }
     await this.#advance(40_000);
     for (const group of this.groups) this.#checkMissing(group);
@@ -509,21 +556,35 @@ export class World {
     for (let seconds = 0; seconds < 700; seconds += 20) await this.#advance(20_000);
   }
 
-  /** What clients that are still connected have sent has reached a backend, was refused, or was on a link that broke. */
+  /**
+   * What clients that are still connected have sent has reached a backend, was refused, or was on a link that broke; what cannot be
+   * refused may have been discarded. What backends have asked of them over links that still work was so, too.
+   */
   #checkMissing(group: Group): void {
     let missing = 0;
+    let missingRemarks = 0;
     for (const { group: its, client } of this.#clients) {
       if (its !== group) continue;
       missing += client.missing;
+      missingRemarks += client.missingRemarks;
     }
     let forwarded = 0;
+    let discarded = 0;
+    let discardedAsked = 0;
     for (const { composed } of group.all) {
-      const { client, replays, checks } = composed.accounting;
+      const { client, backend, replays, checks } = composed.accounting;
       forwarded += client.forwarded + replays.forwarded + checks.forwarded;
+      discarded += client.discarded;
+      discardedAsked += backend.discarded;
     }
     const broken = forwarded - group.ledger.deliveries;
     if (missing > broken)
       throw new Violation(`${missing} requests are missing, but only ${broken} were on broken links`);
+    if (missing + missingRemarks > broken + discarded)
+      throw new Violation(`${missingRemarks} more are missing, but only ${discarded} were discarded`);
+    const { lostInquiries } = group.ledger;
+    if (lostInquiries > discardedAsked)
+      throw new Violation(`clients have not got ${lostInquiries} requests, but only ${discardedAsked} were discarded`);
   }
 
   /** After `heal`: nothing is left of what was, and every request is answered. */
@@ -551,6 +612,7 @@ export class World {
           client.peer.send(client.compose('named', this.chance));
           this.runtime.advance(1000);
         }
+        if (group.dialect.calls !== undefined) this.#proveConversation(group, client);
         const lost = client.requests.find((request) => !group.ledger.isAnswered(request));
         if (lost !== undefined) throw new Violation(`${lost} is not answered although all is well`);
         if (!client.peer.socket.delimits) client.end();
@@ -558,6 +620,25 @@ export class World {
         await this.#advance(20);
       }
     }
+  }
+
+  /** A client says what it has to say to refusals, and answers what backends ask: all that arrives. */
+  #proveConversation({ backends, ledger }: Group, client: SimulatedClient): void {
+    for (let i = 0; i < 10; i++) {
+      client.peer.send(client.owed() ?? Buffer.alloc(0));
+      this.runtime.advance(1000);
+    }
+    for (const { links, callers } of backends.values()) {
+      const caller = callers.findLast((each) => each.client === client.id);
+      if (caller === undefined || links.length === 0) continue;
+      const inquiry = this.chance.pick(links).inquire(caller, false);
+      this.runtime.advance(1000);
+      client.answerSome(1);
+      this.runtime.advance(1000);
+      if (!ledger.isAnsweredBack(inquiry)) throw new Violation(`${inquiry} is not answered although all is well`);
+    }
+    const lost = client.remarks.find((remark) => !ledger.hasArrived(remark));
+    if (lost !== undefined) throw new Violation(`${lost} has not arrived although all is well`);
   }
 
   /** Stops the balancer while everybody goes on. */
