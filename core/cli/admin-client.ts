@@ -197,19 +197,19 @@ export async function withAdmin(
   }
 }
 
+/** The backends of that name, of whatever pool, or that of `pool/name`: one at least. */
+export function findBackends(backends: readonly BackendRow[], named: string): readonly [BackendRow, ...BackendRow[]] {
+  const [first, ...more] = backends.filter(({ pool, name }) => name === named || `${pool}/${name}` === named);
+  if (first !== undefined) return [first, ...more];
+  const names = [...new Set(backends.map(({ name }) => name))];
+  const most = names.length > 20 ? [...names.slice(0, 20), '…'] : names;
+  throw new AdminError(`there is no backend "${named}"; there are ${most.join(', ')}`);
+}
+
 /** The backend of that name, or of `pool/name`; the only one. */
 export function findBackend(backends: readonly BackendRow[], named: string): BackendRow {
-  const found = backends.filter(({ pool, name }) => name === named || `${pool}/${name}` === named);
-  const [one, ...more] = found;
-  if (one === undefined) {
-    const names = [...new Set(backends.map(({ name }) => name))];
-    const most = names.length > 20 ? [...names.slice(0, 20), '…'] : names;
-    throw new AdminError(`there is no backend "${named}"; there are ${most.join(', ')}`);
-  }
-  if (more.length > 0) {
-    throw new AdminError(
-      `several pools have a backend "${named}": say ${found.map(({ pool, name }) => `${pool}/${name}`).join(' or ')}`,
-    );
-  }
-  return one;
+  const found = findBackends(backends, named);
+  if (found.length === 1) return found[0];
+  const several = found.map(({ pool, name }) => `${pool}/${name}`).join(' or ');
+  throw new AdminError(`several pools have a backend "${named}": say ${several}`);
 }

@@ -1,5 +1,5 @@
 /** `pointsman tail`: where messages go, and why, as it happens. */
-import { type AdminOptions, withAdmin } from './admin-client.ts';
+import { type AdminOptions, type BackendRow, findBackends, withAdmin } from './admin-client.ts';
 import { type Output, wantsColours } from './output.ts';
 import { type Style, styleWith } from './report/style.ts';
 import { printable } from './terminal/lines.ts';
@@ -20,6 +20,10 @@ export function tail(options: TailOptions, output: Output): Promise<number> {
     for (const filter of ['backend', 'reason', 'client', 'listener'] as const) {
       const value = options[filter];
       if (value !== undefined) query.set(filter, value);
+    }
+    if (options.backend !== undefined) {
+      const { backends } = await client.ask<{ backends: BackendRow[] }>('GET', '/v1/backends');
+      query.set('backend', findBackends(backends, options.backend)[0].name); // a typo would show nothing for ever
     }
     const { stdout } = output;
     const style = styleWith(wantsColours(stdout));

@@ -105,7 +105,7 @@ describe('verbs on a balancer that runs', () => {
 
   it('tail: where messages go, and why, while they do', async () => {
     const log = { ...collect() };
-    const tailing = tail({ ...options, limit: 1, backend: 'a' }, log);
+    const tailing = tail({ ...options, limit: 1, backend: 'calls/a' }, log);
     const client = net.connect(join(directory, 'edge.sock'));
     // When it listens is for the balancer to know; until then messages are not told.
     const timer = setInterval(() => client.write('{"id":1}\n'), 20);
@@ -114,6 +114,14 @@ describe('verbs on a balancer that runs', () => {
     client.destroy();
     await once(client, 'close');
     expect(log.stdout.text).toMatch(/^\d\d:\d\d:\d\d\.\d{3} {2}edge {2}- → a {2}strategy {2}9 bytes\n$/);
+  });
+
+  it('tail: knows that there is no such backend', async () => {
+    expect(await did((output) => tail({ ...options, backend: 'aa' }, output))).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: 'pointsman: there is no backend "aa"; there are a, b\n',
+    });
   });
 
   it('tail: ends when whoever read along has gone', async () => {
