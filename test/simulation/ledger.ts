@@ -318,9 +318,10 @@ export class Ledger {
     this.#waiting.delete(request);
   }
 
-  /** Whether a request that has arrived behind a later one of its client was not sent anew meanwhile. */
-  isMisplaced({ redispatched }: Sent): boolean {
-    return redispatched === this.#health.redispatched();
+  /** Whether a request that has arrived behind a later one of its client was not sent anew meanwhile, nor waited for whoever has room. */
+  isMisplaced({ redispatched, backend, atMs }: Sent): boolean {
+    const mayHaveWaited = this.rechooses && backend !== undefined && this.#health.usableSinceMs(backend) >= atMs;
+    return redispatched === this.#health.redispatched() && !mayHaveWaited;
   }
 
   /** Whether nobody may wait for the answer any more, though it be taken for that of a later request. */
