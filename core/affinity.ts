@@ -20,6 +20,7 @@ export interface AffinityTable {
 /** The ids of the message at hand, hashed as the protocol plugin names them. */
 class CollectedIds implements RelatedIds {
   seconds = 32;
+  awaitsAnswer = true;
   count = 0;
   readonly highs: number[] = [];
   readonly lows: number[] = [];
@@ -37,6 +38,7 @@ class CollectedIds implements RelatedIds {
     this.serial = 0;
     this.count = 0;
     this.seconds = 32;
+    this.awaitsAnswer = true;
   }
 
   /** Whether all ids of this very message have been collected. */
@@ -131,7 +133,7 @@ export class Affinity implements AffinityTable {
       this.#known[backend.index] ??= backend;
       if (this.#expiry[entry]! < expiry) this.#expiry[entry] = expiry;
       // One id stands for the whole message: the others must not count it again.
-      if (this.#countsInFlight && i === 0) {
+      if (this.#countsInFlight && ids.awaitsAnswer && i === 0) {
         this.#unsettled[entry] = 1;
         this.inFlight++;
         backend.inFlight++;

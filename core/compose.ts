@@ -365,6 +365,7 @@ function named(plugin: PluginDefinition, what: string, callback: () => void | Pr
 /** Keeps the place of the last id it is given. */
 class LastId implements RelatedIds, Span {
   seconds = 32;
+  awaitsAnswer = true;
   offset = 0;
   length = 0;
   add(offset: number, length: number): void {

@@ -277,6 +277,8 @@ export interface ProtocolFacts {
 export interface RelatedIds {
   /** How long the ids stay related; 32 seconds unless set. */
   seconds: number;
+  /** Set to false for a message that nobody answers: it does not count as in flight. */
+  awaitsAnswer: boolean;
   /** @param kind tells ids of different kinds apart (0 to 255), so that equal bytes of two kinds do not meet */
   add(offset: number, length: number, kind?: number): void;
 }

@@ -135,6 +135,7 @@ export default definePlugin({
       relatedIds(message, ids) {
         const { via } = header;
         if (header.method === method.invite) ids.seconds = ringingSeconds;
+        ids.awaitsAnswer = header.method !== method.ack;
         if (via.branchStart > 0) ids.add(via.branchStart - message.start, via.branchEnd - via.branchStart, branchKind);
         const record = recordOf(message);
         if (record !== undefined) ids.add(record.offset, record.length, recordKind);

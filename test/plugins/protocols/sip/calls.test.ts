@@ -316,6 +316,16 @@ describe('a transaction', () => {
     rig.backend(name).link.send(respond(invite, '200 OK', 'bob1'));
     expect(rig.stats().backends[name]!.inFlight).toBe(0);
   });
+
+  it('does not count as in flight if it is an ACK, also one that finds its call by Call-ID', () => {
+    const alice = rig.client();
+    alice.send(request('INVITE', { callId: 'call-1' }));
+    const { name, message } = arrival(rig);
+    rig.backend(name).link.send(respond(message, '200 OK', 'bob1'));
+    alice.send(request('ACK', { callId: 'call-1' }));
+    expect(arrival(rig).name).toBe(name);
+    expect(rig.stats().backends[name]!.inFlight).toBe(0);
+  });
 });
 
 describe('a backend that calls another one', () => {
