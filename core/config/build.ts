@@ -99,8 +99,15 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
     name,
     backends,
     tls: tls && readLinkTls(draft, [...path, 'tls'], tls),
-    checks: checks.map((use) => ({ ...use, timing: use.options as CheckTiming })),
+    checks: checks.map((use) => ({ ...use, timing: timingOf(use.options as CheckOptions) })),
   };
+}
+
+/** What the core adds to the options of every check. */
+type CheckOptions = Omit<CheckTiming, 'timeoutSeconds'> & Partial<CheckTiming>;
+
+function timingOf(options: CheckOptions): CheckTiming {
+  return { timeoutSeconds: Math.min(1, options.intervalSeconds / 2), ...options };
 }
 
 /** Answers undefined if its pipeline is not in order, or one of its plugins could not be loaded. */

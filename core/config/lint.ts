@@ -191,9 +191,7 @@ function lintHealth(draft: Draft, settings: PoolSettings, secrets: ReadonlyMap<s
     const entry = [...path, 'checks', index, plugin.name];
     if (timeoutSeconds >= intervalSeconds) {
       const message = `an attempt may take ${timeoutSeconds} s, but the next one begins after ${intervalSeconds} s; let timeoutSeconds be less than intervalSeconds`;
-      const isGiven = valueAt(draft.written, [...entry, 'timeoutSeconds']) !== undefined;
-      const place = isGiven ? [...entry, 'timeoutSeconds'] : entry;
-      findings.add(place, { rule: 'check-timing', stage: 'lint', message, atKey: !isGiven });
+      findings.add([...entry, 'timeoutSeconds'], { rule: 'check-timing', stage: 'lint', message });
     }
     if (port !== undefined && over === 'link') {
       const message = "links lead to the port of the backend's address";

@@ -119,10 +119,12 @@ const checkTiming = {
     default: 10,
     description: 'By how much each interval is shorter or longer, at random, lest many balancers ask at once.',
   }),
-  timeoutSeconds: seconds('How long an attempt may take, in seconds, the connect included.', {
-    minimum: 0.01,
-    default: 1,
-  }),
+  timeoutSeconds: Type.Optional(
+    seconds(
+      'How long an attempt may take, in seconds, the connect included: 1, or half of `intervalSeconds` where that is less, unless given.',
+      { minimum: 0.01 },
+    ),
+  ),
   rise: count('So many successes in a row make a backend pass that has failed.', { default: 2 }),
   fall: count('So many failures in a row make a backend fail that has passed.', { default: 3 }),
   port: Type.Optional(
