@@ -22,7 +22,7 @@ import { writeReply } from './reply.ts';
 import { Rewriter } from './rewrite.ts';
 import { OwnRoutes } from './routes.ts';
 import { samples } from './samples.ts';
-import { Self } from './self.ts';
+import { isBackend, Self } from './self.ts';
 import { Sender } from './sender.ts';
 import { TraceFields } from './trace.ts';
 import { Uri } from './uri.ts';
@@ -262,14 +262,19 @@ export default definePlugin({
     });
 
     hooks.forward.tap('sip', (message) => {
+      const { destination } = message;
       if (header.isRequest) {
-        if (message.from === 'client' && header.method !== method.ack) senderOf(message.client!).answersDue++;
+        if (message.from !== 'client' || header.method === method.ack) return;
+        const source = message.source as Client;
+        // The answer of a client of another listener passes by that one's pipeline, which does not know of our sender.
+        const comesBack = isBackend(destination!) || destination!.listener === source.listener;
+        if (comesBack) senderOf(source).answersDue++;
         return;
       }
-      const { client } = message; // none if another backend has asked
-      if (header.status < 200 || message.from !== 'backend' || client === undefined) return;
-      const sender = senderOf(client);
+      if (header.status < 200 || isBackend(destination!)) return;
+      const sender = senderOf(destination!);
       if (sender.answersDue > 0) sender.answersDue--; // a retransmission settles nothing more
+      if (message.from !== 'backend') return;
       const { branchStart, branchEnd } = clientVia;
       if (branchStart > 0) {
         affinity.settle(message, branchStart - message.start, branchEnd - branchStart, branchKind, settledSeconds);

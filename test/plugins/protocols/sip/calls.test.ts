@@ -52,6 +52,24 @@ describe('a client that half-closes', () => {
     alice.end();
     expect(alice.closed).toBe(true);
   });
+
+  it('is closed at once if it waits for no answer, also where clients call one another', () => {
+    const alice = rig.client();
+    alice.send(request('REGISTER', { uri: 'sip:example.net' }));
+    const { name, message: register } = arrival(rig);
+    rig.backend(name).link.send(respond(register, '200 OK'));
+    expect(parseOne(alice.text()).startLine).toBe('SIP/2.0 200 OK');
+
+    const opened = rig.client();
+    opened.send(request('INVITE', { callId: 'call-back', extra: [`Route: ${value(register, 'Path')}`] }));
+    opened.end();
+    expect(opened.closed).toBe(false); // it waits for the phone's answer
+    alice.send(respond(parseOne(alice.text()), '200 OK', 'alice2'));
+    expect(parseOne(opened.text()).startLine).toBe('SIP/2.0 200 OK');
+    expect(opened.closed).toBe(true);
+    alice.end();
+    expect(alice.closed).toBe(true);
+  });
 });
 
 describe('a balancer that stops', () => {
