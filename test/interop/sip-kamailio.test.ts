@@ -9,7 +9,6 @@ import { describeWith, dial } from '../support/peers.ts';
 import {
   asker,
   calls,
-  callsAtOnce,
   counting,
   expectFlawless,
   expectPhonesToCall,
@@ -80,13 +79,10 @@ describeWith('kamailio', 'sip-tester kamailio kamailio-tls-modules', 'Kamailio',
       return { servers, edge: await startEdge({ servers: servers.ports, from: transport, to: transport, strategy }) };
     };
 
-    it.each([
-      ['one', calls],
-      ['each', callsAtOnce],
-    ] as const)(
-      'lets phones call registered phones: through the balancer to their registrar, and back along the Path (connections: %s, %i calls)',
-      async (connections, times) => {
-        await expectPhonesToCall({ ...(await startRegistrars()), times, from: transport, connections });
+    it.each(['one', 'each'] as const)(
+      'lets phones call registered phones: through the balancer to their registrar, and back along the Path (connections: %s)',
+      async (connections) => {
+        await expectPhonesToCall({ ...(await startRegistrars()), times: calls, from: transport, connections });
       },
       timeoutMs,
     );

@@ -75,7 +75,7 @@ describeWith('kamailio', 'sip-tester kamailio kamailio-tls-modules', 'Kamailio',
       const inner = { ...common, servers: servers.ports, key: 'k2' };
       const [one, other] = [await startEdge(inner), await startEdge(inner)];
       const edge = await startEdge({ ...common, servers: [one.port, other.port], names: ['edge-1', 'edge-2'] });
-      await expectPhonesToCall({ edge, servers, times: callsAtOnce, from: 'tcp', connections: 'each' });
+      await expectPhonesToCall({ edge, servers, times: calls, from: 'tcp', connections: 'each' });
       for (const { stats } of [one, other]) expectAllForwarded(stats());
     },
     timeoutMs,
