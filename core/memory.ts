@@ -69,8 +69,11 @@ export class Slab {
   }
 }
 
-/** Powers of four, so that whatever was given back fits the next taker. */
-const sizes = [4096, 16_384, 65_536, 262_144];
+/**
+ * Powers of four, so that whatever was given back fits the next taker. The smallest hold a message as is usual: where a thousand
+ * clients get one each, their beginnings must not all meet in the same few lines of the caches.
+ */
+const sizes = [1024, 4096, 16_384, 65_536, 262_144];
 /** Bytes kept of each size, besides those in the arena. */
 const keptBytes = 4 * 1024 * 1024;
 
