@@ -170,6 +170,7 @@ const style = `text { fill: #212529 } .paper { fill: #fff } .axis { stroke: #868
 function svg(wide: number, high: number, parts: readonly string[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${wide} ${high}" font-family="system-ui, sans-serif" font-size="12">`,
+    '<title>CPU time for each pair of request and answer</title>',
     `<style>${style}</style>`,
     `<rect width="${wide}" height="${high}" class="paper"/>`,
     ...parts,
