@@ -134,6 +134,12 @@ export interface CheckTiming {
   readonly over?: 'connection' | 'link' | undefined;
 }
 
+/** Reads it from a check's options, which the schema of the core's part of them has accepted (config/schema.ts). */
+export function timingOf(options: unknown): CheckTiming {
+  const given = options as Omit<CheckTiming, 'timeoutSeconds'> & Partial<CheckTiming>;
+  return { timeoutSeconds: Math.min(1, given.intervalSeconds / 2), ...given };
+}
+
 export interface ListenerSettings {
   readonly name: string;
   readonly listen: Address;

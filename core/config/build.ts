@@ -6,7 +6,6 @@ import type { PluginDefinition } from '../plugin.ts';
 import { type Address, isWebSocket, parseAddress } from '../runtime/address.ts';
 import {
   type BackendSettings,
-  type CheckTiming,
   defaultLimits,
   type KeySettings,
   type LinkTlsSettings,
@@ -14,6 +13,7 @@ import {
   type ListenerTlsSettings,
   type PluginUse,
   type PoolSettings,
+  timingOf,
 } from '../settings.ts';
 import { valueAt } from './describe.ts';
 import type { Findings, Path } from './finding.ts';
@@ -99,15 +99,8 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
     name,
     backends,
     tls: tls && readLinkTls(draft, [...path, 'tls'], tls),
-    checks: checks.map((use) => ({ ...use, timing: timingOf(use.options as CheckOptions) })),
+    checks: checks.map((use) => ({ ...use, timing: timingOf(use.options) })),
   };
-}
-
-/** What the core adds to the options of every check. */
-type CheckOptions = Omit<CheckTiming, 'timeoutSeconds'> & Partial<CheckTiming>;
-
-function timingOf(options: CheckOptions): CheckTiming {
-  return { timeoutSeconds: Math.min(1, options.intervalSeconds / 2), ...options };
 }
 
 /** Answers undefined if its pipeline is not in order, or one of its plugins could not be loaded. */

@@ -2,12 +2,12 @@
 import type { PluginDefinition } from '../../core/plugin.ts';
 import {
   type BackendSettings,
-  type CheckTiming,
   type CheckUse,
   defaultLimits,
   type ListenerSettings,
   type PoolSettings,
   type Settings,
+  timingOf,
 } from '../../core/settings.ts';
 import tcpConnect from '../../plugins/checks/tcp-connect.ts';
 import hashing from '../../plugins/strategies/hashing.ts';
@@ -114,7 +114,7 @@ function drawHealth({ dialect, asking }: Kind, chance: Chance): Partial<PoolSett
   const checks: CheckUse[] = [];
   const check = (plugin: PluginDefinition, more: object) => {
     const options = optionsOf(plugin, { rise: 1 + chance.below(2), fall: 1 + chance.below(3), ...more });
-    checks.push({ plugin, options, timing: options as CheckTiming });
+    checks.push({ plugin, options, timing: timingOf(options) });
   };
   if (chance.percent(70)) check(tcpConnect, { port: checkPort });
   if (dialect.links === 'shared' && chance.percent(50)) {

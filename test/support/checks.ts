@@ -5,7 +5,7 @@ import { Pool } from '../../core/pool.ts';
 import { VirtualBackend } from '../../core/rehearsal/rig.ts';
 import { formatAddress } from '../../core/runtime/address.ts';
 import { VirtualRuntime } from '../../core/runtime/virtual.ts';
-import type { CheckTiming, PoolSettings } from '../../core/settings.ts';
+import { type PoolSettings, timingOf } from '../../core/settings.ts';
 import { optionsOf } from './embedded.ts';
 import { poolSettings } from './pool.ts';
 
@@ -29,7 +29,7 @@ export function checked(
   const log = { debug: quiet, info: quiet, warn: quiet, error: (_fields: object, text = '') => void errors.push(text) };
   const uses = checks.map(([plugin, given]) => {
     const options = optionsOf(plugin, { intervalSeconds: 1, timeoutSeconds: 0.5, jitterPercent: 0, ...given });
-    return { plugin, options, timing: options as CheckTiming };
+    return { plugin, options, timing: timingOf(options) };
   });
   const runner = new Checks(pool, uses, { runtime, log }, ({ name, passing }, error) => {
     news.push(passing ? `${name} passes` : `${name} fails: ${error}`);
