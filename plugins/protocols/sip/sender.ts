@@ -18,15 +18,12 @@ export class Sender {
   /** Its requests that wait for their final response. */
   answersDue = 0;
   readonly #client: Client;
-  /** Empty: of a unix socket. */
-  readonly #address: string;
   // Made when first needed.
   #received: Buffer | undefined;
   #port: Buffer | undefined;
 
   constructor(client: Client) {
     this.#client = client;
-    this.#address = client.address;
   }
 
   /**
@@ -45,7 +42,7 @@ export class Sender {
 
   /** Whether there is anything to add. */
   amends({ bytes, via }: Header): boolean {
-    if (this.#address === '') return false;
+    if (this.#client.address === '') return false; // a unix socket
     return via.emptyRportEnd > 0 || !this.#isAddress(bytes, via.hostStart, via.hostEnd);
   }
 
@@ -57,7 +54,7 @@ export class Sender {
     const hasReceived = via.receivedStart > 0;
     const receivedStart = hasReceived ? via.receivedStart : via.end;
     const isPortFirst = via.emptyRportEnd <= receivedStart;
-    const received = (this.#received ??= ascii(receivedName + this.#address));
+    const received = (this.#received ??= ascii(receivedName + this.#client.address));
     const port = (this.#port ??= ascii(`=${this.#client.port}`));
     if (asksForPort && isPortFirst) edit(via.emptyRportEnd, via.emptyRportEnd, port);
     if (hasReceived) edit(receivedStart, via.receivedEnd, received.subarray(receivedName.length));
@@ -66,7 +63,7 @@ export class Sender {
   }
 
   #isAddress(bytes: Buffer, start: number, end: number): boolean {
-    const address = this.#address;
+    const { address } = this.#client;
     const isBracketed = bytes[start] === LEFT_BRACKET ? 1 : 0;
     const from = start + isBracketed;
     if (end - isBracketed - from !== address.length) return false;

@@ -185,8 +185,8 @@ export class Via {
     parameters.open(bytes, trimBlanks(bytes, this.sentByEnd, at), end);
     while (parameters.next()) {
       const { nameStart, nameEnd, valueStart, valueEnd } = parameters;
-      if (valueStart > 0 && bytes[valueStart] !== QUOTE && bytes.subarray(valueStart, valueEnd).includes(EQUALS))
-        this.isOdd = true;
+      const isQuoted = bytes[valueStart] === QUOTE;
+      if (!isQuoted && skipClass(isUsualValue, bytes, valueStart, valueEnd) < valueEnd) this.isOdd = true;
       if (!this.#keep(bytes, nameStart, nameEnd, valueStart, valueEnd)) return false;
     }
     this.end = parameters.at;
