@@ -54,12 +54,14 @@ export class Admission {
     if (load !== undefined && inFlightPerAddress > 0 && load.outstanding >= this.#openTo(inFlightPerAddress, isNew)) {
       return overloaded;
     }
-    const buckets = [this.#bucket, load?.messages, this.#pool.bucket];
-    for (const bucket of buckets) {
-      if (bucket !== undefined && !bucket.has(atMs, bucket.burst - this.#openTo(bucket.burst, isNew)))
-        return rateLimited;
-    }
-    for (const bucket of buckets) bucket?.take();
+    const own = this.#bucket;
+    const ofPool = this.#pool.bucket;
+    const ofAddress = load?.messages;
+    const hasRates = this.#has(own, atMs, isNew) && this.#has(ofAddress, atMs, isNew) && this.#has(ofPool, atMs, isNew);
+    if (!hasRates) return rateLimited;
+    own?.take();
+    ofAddress?.take();
+    ofPool?.take();
     return undefined;
   }
 
@@ -91,6 +93,11 @@ export class Admission {
     if (limits === undefined) return true;
     const { inFlight = 0 } = limits;
     if (inFlight > 0 && backend.inFlight >= this.#openTo(inFlight, isNew)) return false;
+    return this.#has(bucket, nowMs, isNew);
+  }
+
+  /** Whether a rate leaves room for one message more. */
+  #has(bucket: TokenBucket | undefined, nowMs: number, isNew: boolean): boolean {
     return bucket === undefined || bucket.has(nowMs, bucket.burst - this.#openTo(bucket.burst, isNew));
   }
 
