@@ -111,6 +111,7 @@ export default definePlugin({
     };
     scope.onStop(flush);
 
+    if (backends && !connections) scope.advise('"backends" stands in the lines of connections, which are switched off');
     if (connections) {
       const countsOf = backends ? scope.perClient(() => new Map<string, number>()) : undefined;
       if (countsOf !== undefined) {
