@@ -16,6 +16,24 @@ async function metric(port: number, name: string): Promise<number> {
   return Number(line?.split(' ')[1]);
 }
 
+/** Starts it with a plugin of that name and source, and metrics. */
+async function startWith(name: string, source: string, workers: number) {
+  const plugin = join(temporaryFolder(), `${name}.ts`);
+  writeFileSync(plugin, source);
+  const [port, metrics, backend] = [await freePort(), await freePort(), await openBackend('a')];
+  const pointsman = new PointsmanProcess({
+    config: configOf(
+      `tcp://${host}:${port}`,
+      backend,
+      `plugins: [ ${plugin} ]
+workers: ${workers}
+observers: [{ metrics: { listen: "tcp://${host}:${metrics}" } }]`,
+    ).replace('pipeline: [', `pipeline: [{ ${name}: }, `),
+  });
+  await pointsman.logged('started');
+  return { pointsman, port, metrics };
+}
+
 const careless = `import { definePlugin, Type } from 'pointsman';
 export default definePlugin({
   name: 'careless', summary: 'Throws where nobody catches.', pointsman: '^1', options: Type.Object({}),
@@ -33,19 +51,7 @@ it.each([1, 2])(
   'an error that nobody catches is logged and counted, with workers: %i',
   { timeout },
   async (workers) => {
-    const plugin = join(temporaryFolder(), 'careless.ts');
-    writeFileSync(plugin, careless);
-    const [port, metrics, backend] = [await freePort(), await freePort(), await openBackend('a')];
-    const pointsman = new PointsmanProcess({
-      config: configOf(
-        `tcp://${host}:${port}`,
-        backend,
-        `plugins: [ ${plugin} ]
-workers: ${workers}
-observers: [{ metrics: { listen: "tcp://${host}:${metrics}" } }]`,
-      ).replace('pipeline: [', 'pipeline: [{ careless: }, '),
-    });
-    await pointsman.logged('started');
+    const { pointsman, port, metrics } = await startWith('careless', careless, workers);
     const socket = await dial(port);
     for (let each = 0; each < 3; each++) expect(await ask(socket)).toBe('a');
     await vi.waitFor(async () => expect(await metric(metrics, 'uncaught_errors_total')).toBe(12), { timeout: 10_000 });
@@ -97,19 +103,7 @@ it.each([1, 2])(
   'whoever reads the log and stops costs lines, which are counted, and no traffic, with workers: %i',
   { timeout },
   async (workers) => {
-    const plugin = join(temporaryFolder(), 'talkative.ts');
-    writeFileSync(plugin, talkative);
-    const [port, metrics, backend] = [await freePort(), await freePort(), await openBackend('a')];
-    const pointsman = new PointsmanProcess({
-      config: configOf(
-        `tcp://${host}:${port}`,
-        backend,
-        `plugins: [ ${plugin} ]
-workers: ${workers}
-observers: [{ metrics: { listen: "tcp://${host}:${metrics}" } }]`,
-      ).replace('pipeline: [', 'pipeline: [{ talkative: }, '),
-    });
-    await pointsman.logged('started');
+    const { pointsman, port, metrics } = await startWith('talkative', talkative, workers);
     pointsman.child.stdout!.pause();
     const socket = await dial(port);
     for (let each = 0; each < 50; each++) expect(await ask(socket)).toBe('a');
