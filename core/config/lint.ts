@@ -1,5 +1,4 @@
 /** Checks that a config makes sense as a whole, down to the plugins' `apply`, which opens nothing. */
-
 import { type Composed, composePipeline, dryServices, linkMode, tapping } from '../compose.ts';
 import { PluginError } from '../errors.ts';
 import { Checks } from '../health/checks.ts';
@@ -414,7 +413,8 @@ function lintPipeline(
   }
   for (const { plugin, text } of composed.advice) {
     const remark = { rule: 'plugin-advises', stage: 'lint', severity: 'warning', message: text } as const;
-    addRemark(draft, entryPath(plugin), text, remark, secrets);
+    const watcher = observers.find((use) => use.plugin.name === plugin);
+    addRemark(draft, watcher === undefined ? entryPath(plugin) : observerPath(draft, watcher), text, remark, secrets);
   }
   const exposed = ['message', ...Object.keys(facts.keys ?? {})];
   for (const { plugin, key } of messageKeys) {

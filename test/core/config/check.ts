@@ -69,6 +69,9 @@ const watcher = definePlugin({
     every: Type.Integer({ minimum: 1, default: 1 }),
     listen: Type.String({ default: 'tcp://127.0.0.1:9000' }),
   }),
+  apply(_hooks, { every }, scope) {
+    if (every === 7) scope.advise('every: 7 is a week');
+  },
   observe(_balancer, { every }) {
     if (every > 9) throw new Error(`every: ${every} is too seldom`);
   },

@@ -221,6 +221,11 @@ describe('observers', () => {
       finds: '9:33  apply: [watcher] observe: every: 10 is too seldom',
     },
     {
+      when: 'an observer advises against an option',
+      more: 'observers: [{ watcher: { every: 7 } }]',
+      finds: '9:33  warning: every: 7 is a week',
+    },
+    {
       when: 'an observer takes the address of a listener',
       more: 'observers: [{ watcher: { listen: "tcp://127.0.0.1:5060" } }]',
       finds: '9:34  lint: tcp://127.0.0.1:5060 is taken by listener "edge" (edge.yaml:6:13)',
