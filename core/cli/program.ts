@@ -1,6 +1,7 @@
 /** What the command line understands. Each verb has a file of its own, loaded when it is called for. */
 import { isIP } from 'node:net';
 import type { Endpoint } from '../capture/clients.ts';
+import { holdNewSpace } from '../runtime/new-space.ts';
 import { Argument, Command, InvalidArgumentError, Option } from '../vendor/commander.ts';
 import { type FindingsFormat, findingsFormats, logLevels, type Output, pluginKinds, shells } from './output.ts';
 import { packageVersion } from './version.ts';
@@ -35,6 +36,7 @@ export function createProgram(output: Output, finish: (code: number) => void): C
     )
     .option('--watch', 'reload as well when the config changes, or a file that it names')
     .action(async (paths, options) => {
+      holdNewSpace();
       const { run } = await import('./run.ts');
       finish(await run(paths, options, output));
     });

@@ -5,6 +5,7 @@ import { loadConfig } from '../config/load.ts';
 import { PointsmanError } from '../errors.ts';
 import { Faults } from '../faults.ts';
 import { areFilesFew } from '../runtime/files.ts';
+import { releaseNewSpace } from '../runtime/new-space.ts';
 import { nodeRuntime, vacate } from '../runtime/node.ts';
 import { defaultStopSeconds } from '../settings.ts';
 import type { Primary } from '../workers/primary.ts';
@@ -116,6 +117,7 @@ async function runUntil(
   try {
     await reloader.start();
     await balancer.start();
+    releaseNewSpace();
     control.phase = 'running';
     host.on('SIGHUP', onHangUp);
     log.info({ listeners: settings.listeners.length, pools: settings.pools.length, workers }, 'started');
