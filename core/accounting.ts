@@ -8,7 +8,7 @@
  * over links are messages of its own as well, and counted apart.
  */
 import type { RouteReason } from './message.ts';
-import type { Reason } from './outcome.ts';
+import { ordinaryReasons, type Reason } from './outcome.ts';
 import type { Backend } from './pool.ts';
 import type { BackendState } from './settings.ts';
 
@@ -26,16 +26,21 @@ export class Counters {
   frameErrors = 0;
   readonly refusedFor = new Map<Reason, number>();
   readonly discardedFor = new Map<Reason, number>();
+  /** Those of them that nobody misses. */
+  readonly ordinary = { refusedFor: new Map<Reason, number>(), discardedFor: new Map<Reason, number>() };
 
   refuse(reason: Reason): void {
     this.refused++;
-    this.refusedFor.set(reason, (this.refusedFor.get(reason) ?? 0) + 1);
+    add(this.refusedFor, reason, 1);
+    if (ordinaryReasons.has(reason)) add(this.ordinary.refusedFor, reason, 1);
   }
 
-  discard(reason: Reason, count = 1): void {
+  /** @param isOrdinary the discard has said so; some reasons are so anyway */
+  discard(reason: Reason, count = 1, isOrdinary = false): void {
     if (count === 0) return;
     this.discarded += count;
-    this.discardedFor.set(reason, (this.discardedFor.get(reason) ?? 0) + count);
+    add(this.discardedFor, reason, count);
+    if (isOrdinary || ordinaryReasons.has(reason)) add(this.ordinary.discardedFor, reason, count);
   }
 
   stats(): DirectionStats {
@@ -48,8 +53,16 @@ export class Counters {
       frameErrors: this.frameErrors,
       refusedFor: Object.fromEntries(this.refusedFor),
       discardedFor: Object.fromEntries(this.discardedFor),
+      ordinary: {
+        refusedFor: Object.fromEntries(this.ordinary.refusedFor),
+        discardedFor: Object.fromEntries(this.ordinary.discardedFor),
+      },
     };
   }
+}
+
+function add(counts: Map<Reason, number>, reason: Reason, count: number): void {
+  counts.set(reason, (counts.get(reason) ?? 0) + count);
 }
 
 /** All that one listener counts. */
@@ -119,9 +132,13 @@ export interface DirectionStats {
   readonly held: number;
   /** Those of the refused and discarded whose end could not be told: most cost their connection. */
   readonly frameErrors: number;
-  readonly refusedFor: Readonly<Record<string, number>>;
-  readonly discardedFor: Readonly<Record<string, number>>;
+  readonly refusedFor: CountsByReason;
+  readonly discardedFor: CountsByReason;
+  /** Those of them that nobody misses: the discard says so (`ordinary`), or whoever would have got them has gone. */
+  readonly ordinary: { readonly refusedFor: CountsByReason; readonly discardedFor: CountsByReason };
 }
+
+type CountsByReason = Readonly<Record<string, number>>;
 
 /** Requests that correlate. */
 interface ExchangeStats {

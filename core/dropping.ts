@@ -43,7 +43,8 @@ export class Dropping {
     if (message.from === 'client' && message.exchange !== undefined) this.#exchanges?.close(message.exchange);
     const reply = outcome instanceof Discard ? outcome.reply : this.#refuse(message, outcome);
     const replied = reply !== undefined && this.reply(message.source, reply);
-    if (outcome instanceof Refusal && replied) counters.refuse(outcome.reason);
+    if (outcome instanceof Discard) counters.discard(outcome.reason, 1, outcome.ordinary);
+    else if (replied) counters.refuse(outcome.reason);
     else counters.discard(outcome.reason);
     if (this.#isWatched) this.#tell(message, outcome, replied);
     if (outcome instanceof Refusal) {

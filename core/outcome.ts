@@ -42,6 +42,9 @@ export type CoreReason =
 
 export type Reason = CoreReason | (string & {});
 
+/** Those of the core whose messages nobody misses: whoever would have got them has gone, or has been told that we go. */
+export const ordinaryReasons: ReadonlySet<Reason> = new Set<CoreReason>(['client-gone', 'stopping']);
+
 /** A message is refused: the `refuse` hook turns this into the protocol's error reply. Build those that are always the same once. */
 export class Refusal {
   readonly reason: Reason;
@@ -53,16 +56,32 @@ export class Refusal {
   }
 }
 
+export interface DiscardOptions {
+  /** Goes back to the message's sender. */
+  readonly reply?: Uint8Array;
+  /**
+   * Nobody misses the message, and no operator need hear of it: it was for us, as a ping that the protocol answers itself, or
+   * what acknowledges a reply of ours. It is counted all the same. Default: false.
+   */
+  readonly ordinary?: boolean;
+}
+
 /** A message is dropped, with `reply` (if any) going back to its sender. Build those that are always the same once, in `apply`. */
 export class Discard {
   readonly reason: Reason;
   readonly reply: Uint8Array | undefined;
-  constructor(reason: Reason, reply?: Uint8Array) {
+  readonly ordinary: boolean;
+  constructor(reason: Reason, options: DiscardOptions = {}) {
+    if (typeof options !== 'object' || options instanceof Uint8Array) {
+      throw new TypeError('write discard(reason, { reply, ordinary })');
+    }
+    const { reply, ordinary = false } = options;
     if (reply !== undefined && !(reply instanceof Uint8Array)) throw new TypeError('a reply is bytes, not text');
     this.reason = reason;
     this.reply = reply;
+    this.ordinary = ordinary;
   }
 }
 
 export const refusal = (reason: Reason, detail?: unknown): Refusal => new Refusal(reason, detail);
-export const discard = (reason: Reason, reply?: Uint8Array): Discard => new Discard(reason, reply);
+export const discard = (reason: Reason, options?: DiscardOptions): Discard => new Discard(reason, options);

@@ -280,13 +280,15 @@ function metricsOf(
         for (const [from, direction] of directionsOf(its)) add({ listener, from }, of(direction));
       }
     });
-  const ofReasons = (name: string, help: string, of: (stats: DirectionStats) => Record<string, number>) =>
-    counter(name, help, ['listener', 'from', 'reason'], (add) => {
+  const ofReasons = (name: string, help: string, what: 'refusedFor' | 'discardedFor') =>
+    counter(name, help, ['listener', 'from', 'reason', 'ordinary'], (add) => {
       for (const [listener, its] of listeners()) {
         for (const [from, direction] of directionsOf(its)) {
-          const reasons = Object.entries(of(direction));
-          for (const [index, [reason, count]] of reasons.entries()) {
-            add({ listener, from, reason: index < mostReasons ? reason : 'other' }, count);
+          for (const [index, [name, count]] of Object.entries(direction[what]).entries()) {
+            const reason = index < mostReasons ? name : 'other';
+            const ordinary = direction.ordinary[what][name] ?? 0;
+            if (count > ordinary) add({ listener, from, reason, ordinary: 'false' }, count - ordinary);
+            if (ordinary > 0) add({ listener, from, reason, ordinary: 'true' }, ordinary);
           }
         }
       }
@@ -329,18 +331,14 @@ function metricsOf(
     ({ forwarded }) => forwarded,
   );
   ofDirections(gauge, 'messages_held', 'Messages in queues.', ({ held }) => held);
-  ofReasons(
-    'messages_refused_total',
-    "Messages whose sender got the protocol's error reply.",
-    ({ refusedFor }) => refusedFor,
-  );
+  ofReasons('messages_refused_total', "Messages whose sender got the protocol's error reply.", 'refusedFor');
   ofDirections(
     counter,
     'frame_errors_total',
     'Messages whose end could not be told, refused or discarded: most cost their connection.',
     ({ frameErrors }) => frameErrors,
   );
-  ofReasons('messages_discarded_total', 'Messages that were dropped.', ({ discardedFor }) => discardedFor);
+  ofReasons('messages_discarded_total', 'Messages that were dropped; ordinary: nobody misses them.', 'discardedFor');
   counter(
     'message_bytes_total',
     'Bytes of the messages that were forwarded, as they came.',

@@ -288,7 +288,7 @@ export default definePlugin({
       current = undefined;
       describe(begun.span, message, replied && outcome instanceof Refusal ? 'refused' : 'discarded');
       // What the protocol has answered itself is in order.
-      const isFine = outcome instanceof Discard && outcome.reply !== undefined;
+      const isFine = outcome instanceof Discard && outcome.ordinary;
       end(begun, isFine ? undefined : outcome.reason);
     });
     scope.onStop(async () => {

@@ -282,7 +282,7 @@ const notDigits = refusal('length-not-digits');
 const overflow = refusal('length-overflow');
 const overloaded = refusal('overloaded');
 const handshakeTooLong = refusal('handshake-too-long');
-const handshakeAnswer = discard('handshake-answer');
+const handshakeAnswer = discard('handshake-answer', { ordinary: true });
 const unasked = discard('no-destination');
 
 /** How many requests of backends are remembered for one client; when one more comes, the oldest is forgotten. */

@@ -677,7 +677,11 @@ describe('a peer that does not read', () => {
     for (const id of [1, 2, 3]) rig.backend('a').link.send(`#${id} x\n`);
     expect(rig.stats().fromBackends).toMatchObject({ forwarded: 1, held: 2 });
     alice.reset();
-    expect(rig.stats().fromBackends).toMatchObject({ held: 0, discardedFor: { 'client-gone': 2 } });
+    expect(rig.stats().fromBackends).toMatchObject({
+      held: 0,
+      discardedFor: { 'client-gone': 2 },
+      ordinary: { discardedFor: { 'client-gone': 2 } },
+    });
   });
 
   it('if it is the client of a dedicated link, makes the link wait', async () => {

@@ -1,4 +1,4 @@
-import type { Hooks } from 'pointsman';
+import { type DiscardOptions, discard, type Hooks } from 'pointsman';
 import { describe, expect, it } from 'vitest';
 import { embed, type RigOptions, type Wire } from '../support/embedded.ts';
 import { guest, lines, turns } from '../support/lines.ts';
@@ -217,6 +217,30 @@ describe('bad input', () => {
     alice.send('bye\n');
     expect(alice.text()).toBe('ciao\n');
     expect(rig.stats().fromClients.discardedFor).toEqual({ bye: 1 });
+  });
+
+  it('that is discarded is counted as ordinary if the plugin says so', async () => {
+    const [ping, junk] = [discard('ping', { ordinary: true }), discard('junk')];
+    const sorter = guest((hooks) =>
+      hooks.detectId.tap({ name: 'guest', stage: -1 }, (message) =>
+        message.view().toString() === 'ping\n' ? ping : junk,
+      ),
+    );
+    const rig = await embed({ pipeline: [[lines], [turns], [sorter]] });
+    rig.client().send('ping\nping\njunk\n');
+    expect(rig.stats().fromClients).toMatchObject({
+      discardedFor: { ping: 2, junk: 1 },
+      ordinary: { refusedFor: {}, discardedFor: { ping: 2 } },
+    });
+    expect(rig.stats().fromClients.ordinary.discardedFor).not.toHaveProperty('junk');
+  });
+
+  it('is not answered with text, nor with what is no option', () => {
+    const written = (options: unknown) => () => discard('ping', options as DiscardOptions);
+    expect(written({ reply: 'pong' })).toThrow('a reply is bytes, not text');
+    for (const wrong of ['pong', Buffer.from('pong')]) {
+      expect(written(wrong)).toThrow('write discard(reason, { reply, ordinary })');
+    }
   });
 
   it('that breaks the framing is answered and closes the connection, and nobody else notices', async () => {

@@ -16,7 +16,7 @@ import {
 } from 'pointsman';
 
 const bang = refusal('question', 'no questions');
-const bye = discard('bye', Buffer.from('ciao\n'));
+const bye = discard('bye', { reply: Buffer.from('ciao\n'), ordinary: true });
 const nul = refusal('nul');
 
 const space = 0x20;

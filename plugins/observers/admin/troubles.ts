@@ -9,7 +9,7 @@ export interface Trouble {
   readonly text: string;
 }
 
-/** Of the last seconds, for one listener. */
+/** Of the last seconds, for one listener; what is ordinary is left out. */
 export interface Losses {
   readonly refusedPerSecond: Readonly<Record<string, number>>;
   readonly discardedPerSecond: Readonly<Record<string, number>>;
@@ -17,11 +17,6 @@ export interface Losses {
   readonly turnedAwayPerSecond: number;
 }
 
-/**
- * Messages that nobody misses: whoever would have got them has gone, or we have told it that we go; or they were for us, as are pings
- * that a protocol answers itself, what acknowledges replies of ours, and answers to handshakes that we have replayed.
- */
-const ordinary = new Set(['client-gone', 'stopping', 'answered', 'own-ack', 'handshake-answer']);
 /** How many backends of a pool that have the same trouble are told of one by one, and how many are named beyond. */
 const mostApart = 3;
 
@@ -41,7 +36,7 @@ export function troublesOf(
       ['discards', lost.discardedPerSecond],
     ] as const) {
       const told = Object.entries(reasons)
-        .filter(([reason, rate]) => rate > 0 && !ordinary.has(reason))
+        .filter(([, rate]) => rate > 0)
         .sort(([, one], [, other]) => other - one);
       if (told.length === 0) continue;
       const sum = told.reduce((total, [, rate]) => total + rate, 0);

@@ -247,8 +247,8 @@ export class Watch {
     const lost = (count: (stats: ListenerStats) => number) =>
       this.#rate(({ listeners: { [listener]: stats } }) => (stats === undefined ? 0 : count(stats)), mostLooks);
     return {
-      refusedPerSecond: this.#rates(listener, ofBothSides('refusedFor'), mostLooks),
-      discardedPerSecond: this.#rates(listener, ofBothSides('discardedFor'), mostLooks),
+      refusedPerSecond: this.#rates(listener, lostFor('refusedFor'), mostLooks),
+      discardedPerSecond: this.#rates(listener, lostFor('discardedFor'), mostLooks),
       unansweredPerSecond: lost(({ exchanges }) => exchanges.expired + exchanges.abandoned),
       turnedAwayPerSecond: lost(({ connections }) => connections.turnedAway),
     };
@@ -340,11 +340,16 @@ function sum<Item>(items: Iterable<Item>, of: (item: Item) => number): number {
   return total;
 }
 
-const ofBothSides =
+/** Messages of both sides by reason, without those that nobody misses. */
+const lostFor =
   (what: 'refusedFor' | 'discardedFor') =>
   ({ fromClients, fromBackends }: ListenerStats): Record<string, number> => {
-    const total: Record<string, number> = { ...fromClients[what] };
-    for (const [reason, count] of Object.entries(fromBackends[what])) total[reason] = (total[reason] ?? 0) + count;
+    const total: Record<string, number> = {};
+    for (const { [what]: counts, ordinary } of [fromClients, fromBackends]) {
+      for (const [reason, count] of Object.entries(counts)) {
+        total[reason] = (total[reason] ?? 0) + count - (ordinary[what][reason] ?? 0);
+      }
+    }
     return total;
   };
 

@@ -46,7 +46,7 @@ const ok = new Status(200, 'OK');
 
 const malformedResponse = discard('malformed');
 const foreignResponse = discard('not-our-via');
-const ownAck = discard('own-ack');
+const ownAck = discard('own-ack', { ordinary: true });
 
 /** A token (section 25.1) that is none of the fields that are read anyway. */
 const headerName = (description: string) => Type.String({ pattern: "^[A-Za-z0-9.!%*_+`'~-]{1,64}$", description });
@@ -213,7 +213,8 @@ export default definePlugin({
       if (routeFlaw !== undefined) return routeFlaw;
       if (header.method === method.options && (isForUs() || header.maxForwards === 0)) {
         if (!header.isAnswerable) return flaws.via;
-        return discard('answered', writeReply(header, ok, senderOfMessage(message), tagHash.of(header)));
+        const reply = writeReply(header, ok, senderOfMessage(message), tagHash.of(header));
+        return discard('answered', { reply, ordinary: true });
       }
       if (header.maxForwards === 0) return flaws.hops;
       if (header.counts[field.proxyRequire]! > 0 && header.method !== method.ack && header.method !== method.cancel) {

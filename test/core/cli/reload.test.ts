@@ -74,7 +74,7 @@ class Asker {
 }
 
 const marker = (version: string) => `import { definePlugin, discard, Type } from 'pointsman';
-const answer = discard('version', Buffer.from('${version}\\n'));
+const answer = discard('version', { reply: Buffer.from('${version}\\n') });
 export default definePlugin({
   name: 'marker', summary: 'Says its version.', pointsman: '^1', options: Type.Object({}),
   apply(hooks) {

@@ -156,7 +156,10 @@ export default definePlugin({
           routeRecordOf(message.client).avp = avpOf(routeRecord, dataOf(bytes, peer));
         }
         const more = isOfCapabilities ? capabilities : self;
-        return discard('of-connection', answerTo(bytes, [avpOf(resultCode, success), ...more]));
+        return discard('of-connection', {
+          reply: answerTo(bytes, [avpOf(resultCode, success), ...more]),
+          ordinary: true,
+        });
       }
       if (isOfCapabilities && message.from === 'backend') {
         const link = message.source as Link;
@@ -164,7 +167,7 @@ export default definePlugin({
         if (result?.length === 4 && bytes.readUInt32BE(result.offset) === success) link.release();
         else link.destroy();
       }
-      return discard('of-connection');
+      return discard('of-connection', { ordinary: true });
     };
 
     hooks.onLink.tap('diameter', (link) => {

@@ -46,8 +46,8 @@ describe('GET /metrics', () => {
     for (const line of [
       'pointsman_messages_received_total{listener="edge",from="client"} 4',
       'pointsman_messages_forwarded_total{listener="edge",from="client"} 2',
-      'pointsman_messages_refused_total{listener="edge",from="client",reason="question"} 1',
-      'pointsman_messages_discarded_total{listener="edge",from="client",reason="bye"} 1',
+      'pointsman_messages_refused_total{listener="edge",from="client",reason="question",ordinary="false"} 1',
+      'pointsman_messages_discarded_total{listener="edge",from="client",reason="bye",ordinary="true"} 1',
       'pointsman_messages_held{listener="edge",from="client"} 0',
       'pointsman_routes_total{listener="edge",reason="strategy"} 2',
       'pointsman_connections{listener="edge"} 1',
@@ -155,9 +155,9 @@ describe('GET /metrics', () => {
     );
     rig.client().send('x\n'.repeat(100));
     const { text } = await ask();
-    expect(text).toContain('reason="reason-63"} 1\n');
+    expect(text).toContain('reason="reason-63",ordinary="false"} 1\n');
     expect(text).not.toContain('reason="reason-64"');
-    expect(text).toContain('reason="other"} 36\n');
+    expect(text).toContain('reason="other",ordinary="false"} 36\n');
   });
 });
 

@@ -170,6 +170,25 @@ describe('the API', () => {
     expect(body.listeners[0].routesPerSecond).toMatchObject({ strategy: 10, identifier: 0 });
   });
 
+  it('takes nothing for wrong that a plugin, or the core, discards as ordinary', async () => {
+    const { rig, ask } = await play();
+    const [alice, bob] = [rig.client(), rig.client()];
+    bob.send('hello\n');
+    bob.reset();
+    rig.advance(1000);
+    alice.send('bye\n');
+    rig.backend('a').link.send('#1 too late\n#2 for nobody\n');
+    rig.advance(1000);
+    const { body } = await ask('GET', '/v1/stats');
+    expect(rig.stats()).toMatchObject({
+      fromClients: { discardedFor: { bye: 1 } },
+      fromBackends: { discardedFor: { 'client-gone': 1, 'no-destination': 1 } },
+    });
+    expect(body.troubles).toEqual([
+      { severity: 'warn', listener: 'edge', text: 'edge discards 0.5 messages/s: no-destination' },
+    ]);
+  });
+
   it('changes what backends get, and says what is wrong with a change', async () => {
     const { rig, ask } = await play();
     const { status, body } = await ask('PATCH', '/v1/backends/pool/a', { state: 'drain', weight: 3 });
