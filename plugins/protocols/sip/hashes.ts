@@ -1,6 +1,8 @@
 /**
- * Values that a stateless proxy must make again, byte for byte, from a retransmission, a CANCEL or an ACK alone (RFC
- * 3261 section 16.11): the branch of our Via and the To-tag of our own replies. Keyed: nobody can aim for a collision.
+ * What a stateless proxy must make again, byte for byte, from a retransmission, a CANCEL or an ACK alone (RFC 3261 section 16.11): the
+ * branch of our Via and the To-tag of our own replies. Made of the message and nothing else, so they are the same at every replica,
+ * whatever its keys, and after a restart. A secret would protect nothing: whoever could aim for the branch of another's request knows
+ * that request, and can copy its Via.
  */
 import { KeyedHash } from 'pointsman';
 import { isSame, writeHex } from './bytes.ts';
@@ -15,23 +17,44 @@ const isLong = 255;
 const hashBytes = 8;
 
 /**
- * A hash of up to five parts of a message, of any length. They are put one after the other, each behind its length, so that no
- * others make the same bytes, and hashed at once: 120 ns for a branch.
+ * The hash of a request that its retransmissions, its CANCEL and the ACK to its refusal have as well, and no other request. The parts
+ * of it that tell, up to five of any length, are put one after the other, each behind its length, so that no others make the same
+ * bytes, and hashed at once: 120 ns.
  */
-class PartsHash {
-  readonly hash: KeyedHash;
+export class TransactionHash {
+  readonly #hash: KeyedHash;
   readonly #longHash: KeyedHash;
   readonly #parts = Buffer.alloc(5 * (1 + partBytes));
   readonly #view = new DataView(this.#parts.buffer, this.#parts.byteOffset, this.#parts.length);
   #at = 0;
 
-  constructor(key: Uint8Array) {
-    this.hash = new KeyedHash(key);
+  /** @param use tells it from others of the same request */
+  constructor(use: string) {
+    const key = Buffer.alloc(8, use);
+    this.#hash = new KeyedHash(key);
     this.#longHash = new KeyedHash(key);
   }
 
-  /** @param header whose bytes the part is of */
-  add({ bytes, view }: Header, start: number, end: number): void {
+  /** Valid until the next call. */
+  of(header: Header): KeyedHash {
+    const { via } = header;
+    if (via.branchEnd - via.branchStart > magicCookie.length && hasCookie(header)) {
+      this.#add(header, via.branchStart + magicCookie.length, via.branchEnd);
+      this.#add(header, via.hostStart, via.sentByEnd);
+    } else {
+      // From before RFC 3261: a branch of that time is not unique (section 16.11), nor is one of the cookie alone (RFC 4475 section 3.2.1).
+      this.#add(header, via.start, via.end);
+      this.#add(header, header.from.tagStart, header.from.tagEnd);
+      this.#add(header, header.callIdStart, header.callIdEnd);
+      this.#add(header, header.cseqStart, header.cseqEnd);
+      this.#add(header, header.uriStart, header.uriEnd);
+    }
+    this.#hash.hash(this.#parts, 0, this.#at);
+    this.#at = 0;
+    return this.#hash;
+  }
+
+  #add({ bytes, view }: Header, start: number, end: number): void {
     const parts = this.#parts;
     let at = this.#at;
     if (end - start <= partBytes) {
@@ -48,61 +71,24 @@ class PartsHash {
     }
     this.#at = at;
   }
-
-  /** Leaves the hash of all parts in `hash`, and begins anew. */
-  finish(): void {
-    this.hash.hash(this.#parts, 0, this.#at);
-    this.#at = 0;
-  }
 }
 
-/** What follows the magic cookie in the branch of our Via. */
-export class BranchHash {
-  readonly #parts: PartsHash;
-
-  constructor(key: Uint8Array) {
-    this.#parts = new PartsHash(key);
-  }
-
-  /** A request, its retransmissions, its CANCEL and the ACK to its refusal have one branch; no other request has it. */
-  of(header: Header): KeyedHash {
-    const { via } = header;
-    const parts = this.#parts;
-    if (via.branchEnd - via.branchStart > magicCookie.length && this.#hasCookie(header)) {
-      parts.add(header, via.branchStart + magicCookie.length, via.branchEnd);
-      parts.add(header, via.hostStart, via.sentByEnd);
-    } else {
-      // From before RFC 3261: a branch of that time is not unique (section 16.11), nor is one of the cookie alone (RFC 4475 section 3.2.1).
-      parts.add(header, via.start, via.end);
-      parts.add(header, header.from.tagStart, header.from.tagEnd);
-      parts.add(header, header.callIdStart, header.callIdEnd);
-      parts.add(header, header.cseqStart, header.cseqEnd);
-      parts.add(header, header.uriStart, header.uriEnd);
-    }
-    parts.finish();
-    return parts.hash;
-  }
-
-  #hasCookie({ bytes, via }: Header): boolean {
-    return isSame(bytes, via.branchStart, via.branchStart + magicCookie.length, magicCookie);
-  }
+function hasCookie({ bytes, via }: Header): boolean {
+  return isSame(bytes, via.branchStart, via.branchStart + magicCookie.length, magicCookie);
 }
 
-/** The To-tag of our own replies, by which we know the ACK to one of them (sections 8.2.7 and 17.1.1.3). */
+/**
+ * The To-tag of our own replies, by which we know the ACK to one of them (sections 8.2.7 and 17.1.1.3). The ACK to what another server
+ * passes on of ours, in a call that it has sent through us again, has the tag but another Via, and is for that server.
+ */
 export class TagHash {
-  readonly #parts: PartsHash;
+  readonly #hash = new TransactionHash('to-tag');
   readonly #tag = Buffer.alloc(16);
-
-  constructor(key: Uint8Array) {
-    this.#parts = new PartsHash(key);
-  }
 
   /** Valid until the next call. */
   of(header: Header): Buffer {
-    this.#parts.add(header, header.callIdStart, header.callIdEnd);
-    this.#parts.add(header, header.from.tagStart, header.from.tagEnd);
-    this.#parts.finish();
-    writeHex(this.#tag, 0, this.#parts.hash.high, this.#parts.hash.low);
+    const { high, low } = this.#hash.of(header);
+    writeHex(this.#tag, 0, high, low);
     return this.#tag;
   }
 

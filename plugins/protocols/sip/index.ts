@@ -14,7 +14,7 @@ import { type Client, definePlugin, discard, type Message, type Span, Type } fro
 import type { Address } from './address.ts';
 import { ascii, COLON, CR, LF } from './characters.ts';
 import { flaws, framingFlaws, Status, statusOf } from './flaws.ts';
-import { BranchHash, TagHash } from './hashes.ts';
+import { TagHash } from './hashes.ts';
 import { Header } from './header.ts';
 import { startLineBytes } from './header-lines.ts';
 import { field, method } from './names.ts';
@@ -102,10 +102,9 @@ export default definePlugin({
     const { identity } = options;
     const isUdp = scope.listener.transport === 'udp';
     const self = new Self(scope.listener, options.advertiseToBackends, identifiers);
-    const branchHash = new BranchHash(scope.secret('sip branch'));
     const places = { recordRoute: identity !== 'path', path: identity !== 'record-route' };
-    const rewriter = new Rewriter(places, self, identifiers, branchHash);
-    const tagHash = new TagHash(scope.secret('sip to-tag'));
+    const rewriter = new Rewriter(places, self, identifiers);
+    const tagHash = new TagHash();
     const senderOf = scope.perClient((client) => new Sender(client));
 
     const trace = new TraceFields(options.traceparent, options.tracestate);

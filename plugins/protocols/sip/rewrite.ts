@@ -2,7 +2,7 @@
 import type { Backend, Client, Link, Message, TokenBook } from 'pointsman';
 import { beginsWith } from './bytes.ts';
 import { ascii } from './characters.ts';
-import type { BranchHash } from './hashes.ts';
+import { TransactionHash } from './hashes.ts';
 import type { Header } from './header.ts';
 import { field, method } from './names.ts';
 import type { OwnRoutes } from './routes.ts';
@@ -36,13 +36,12 @@ export class Rewriter {
   readonly #places: Places;
   readonly #self: Self;
   readonly #identifiers: TokenBook;
-  readonly #branchHash: BranchHash;
+  readonly #branchHash = new TransactionHash('branch');
 
-  constructor(places: Places, self: Self, identifiers: TokenBook, branchHash: BranchHash) {
+  constructor(places: Places, self: Self, identifiers: TokenBook) {
     this.#places = places;
     this.#self = self;
     this.#identifiers = identifiers;
-    this.#branchHash = branchHash;
   }
 
   /** Edits go from the top of the message to its end, as they are kept in that order. */

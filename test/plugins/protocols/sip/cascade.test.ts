@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { VirtualBackend } from '../../../../core/rehearsal/rig.ts';
 import type { Wire } from '../../../support/embedded.ts';
 import { Network } from './network.ts';
-import { calleeRoutes, callerRoutes, parseOne, request, respond, type SipMessage, value, values } from './ua.ts';
+import { calleeRoutes, callerRoutes, keys, parseOne, request, respond, type SipMessage, value, values } from './ua.ts';
 
 const one = 'tcp://192.0.2.1:5060';
 const two = 'tcp://192.0.2.2:5060';
@@ -78,6 +78,21 @@ describe('two replicas', () => {
           .replace(/192\.0\.2\.[12]:/g, 'us:')
           .replace(/pm=[a-z2-7]+/g, 'pm=x');
       expect(neutral(second!.message)).toBe(neutral(first!.message));
+    }
+  });
+
+  it('cancel the calls of one another, also while only one has a new key', async () => {
+    const k2 = { id: 'k2', secret: Buffer.alloc(32, 8) };
+    await network.edge({ listeners: { [three]: {} }, backends: servers, keys: [k2, ...keys] });
+    const branchOf = (message: SipMessage) => /branch=([^;]+)/.exec(values(message, 'Via')[0]!)![1];
+    for (let n = 0; n < 20; n++) {
+      const call = { callId: `call-${n}`, branch: `z9hG4bK${n}` };
+      network.client(one).send(request('INVITE', call));
+      const invite = arrived(backends);
+      network.client(three).send(request('CANCEL', call));
+      const cancel = arrived(backends);
+      expect(cancel.backend.name).toBe(invite.backend.name);
+      expect(branchOf(cancel.message)).toBe(branchOf(invite.message));
     }
   });
 
@@ -214,6 +229,28 @@ describe('one that records no routes, before one that does, with the same keys',
 });
 
 describe('a spiral', () => {
+  it('whose second pass is refused is acknowledged to the server between', async () => {
+    const backend = network.backend(servers.a);
+    await network.edge({ listeners: { [one]: {} }, backends: { a: servers.a } });
+    const alice = network.client(one);
+    alice.send(request('INVITE', { branch: 'z9hG4bKspiral' }));
+    const { link, message } = arrived([backend]);
+
+    const proxy = network.client(one, '10.0.0.1');
+    const onward = { via: 'SIP/2.0/TCP 10.0.0.1:5060;branch=z9hG4bKproxy' };
+    proxy.send(request('INVITE', { ...onward, maxForwards: 0 }));
+    const refused = parseOne(proxy.text());
+    expect(refused.startLine).toBe('SIP/2.0 483 Too Many Hops');
+    const [, toTag] = /tag=(\w+)/.exec(value(refused, 'To'))!;
+    proxy.send(request('ACK', { ...onward, toTag: toTag! }));
+    expect(backend.text()).toBe('');
+
+    link.send(respond(message, '483 Too Many Hops', toTag));
+    expect(parseOne(alice.text()).startLine).toBe('SIP/2.0 483 Too Many Hops');
+    alice.send(request('ACK', { branch: 'z9hG4bKspiral', toTag: toTag! }));
+    expect(arrived([backend]).message.startLine).toMatch(/^ACK /);
+  });
+
   it('passes us twice, and its dialog too, from either end', async () => {
     const backends = [servers.a, servers.b].map((address) => network.backend(address));
     await network.edge({ listeners: { [one]: {} }, backends: { a: servers.a, b: servers.b } });

@@ -13,6 +13,7 @@ import {
   type SipMessage,
   sipRig,
   value,
+  values,
 } from './ua.ts';
 
 /** What both ends of one dialog know of it. */
@@ -195,6 +196,29 @@ describe('a call that rings while the pool changes', () => {
     all.toClients(ringing, ({ callId }) => respond(cancels.get(callId)!, '200 OK'));
     all.toClients(ringing, ({ initial }) => respond(initial, '487 Request Terminated', 'bob'));
     all.toBackends(ringing, (dialog) => dialog.ofFirst('ACK', { toTag: 'bob' }));
+  });
+});
+
+describe('a call that rings while another key becomes the first', () => {
+  const [k1, k2] = ['k1', 'k2'].map((id, index) => ({ id, secret: Buffer.alloc(32, index + 1) }));
+  it.each([
+    ['the first one', [], [k1!]],
+    ['the one behind it', [k1!, k2!], [k2!, k1!]],
+    ['a new one', [k1!], [k2!, k1!]],
+  ])('is cancelled and acknowledged in its transaction: %s', async (_which, before, after) => {
+    const { rig, crowd: all } = await crowd(20, 5, { keys: before });
+    all.begin(all.dialogs, 'INVITE', '180 Ringing');
+    await rig.runtime.until(rig.balancer.reload({ ...rig.settings, keys: after }));
+
+    const branchOf = (message: SipMessage) => /branch=([^;]+)/.exec(values(message, 'Via')[0]!)![1];
+    const cancels = all.toBackends(all.dialogs, (dialog) => dialog.ofFirst('CANCEL'));
+    all.toClients(all.dialogs, ({ callId }) => respond(cancels.get(callId)!, '200 OK'));
+    all.toClients(all.dialogs, ({ initial }) => respond(initial, '487 Request Terminated', 'bob'));
+    const acks = all.toBackends(all.dialogs, (dialog) => dialog.ofFirst('ACK', { toTag: 'bob' }));
+    for (const { callId, initial } of all.dialogs) {
+      expect(branchOf(cancels.get(callId)!)).toBe(branchOf(initial));
+      expect(branchOf(acks.get(callId)!)).toBe(branchOf(initial));
+    }
   });
 });
 

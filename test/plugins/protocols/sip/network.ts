@@ -5,11 +5,11 @@ import type { PluginDefinition } from '../../../../core/plugin.ts';
 import { VirtualBackend, Wire } from '../../../../core/rehearsal/rig.ts';
 import { formatAddress, parseAddress } from '../../../../core/runtime/address.ts';
 import { VirtualRuntime } from '../../../../core/runtime/virtual.ts';
-import { defaultLimits } from '../../../../core/settings.ts';
+import { defaultLimits, type KeySettings } from '../../../../core/settings.ts';
 import sip from '../../../../plugins/protocols/sip/index.ts';
 import hashing from '../../../../plugins/strategies/hashing.ts';
 import { optionsOf } from '../../../support/embedded.ts';
-import { keys } from './ua.ts';
+import { keys as usualKeys } from './ua.ts';
 
 export interface EdgeOptions {
   /** Where each listener listens, with the options that `sip` has there. */
@@ -20,6 +20,8 @@ export interface EdgeOptions {
   backends: Readonly<Record<string, string>>;
   /** The name of their pool; undefined: `calls`. */
   pool?: string;
+  /** Undefined: those of all others. */
+  keys?: readonly KeySettings[];
 }
 
 const quiet = () => {};
@@ -29,8 +31,8 @@ export class Network {
   readonly #balancers: Balancer[] = [];
   #port = 40_000;
 
-  /** Starts a balancer. All of them have the same keys. */
-  async edge({ listeners, backends, before = {}, pool = 'calls' }: EdgeOptions): Promise<void> {
+  /** Starts a balancer. */
+  async edge({ listeners, backends, before = {}, pool = 'calls', keys = usualKeys }: EdgeOptions): Promise<void> {
     const balancer = new Balancer(
       {
         keys,
