@@ -182,6 +182,8 @@ export interface ListenerStats {
 export interface BackendStats {
   readonly up: boolean;
   readonly state: BackendState;
+  /** It drains, nobody has sent it anything for `drainedSeconds`, and nobody waits for its answer: it may be stopped. */
+  readonly drained: boolean;
   /** For how many workers it is up, where several share the work. */
   readonly upIn?: number;
   /** What its checks say; true if there are none. */

@@ -397,6 +397,7 @@ export class Listener {
 
   stats(): ListenerStats {
     const { accounting, exchanges, affinity } = this.composed;
+    const now = this.#runtime.now();
     let queued = this.composed.pipeline.waiting?.length ?? 0;
     let queuedBytes = 0;
     const count = ({ outbox }: Client | Link) => {
@@ -442,6 +443,7 @@ export class Listener {
           {
             up: backend.up,
             state: backend.state,
+            drained: backend.hasDrained(now),
             passing: backend.passing,
             ejected: backend.ejected,
             weight: Math.round(backend.weight * 1000) / 1000,
@@ -456,10 +458,7 @@ export class Listener {
             queued: queuedFor[backend.index] ?? 0,
             latencyCounts: countsOf(backend),
             latencyMs: Math.round(backend.latencyMs * 1000) / 1000,
-            idleSeconds:
-              backend.lastMessageAtMs === 0
-                ? undefined
-                : Math.round(this.#runtime.now() - backend.lastMessageAtMs) / 1000,
+            idleSeconds: backend.lastMessageAtMs === 0 ? undefined : Math.round(now - backend.lastMessageAtMs) / 1000,
           },
         ]),
       ),

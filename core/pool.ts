@@ -8,6 +8,8 @@ import type { BackendSettings, BackendState, LoadLimits, PoolSettings } from './
 /** After so long without a peak, 1/e of it is left in `latencyMs`. */
 const latencyDecayMs = 10_000;
 
+const defaultDrainedSeconds = 60;
+
 /** Times to answer are counted in so many classes: the first below 1/16 ms, then four of equal width for each doubling. */
 const latencyBuckets = 88;
 
@@ -96,6 +98,17 @@ export class Backend {
     this.state = settings.state ?? 'ready';
     this.number = settings.number;
     this.index = index;
+  }
+
+  /** For how many milliseconds more one that drains must get no message. @internal */
+  quietDueMs(nowMs: number): number {
+    const quietMs = (this.pool.settings.drainedSeconds ?? defaultDrainedSeconds) * 1000;
+    return Math.max(0, Math.max(this.drain?.sinceMs ?? nowMs, this.lastMessageAtMs) + quietMs - nowMs);
+  }
+
+  /** It drains, nobody has sent it anything for a while, and nobody waits for its answer. */
+  hasDrained(nowMs: number): boolean {
+    return this.drain !== undefined && this.inFlight === 0 && this.quietDueMs(nowMs) === 0;
   }
 
   /** Whether messages that name it may go there. One that is ejected keeps the sessions it has. */

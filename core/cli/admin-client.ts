@@ -17,7 +17,13 @@ export interface AdminOptions {
 }
 
 /** What it answered instead of what was asked for, or why nobody did. */
-export class AdminError extends Error {}
+export class AdminError extends Error {
+  readonly exitCode: number;
+  constructor(message: string, exitCode: number = exitCodes.couldNotRun) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
 
 /** A backend, as far as the verbs show it. */
 export interface BackendRow {
@@ -37,6 +43,10 @@ export interface BackendRow {
   readonly unanswered: number;
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
+  /** Since it last got a message; null: it never has. */
+  readonly idleSeconds: number | null;
+  /** It may be stopped. */
+  readonly drained: boolean;
 }
 
 /** How long an answer may take. */
@@ -193,7 +203,7 @@ export async function withAdmin(
   } catch (error) {
     if (!(error instanceof AdminError)) throw error;
     stderr.write(`pointsman: ${error.message}\n`);
-    return exitCodes.couldNotRun;
+    return error.exitCode;
   }
 }
 

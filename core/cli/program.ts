@@ -191,12 +191,18 @@ export function createProgram(output: Output, finish: (code: number) => void): C
     ['ready', 'let a backend have everything again'],
     ['maint', 'take a backend out'],
   ] as const) {
-    adminVerb(program.command(state).description(description).argument('<backend>', 'its name, or pool/name')).action(
-      async (name, options) => {
-        const { operate } = await import('./operate.ts');
-        finish(await operate(name, state, options, output));
-      },
-    );
+    const verb = adminVerb(program.command(state).description(description));
+    if (state === 'drain') {
+      verb
+        .option('--wait', 'end when it has drained: no message for the drainedSeconds of its pool, no answer due')
+        .addOption(
+          new Option('--timeout <seconds>', 'wait no longer than that').argParser(positive).implies({ wait: true }),
+        );
+    }
+    verb.argument('<backend>', 'its name, or pool/name').action(async (name, options) => {
+      const { operate } = await import('./operate.ts');
+      finish(await operate(name, state, options, output));
+    });
   }
 
   adminVerb(program.command('reload').description('let a balancer that runs read its config again')).action(

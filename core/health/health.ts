@@ -12,7 +12,6 @@ import { Outliers } from './outliers.ts';
 
 /** In how many steps the weight of a backend that starts slowly rises. */
 const slowStartSteps = 10;
-const defaultDrainedSeconds = 60;
 /** How often one is looked at that would have drained if it did not wait for answers. */
 const drainingMs = 1000;
 
@@ -106,20 +105,13 @@ export class Health implements PoolWatcher {
       backend.drain = { sinceMs: this.#runtime.now(), isOver: false };
       this.#report(backend, 'drain');
     }
-    this.#lookLater(backend, backend.drain, this.#drainedMs);
+    this.#lookLater(backend, backend.drain);
   }
 
-  get #drainedMs(): number {
-    return (this.#pool.settings.drainedSeconds ?? defaultDrainedSeconds) * 1000;
-  }
-
-  /** A backend that drains has drained when nobody has sent it anything for a while, and nobody waits for its answer. */
-  #lookLater(backend: Backend, drain: NonNullable<Backend['drain']>, milliseconds: number): void {
-    const cancel = this.#runtime.after(milliseconds, () => {
+  #lookLater(backend: Backend, drain: NonNullable<Backend['drain']>, leastMs = 0): void {
+    const cancel = this.#runtime.after(Math.max(leastMs, backend.quietDueMs(this.#runtime.now())), () => {
       this.#draining.delete(backend);
-      const idleMs = this.#runtime.now() - Math.max(drain.sinceMs, backend.lastMessageAtMs);
-      const left = this.#drainedMs - idleMs;
-      if (left > 0 || backend.inFlight > 0) this.#lookLater(backend, drain, Math.max(left, drainingMs));
+      if (!backend.hasDrained(this.#runtime.now())) this.#lookLater(backend, drain, drainingMs);
       else {
         drain.isOver = true;
         this.#report(backend, 'drain', undefined, true);

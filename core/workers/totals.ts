@@ -6,8 +6,9 @@ import type { FaultStats } from '../faults.ts';
 const noStats: BalancerStats = { listeners: {} };
 
 /**
- * Counts add up. A backend is up, passing and not ejected if it is so for any worker (`upIn` says for how many), idle since any gave it a message, and its
- * latency is the mean of those that have one, each weighted by the messages it is made from.
+ * Counts add up. A backend is up, passing and not ejected if it is so for any worker (`upIn` says for how many), drained if it is so
+ * for all, idle since any gave it a message, and its latency is the mean of those that have one, each weighted by the messages it is
+ * made from.
  */
 export function totalOf(workers: readonly BalancerStats[]): BalancerStats {
   const names = new Set(workers.flatMap(({ listeners }) => Object.keys(listeners)));
@@ -26,6 +27,7 @@ const notCounts = [
   'up',
   'upIn',
   'state',
+  'drained',
   'passing',
   'ejected',
   'weight',
@@ -49,6 +51,7 @@ function backendsOf(parts: readonly ListenerStats[]): Record<string, BackendStat
       up: upIn > 0,
       upIn,
       state: each[0]!.state,
+      drained: each.every(({ drained }) => drained),
       passing: each.some(({ passing }) => passing),
       ejected: each.every(({ ejected }) => ejected),
       weight: Math.max(...each.map(({ weight }) => weight)),
@@ -94,6 +97,7 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
             upIn: 0,
             passing: false,
             ejected: true,
+            drained: true,
             inFlight: 0,
             links: 0,
             linkStates: { connecting: 0, greeting: 0, open: 0, closed: 0 },

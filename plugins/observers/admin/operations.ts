@@ -35,6 +35,10 @@ const backend = Type.Object({
   downs: count('How often it has gone down.'),
   downSeconds: count('How long it has been down, in all.'),
   idleSeconds: nullable({ description: 'Since it last got a message; null: it never has.' }),
+  drained: Type.Boolean({
+    description:
+      'It drains, has had no message for the `drainedSeconds` of its pool, and owes no answer: it may be stopped.',
+  }),
 });
 
 const listener = Type.Object({

@@ -38,6 +38,7 @@ export interface BackendRow extends BackendFacts {
   readonly downs: number;
   readonly downSeconds: number;
   readonly idleSeconds: number | null;
+  readonly drained: boolean;
 }
 
 interface HookRate {
@@ -235,6 +236,7 @@ export class Watch {
         downs: seen?.downs ?? 0,
         downSeconds: Math.round((seen?.downMs ?? 0) / 1000),
         idleSeconds: stats?.idleSeconds ?? null,
+        drained: stats?.drained ?? false,
       };
     });
   }
@@ -330,7 +332,12 @@ function statusOf({ state }: BackendFacts, stats: BackendStats | undefined): Pic
   if (stats?.up === false) return { status: 'down', why: (!stats.passing && last) || 'it cannot be reached' };
   if (stats?.passing === false) return { status: 'failing', why: last ?? 'its checks fail' };
   if (stats?.ejected === true) return { status: 'ejected', why: 'it stands out for failures or slowness' };
-  if (state === 'drain') return { status: 'drain', why: 'an operator lets it finish what it has' };
+  if (state === 'drain') {
+    return {
+      status: 'drain',
+      why: stats?.drained ? 'has drained: it may be stopped' : 'an operator lets it finish what it has',
+    };
+  }
   return { status: 'up', why: last ?? '' };
 }
 

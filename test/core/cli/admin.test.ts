@@ -31,7 +31,7 @@ const backend = net.createServer((socket) => socket.pipe(socket));
 beforeAll(async () => {
   writeFileSync(
     file,
-    `pools: { calls: { backends: { a: "unix:${directory}/a.sock", b: { address: "unix:${directory}/a.sock", state: drain } } } }
+    `pools: { calls: { drainedSeconds: 0.2, backends: { a: "unix:${directory}/a.sock", b: { address: "unix:${directory}/a.sock", state: drain } } } }
 listeners: { edge: { listen: "unix:${directory}/edge.sock", pool: calls, pipeline: [{ ndjson: }, { round-robin: }] } }
 observers: [{ admin: { listen: "${url}", token: "${token}" } }]
 `,
@@ -82,7 +82,7 @@ describe('verbs on a balancer that runs', () => {
   it('drain, ready and maint change a backend, by its name or with its pool', async () => {
     expect(await did((output) => operate('a', 'drain', options, output))).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/^calls\/a: drains; 0 in flight, \d links open\n$/),
+      stdout: expect.stringMatching(/^calls\/a: drains; 0 in flight, \d links? open\n$/),
       stderr: 'pointsman: no backend of calls takes new work now\n', // b drains already
     });
     expect((await did((output) => operate('calls/a', 'maint', options, output))).stdout).toMatch(/^calls\/a: is out; /);
@@ -93,6 +93,19 @@ describe('verbs on a balancer that runs', () => {
       stdout: '',
       stderr: 'pointsman: there is no backend "c"; there are a, b\n',
     });
+  });
+
+  it('drain --wait ends when the backend may be stopped', async () => {
+    const waiting = { ...options, wait: true };
+    const text = await did((output) => operate('a', 'drain', waiting, output));
+    expect(text).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/calls\/a: has drained: it may be stopped\n$/),
+    });
+    expect((await did((output) => backends(options, output))).stdout).toContain('has drained: it may be stopped');
+    const json = await did((output) => operate('a', 'drain', { ...waiting, json: true }, output));
+    expect(JSON.parse(json.stdout)).toMatchObject({ name: 'a', state: 'drain', drained: true });
+    await did((output) => operate('a', 'ready', options, output));
   });
 
   it('top: everything at a glance', async () => {

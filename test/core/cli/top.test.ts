@@ -27,6 +27,8 @@ const backend = (name: string, facts: Partial<BackendRow> = {}): BackendRow => (
   queued: 0,
   failedConnects: 0,
   unanswered: 0,
+  idleSeconds: null,
+  drained: false,
   p50Ms: 7,
   p99Ms: 64.5,
   ...facts,

@@ -191,12 +191,27 @@ describe('a backend that drains', () => {
   });
 
   it('has not drained as long as it owes an answer', () => {
-    const { pool, a, advance } = watch({ drainedSeconds: 10 });
+    const { runtime, pool, a, advance } = watch({ drainedSeconds: 10 });
     a.inFlight = 1;
     pool.setState(a, 'drain');
     expect(advance(30_000)).toEqual(['a drain false']);
+    expect(a.hasDrained(runtime.now())).toBe(false);
     a.inFlight = 0;
+    expect(a.hasDrained(runtime.now())).toBe(true);
     expect(advance(1000)).toEqual(['a drain true']);
+  });
+
+  it('has drained no more when somebody comes back to it, until it has been quiet again', () => {
+    const { runtime, pool, a, advance } = watch({ drainedSeconds: 10 });
+    pool.setState(a, 'drain');
+    advance(10_000);
+    a.lastMessageAtMs = runtime.now();
+    advance(9999);
+    expect(a.hasDrained(runtime.now())).toBe(false);
+    advance(1);
+    expect(a.hasDrained(runtime.now())).toBe(true);
+    pool.setState(a, 'ready');
+    expect(a.hasDrained(runtime.now())).toBe(false);
   });
 
   it('is forgotten when it is ready again', () => {

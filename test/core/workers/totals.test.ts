@@ -6,6 +6,7 @@ import { direction, statsOf } from '../../support/stats.ts';
 const backend = {
   up: true,
   state: 'ready' as const,
+  drained: false,
   passing: true,
   ejected: false,
   weight: 1,
@@ -71,6 +72,15 @@ describe('the total of several workers', () => {
       statsOf({ backends: { a: { ...backend, idleSeconds: 2.5 }, b: backend } }),
     ]).listeners.edge!;
     expect([backends.a!.idleSeconds, backends.b!.idleSeconds]).toEqual([2.5, undefined]);
+  });
+
+  it('has a backend drained when no worker needs it any more', () => {
+    const [drained, needed] = [true, false].map((drained) => statsOf({ backends: { a: { ...backend, drained } } }));
+    const isDrained = (...parts: (typeof drained)[]) =>
+      totalOf(parts.flatMap((one) => one ?? [])).listeners.edge!.backends.a!.drained;
+    expect(isDrained(drained, needed)).toBe(false);
+    expect(isDrained(drained, drained)).toBe(true);
+    expect(isDrained(drained, remainsOf(needed))).toBe(true);
   });
 
   it('can be added to again', () => {
