@@ -84,8 +84,8 @@ export class Backend {
   /** Peak-sensitive moving average of the time to answer, in milliseconds; 0 until the first answer. */
   latencyMs = 0;
   #latencyAtMs = 0;
-  /** How many answers took how long: see `latencyBucketMs`. @internal */
-  readonly latencyCounts = new Uint32Array(latencyBuckets);
+  /** How many answers took how long: see `latencyBucketMs`. In 32 bits they would begin anew after some days. @internal */
+  readonly latencyCounts = new Float64Array(latencyBuckets);
 
   constructor(pool: Pool, settings: BackendSettings, index: number) {
     this.pool = pool;

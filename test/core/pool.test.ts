@@ -97,3 +97,10 @@ it('counts times to answer in classes, each of which holds what lies below its e
   for (const milliseconds of [300_000, 1e9, 1e12]) backend!.observeLatency(milliseconds, 1);
   expect(backend!.latencyCounts.at(-1)).toBe(3);
 });
+
+it('counts answers beyond 2^32', () => {
+  const [backend] = poolOf('a').backends;
+  backend!.latencyCounts[0] = 2 ** 32 - 1;
+  backend!.observeLatency(0, 1);
+  expect(backend!.latencyCounts[0]).toBe(2 ** 32);
+});
