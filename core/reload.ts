@@ -124,7 +124,8 @@ export function unknownPool({ name, pool }: ListenerSettings): PointsmanError {
 
 /** What pipelines are composed with; the rest of a pool may change beneath them. */
 function lasting(pool: PoolSettings | undefined): object | undefined {
-  return pool && { ...pool, backends: pool.backends.map(({ name, address, number }) => ({ name, address, number })) };
+  const backends = pool?.backends.map(({ name, address, number, limits }) => ({ name, address, number, limits }));
+  return pool && { ...pool, backends };
 }
 
 /** What is different, by name: for the log. */

@@ -384,6 +384,15 @@ it('goes on with what waits for a backend with room, by the limits that there ar
   expect(alice.text()).toBe('one\n');
 });
 
+it('limits a backend that had no limits, in a pool that had none', async () => {
+  const rig = await edge({ backends: ['a'] });
+  await reload(rig, withPool(rig, { backends: [{ ...backendsOf(rig)[0]!, limits: { inFlight: 1 } }] }));
+  const alice = rig.client();
+  alice.send('1\n2\n');
+  expect(rig.backend('a').text()).toBe('@a #1 1\n');
+  expect(alice.text()).toBe('error overloaded\n');
+});
+
 it('opens a listener that is new, and lets the clients of one that is gone finish', async () => {
   const rig = await edge();
   const alice = rig.client();
