@@ -96,6 +96,8 @@ class Flow implements Socket {
   readonly remotePort: number;
   answerPort: number;
   handler!: SocketHandler;
+  /** As the socket has it: one that listens on :: sends to IPv4 peers by their mapped addresses alone. */
+  readonly #host: string;
   readonly #socket: dgram.Socket;
   readonly #isConnected: boolean;
   readonly #onClose: () => void;
@@ -106,6 +108,7 @@ class Flow implements Socket {
 
   constructor(socket: dgram.Socket, host: string, port: number, onClose: () => void, isConnected = false) {
     this.#socket = socket;
+    this.#host = host;
     this.remoteAddress = plainIp(host);
     this.remotePort = port;
     this.answerPort = port;
@@ -129,7 +132,7 @@ class Flow implements Socket {
     for (const end of ends) {
       const length = end - start;
       if (this.#isConnected) this.#socket.send(copy, start, length, this.#onSent);
-      else this.#socket.send(copy, start, length, this.answerPort, this.remoteAddress, this.#onSent);
+      else this.#socket.send(copy, start, length, this.answerPort, this.#host, this.#onSent);
       start = end;
     }
     this.#owesWritten = this.#socket.getSendQueueSize() > 0;

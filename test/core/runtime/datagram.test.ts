@@ -82,6 +82,18 @@ describe('messages in datagrams', () => {
     expect(balances(stats())).toBe(true);
   });
 
+  it('are answered over IPv4 where the listener is on ::', async () => {
+    const { port } = await balancerAt({
+      listen: 'udp://[::]:0',
+      backend: await udpBackend(),
+      listener: { allow: ['127.0.0.0/8'] },
+    });
+    const client = new Endpoint();
+    await client.open();
+    client.send('one', port);
+    expect(await client.get(1)).toEqual(['got one\n']);
+  });
+
   it('reach backends on UDP from clients on TCP', async () => {
     const { port } = await balancerAt({ listen: 'tcp://127.0.0.1:0', backend: await udpBackend() });
     const client = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
