@@ -56,7 +56,8 @@ export class Front {
       stream.pause();
       const rest = bytes.subarray(header.length);
       if (rest.length > 0) stream.unshift(rest);
-      this.#admit(stream, header.ends);
+      // Whoever reads by the end of this tick is made to flow by Node.js, though it wants to wait.
+      process.nextTick(() => void (stream.destroyed || this.#admit(stream, header.ends)));
     };
     const onEnd = () => fail(new Error('the connection ended before its PROXY protocol header'));
     const onTimeout = () => fail(new Error(`no PROXY protocol header within ${handshakeMs / 1000} s`));

@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import tls from 'node:tls';
+import { refusal } from 'pointsman';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { writeProxyHeader } from '../../../core/runtime/proxy-protocol.ts';
 import { makeCertificate } from '../../support/certificates.ts';
+import { guest } from '../../support/lines.ts';
 import { balancerAt } from '../../support/sockets.ts';
 
 const closers: (() => unknown)[] = [];
@@ -119,6 +121,26 @@ describe('the address of a client behind a proxy', () => {
     expect(await firstLine(proxy)).toBe('');
     expect(stats().connections).toMatchObject({ accepted: 1, turnedAway: 1 });
   });
+});
+
+it('nothing of a client behind a proxy is read before onConnect has answered', async () => {
+  let refuse = () => {};
+  const visitor = guest((hooks) =>
+    hooks.onConnect.tap('guest', async () => {
+      await new Promise<void>((resolve) => {
+        refuse = resolve;
+      });
+      return refusal('no');
+    }),
+  );
+  const { port, stats } = await proxied('tcp://127.0.0.1:0', { visitor });
+  const proxy = net.connect({ port, host: '127.0.0.1' });
+  proxy.write(Buffer.concat([writeProxyHeader('v1', ends), Buffer.from('hello\n')]));
+  await vi.waitFor(() => expect(stats().connections.open).toBe(1));
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+  refuse();
+  expect(await firstLine(proxy).catch(() => '')).toBe('');
+  expect(stats().fromClients.received).toBe(0);
 });
 
 it('a client that comes by itself sends no header', async () => {
