@@ -41,12 +41,14 @@ export function webSocketServer(
     response.writeHead(426, { Connection: 'close', Upgrade: 'websocket' }).end('This is a WebSocket endpoint.\n');
   });
   server.on('upgrade', (request, stream, head) => {
-    stream.on('error', (error) => onError(error, request.socket.remoteAddress));
+    const onFailed = (error: Error) => onError(error, request.socket.remoteAddress);
+    stream.on('error', onFailed);
     const path = request.url?.replace(/\?.*/s, '');
     if (address.path !== '' && path !== address.path) return refuse(stream, 404);
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
     if (subprotocol !== undefined && !offered.includes(subprotocol)) return refuse(stream, 400);
     endpoint.handleUpgrade(request, stream, head, (connection) => {
+      stream.off('error', onFailed);
       const socket = new WebSocketSocket(connection, request.socket, endsOf(request.socket), facts);
       socket.attach(accept(socket));
     });

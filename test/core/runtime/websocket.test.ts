@@ -187,6 +187,17 @@ describe('a WebSocket listener', () => {
     expect(socket.protocol).toBe('acme');
   });
 
+  it('warns of no connection that fails once it has been accepted', async () => {
+    const warn = vi.fn();
+    const { port, stats } = await balancerAt({ listen: 'ws://127.0.0.1:0', backend: await lineBackend(), warn });
+    const stream = net.connect({ port, host: '127.0.0.1' });
+    const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}`, { createConnection: () => stream }));
+    socket.on('error', () => {});
+    stream.resetAndDestroy();
+    await vi.waitFor(() => expect(stats().connections).toMatchObject({ open: 0, accepted: 1 }));
+    expect(warn).not.toHaveBeenCalled();
+  });
+
   it('closes in order when the balancer stops, and when the client does', async () => {
     const { balancer, port } = await overWebSocket('ws://127.0.0.1:0');
     const one = await connected(new WebSocket(`ws://127.0.0.1:${port}`));
