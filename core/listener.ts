@@ -248,7 +248,9 @@ export class Listener {
     this.#registry.add(client);
     this.#clients.add(client);
     client.load = this.#visitors.loadOf(client.address);
-    if (hooks.isTapped('onConnect')) {
+    // Its handshake has ended late.
+    if (this.#stopped !== undefined) this.#turnAway(client, 'stopping');
+    else if (hooks.isTapped('onConnect')) {
       client.pauseReading();
       hooks.onConnect.promise(client).then(
         (refusal) => {

@@ -178,6 +178,32 @@ describe('messages and answers travel', () => {
     await balancer.stop({ deadlineSeconds: 0 });
   });
 
+  it('or not: a client whose handshake ends when the balancer has stopped is turned away', async () => {
+    const edge = await makeCertificate('edge.test');
+    const { balancer, address, stats } = await balancerAt({
+      listen: 'tls://127.0.0.1:0',
+      backend: 'tcp://127.0.0.1:1',
+      listenerTls: { ...edge, clientCertificate: 'none' },
+      limits: { connectionsPerAddress: 1 },
+    });
+    const dial = async () => {
+      const stream = net.connect({ port: address.port, host: '127.0.0.1' });
+      await once(stream, 'connect');
+      return stream;
+    };
+    const late = await dial();
+    await once((await dial()).resume(), 'close'); // so the first one has been let in
+    await balancer.stop({ deadlineSeconds: 0 });
+    const client = tls.connect({ socket: late, rejectUnauthorized: false });
+    client.on('error', () => {}).resume();
+    client.write('hello\n');
+    await once(client, 'close');
+    expect(stats()).toMatchObject({
+      connections: { open: 0, accepted: 2, turnedAway: 2 },
+      fromClients: { received: 0 },
+    });
+  });
+
   it('not to a backend whose certificate is for another name', async () => {
     const server = await makeCertificate('other.test');
     const backend = tls.createServer({ cert: server.certificate, key: server.key }, onLine);
