@@ -21,6 +21,7 @@ export function lint(draft: Draft, built: Built, secrets: ReadonlyMap<string, st
   const { config, findings } = draft;
   const listeners = [...built.listeners.values()];
   const whole = listeners.filter(({ name }) => findings.isSound(['listeners', name]));
+  lintNames(draft);
   lintReferences(draft);
   lintKeys(draft);
   for (const pool of built.pools.values()) {
@@ -60,6 +61,24 @@ const somePool: Omit<PoolSettings, 'name'> = {
   connectSeconds: 1,
   keepaliveSeconds: 0,
 };
+
+/** Statistics go by name, in objects that have members of some names from the start. */
+function lintNames({ config, findings }: Draft): void {
+  const pools = membersOf(config.pools);
+  const ofBackends = (pool: string): Path[] =>
+    membersOf(valueAt(config, ['pools', pool, 'backends'])).map((name) => ['pools', pool, 'backends', name]);
+  const paths: Path[] = [
+    ...pools.map((name) => ['pools', name]),
+    ...pools.flatMap(ofBackends),
+    ...membersOf(config.listeners).map((name) => ['listeners', name]),
+  ];
+  for (const path of paths) {
+    const name = String(path.at(-1));
+    if (!(name in Object.prototype) || !findings.isSound(path)) continue;
+    const message = `"${name}" is no name: every object of JavaScript has a member of that name`;
+    findings.add(path, { rule: 'bad-name', stage: 'lint', message, atKey: true });
+  }
+}
 
 /** Names must be those of something; also checked where the rest of a listener is not in order. */
 function lintReferences({ config, written, findings }: Draft): void {

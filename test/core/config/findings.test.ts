@@ -141,6 +141,11 @@ describe('shape', () => {
       finds: '3:17  shape: "a b" is no name: 1 to 63 letters, digits, ".", "_" and "-", the first a letter or digit',
     },
     {
+      when: 'a backend has a name that every object has a member of',
+      pools: pool('backends: { toString: "tcp://127.0.0.1:1" }'),
+      finds: '3:17  lint: "toString" is no name: every object of JavaScript has a member of that name',
+    },
+    {
       when: 'a pipeline is empty',
       listener: sound.listener.replace('[{ lines: }, { turns: }]', '[]'),
       finds: '8:15  shape: pipeline must have 1 item or more',
