@@ -19,6 +19,9 @@ interface Running {
   readonly origins: readonly PluginOrigin[];
 }
 
+/** How many messages are explained at once: traffic waits as long as that takes. */
+const mostExplained = 100;
+
 interface RunControlOptions {
   /** What runs now. */
   readonly running: () => Running;
@@ -104,6 +107,7 @@ export class RunControl implements Control {
       bytes,
       backend,
       clientAddress,
+      mostMessages: mostExplained,
     });
     return JSON.parse(explainJson(conversation));
   }

@@ -179,6 +179,8 @@ export interface Sending {
   readonly backend: string | undefined;
   /** The client's IP address. */
   readonly clientAddress: string;
+  /** How many messages are looked at, from 1. Undefined: all. */
+  readonly mostMessages?: number;
 }
 
 /** What became of bytes that were sent. */
@@ -186,7 +188,7 @@ export interface Conversation {
   readonly messages: readonly MessageRecord[];
   /** What plugins said when the client connected, or a link came up. */
   readonly greetings: readonly HookAnswer[];
-  /** How many bytes at the end were not looked at, as the connection was closed. */
+  /** How many bytes at the end were not looked at, as the connection was closed, or they were too many messages. */
   readonly unreadBytes: number;
   /** Passed on to the client of a dedicated link, unparsed. */
   readonly relayed: Buffer | undefined;
@@ -198,7 +200,7 @@ export interface Conversation {
  */
 export async function converse(settings: Settings, name: string, sending: Sending): Promise<Conversation> {
   const { listener, pool } = partOf(settings, name);
-  const recorder = new Recorder();
+  const recorder = new Recorder(sending.mostMessages);
   const quiet = () => {};
   const log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
   const pools = [unchecked(pool)];

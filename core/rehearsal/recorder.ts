@@ -94,7 +94,13 @@ export class Recorder {
   readonly messages: MessageRecord[] = [];
   /** What `onConnect` and `onLink` taps have answered. */
   readonly greetings: HookAnswer[] = [];
+  readonly #most: number;
   #scope: Scope | undefined;
+
+  /** @param most how many messages are let through; what comes behind them is skipped */
+  constructor(most = Number.POSITIVE_INFINITY) {
+    this.#most = most;
+  }
 
   /** The same listener, recorded. For one balancer. */
   record(settings: ListenerSettings): ListenerSettings {
@@ -151,6 +157,9 @@ export class Recorder {
     if (hook === 'frame') {
       const frame = tap as (bytes: Buffer, start: number, end: number, scan: Scan) => unknown;
       return ((bytes: Buffer, start: number, end: number, scan: Scan) => {
+        if (this.messages.length >= this.#most && this.messages.at(-1)?.outcome?.kind !== 'incomplete') {
+          return scan.skip(end - start);
+        }
         const note = (answer: Answer) => this.#framed(plugin, answer, bytes.subarray(start, end), scan);
         return observed(
           () => frame(bytes, start, end, scan),

@@ -243,7 +243,7 @@ export const operations = {
   explain: {
     method: 'post',
     path: '/v1/explain',
-    summary: 'What would become of messages, by the config that runs. Nothing is sent to anybody.',
+    summary: 'What would become of messages, of the first 100, by the config that runs. Nothing is sent to anybody.',
     body: Type.Object(
       {
         listener: Type.String(),

@@ -53,6 +53,15 @@ describe('the control of a run', () => {
     await expect(unknown).rejects.toThrow('there is no backend "c" in a pool "calls"');
   });
 
+  it('explains no more than a hundred messages, as traffic waits meanwhile', async () => {
+    const { control } = await controlled();
+    const bytes = Buffer.from('{}\n'.repeat(101));
+    expect(await control.explain('edge', { bytes })).toMatchObject({
+      messages: { length: 100, 99: { outcome: { kind: 'forwarded' } } },
+      unreadBytes: 3,
+    });
+  });
+
   it('sets the level of the log', async () => {
     const { control, levels } = await controlled();
     control.setLogLevel('debug');
