@@ -210,7 +210,7 @@ function handlersFor({ balancer, scope, hub, watch }: ApiParts): Readonly<Record
       const change = body as { state?: BackendState; weight?: number };
       balancer.setBackend(pool, name, change);
       log.info({ pool, backend: name, ...change }, 'backend changed by an operator');
-      watch.look();
+      watch.look(true);
       return watch.backends().find((row) => row.pool === pool && row.name === name);
     },
     getConnections: ({ query }) => balancer.connections(query as unknown as Parameters<BalancerView['connections']>[0]),

@@ -130,14 +130,18 @@ export class Watch {
     });
   }
 
-  /** Looks at how things are, and tells of what has changed. */
-  look(): void {
+  /**
+   * Looks at how things are, and tells of what has changed.
+   * @param again before its time, in place of the last look: rates are taken over whole seconds
+   */
+  look(again = false): void {
     const nowMs = this.#scope.clock.now();
-    const lastMs = this.#looks.at(-1)?.atMs ?? nowMs;
+    const last = again ? this.#looks.pop() : this.#looks.at(-1);
+    const lastMs = last?.atMs ?? nowMs;
     this.#looks.push({ atMs: nowMs, stats: this.#balancer.stats() });
     if (this.#looks.length > mostLooks + 1) this.#looks.shift();
     for (const row of this.backends()) this.#compare(row, nowMs - lastMs);
-    if (this.#count++ % historyLooks === 0) {
+    if (!again && this.#count++ % historyLooks === 0) {
       this.#history.push(this.#point());
       if (this.#history.length > historyPoints) this.#history.shift();
     }

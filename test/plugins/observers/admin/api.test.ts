@@ -277,6 +277,18 @@ describe('the API', () => {
     expect((await ask('POST', '/v1/explain', { listener: 'edge' })).status).toBe(422);
   });
 
+  it('tells rates over whole seconds, however often it is asked to change something', async () => {
+    const { rig, ask } = await play();
+    const client = rig.client();
+    for (let index = 0; index < 6; index++) client.send('hello\n');
+    rig.advance(3000);
+    for (const weight of [2, 3, 2, 3]) await ask('PATCH', '/v1/backends/pool/a', { weight });
+    const { body } = await ask('GET', '/v1/backends');
+    expect(body.backends[0]).toMatchObject({ name: 'a', weight: 3, messages: 3, messagesPerSecond: 1 });
+    const { body: history } = await ask('GET', '/v1/history');
+    expect(history.points.length).toBe(1);
+  });
+
   it('says whether it takes work', async () => {
     const states = new Map<string, number[]>();
     for (const phase of ['starting', 'running', 'stopping'] as const) {
@@ -347,6 +359,8 @@ describe('who is let in', () => {
     const { headers: answered } = await app.request('http://localhost/v1/log-level', { headers });
     expect(answered.get('allow')).toBe('PUT');
     expect((await app.request('http://localhost/livez', { method: 'HEAD', headers })).status).toBe(200);
+  });
+    expect([status, body, hub.hears('decision')]).toEqual([200, null, false]);
   });
 
   it.each([
