@@ -1,4 +1,5 @@
 /** Answers requests: who may, what was meant, and what comes of it. */
+import { isIP } from 'node:net';
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { BackendState, BalancerView, ObserverScope } from 'pointsman';
@@ -230,6 +231,7 @@ function handlersFor({ balancer, scope, hub, watch }: ApiParts): Readonly<Record
     explain({ body: { listener, backend, client, ...given } }) {
       const [encoding, ...more] = Object.keys(given);
       if (encoding === undefined || more.length > 0) throw new Problem(422, 'give one of "text", "hex" and "base64"');
+      if (client !== undefined && isIP(client as string) === 0) throw new Problem(422, `"${client}" is no IP address`);
       const written = given[encoding] as string;
       const bytes =
         encoding === 'hex'

@@ -275,6 +275,10 @@ describe('the API', () => {
     ]);
     expect((await ask('POST', '/v1/explain', { listener: 'edge', text: 'a', hex: '61' })).status).toBe(422);
     expect((await ask('POST', '/v1/explain', { listener: 'edge' })).status).toBe(422);
+    expect((await ask('POST', '/v1/explain', { listener: 'edge', text: 'a', client: 'b' })).body).toMatchObject({
+      status: 422,
+      detail: '"b" is no IP address',
+    });
   });
 
   it('tells rates over whole seconds, however often it is asked to change something', async () => {
