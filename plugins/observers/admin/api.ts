@@ -131,7 +131,10 @@ export function createApi(access: AccessOptions, parts: ApiParts): Hono {
         body: method === 'get' ? {} : await bodyOf(context, checkBody, method !== 'delete'),
       };
       const answer = await handlers[id](asked);
-      if (answer instanceof Response) return answer;
+      if (answer instanceof Response) {
+        if (req.method === 'HEAD') await answer.body?.cancel(); // nobody is going to read it
+        return answer;
+      }
       return new Response(`${JSON.stringify(answer)}\n`, {
         headers: { ...security, 'content-type': 'application/json' },
       });

@@ -364,6 +364,13 @@ describe('who is let in', () => {
     expect(answered.get('allow')).toBe('PUT');
     expect((await app.request('http://localhost/livez', { method: 'HEAD', headers })).status).toBe(200);
   });
+
+  it('nobody who only wants to know whether there are events', async () => {
+    const { app, hub } = await play();
+    const { status, body } = await app.request('http://localhost/v1/events', {
+      method: 'HEAD',
+      headers: { host: 'localhost' },
+    });
     expect([status, body, hub.hears('decision')]).toEqual([200, null, false]);
   });
 
