@@ -68,11 +68,18 @@ class TestReader {
     if (!Array.isArray(steps)) return undefined;
     const read = steps.map((step, index) => {
       const path = [...this.#path, 'steps', index];
-      return findings.isSound(path) ? this.#step(path, step, index) : undefined;
+      return findings.isSound(path) ? this.#step(path, step, index) : this.#broken(step, index);
     });
     if (!findings.isSound(this.#path)) return undefined;
     const { name, listener } = this.#test;
     return { name, listener, place: this.#place(this.#path), steps: read as Step[] };
+  }
+
+  /** Of a step that is not in order later ones may speak all the same. */
+  #broken(step: unknown, index: number): undefined {
+    const [as, from] = [valueAt(step, ['as']), valueAt(step, ['send', 'from'])];
+    this.#clients.add(typeof from === 'string' ? from : defaultClient);
+    if (typeof as === 'string') this.#steps.set(as, index);
   }
 
   #step(path: Path, step: StepConfig, index: number): Step | undefined {

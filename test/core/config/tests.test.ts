@@ -105,6 +105,11 @@ describe('finds what is wrong with a test:', () => {
       ],
     },
     {
+      when: 'steps that others speak of are misspelt',
+      steps: `{ sned: { text: hi }, as: one }, { advance: 1s, expect: { client: client, sameBackendAs: one } }`,
+      finds: '12:9  shape: "sned" is unknown here; did you mean "send"?',
+    },
+    {
       when: 'two steps have one name',
       steps: '{ as: one, advance: 1s }, { as: one, advance: 1s }',
       finds: '12:39  lint: an earlier step is named "one" already',
