@@ -762,8 +762,7 @@ class BackendRequests {
   }
 }
 
-/** The option `replay`. */
-/** Whether the answer at hand is a failure; undefined if it is none, or ends before the field does. */
+/** The option `failure`: whether the answer at hand is one; undefined if it is none, or ends before the field does. */
 function failureIn(field: NonNullable<Options['failure']>, layout: Layout) {
   const codec = numberCodec(field.size, field.endian);
   return (message: Message): boolean | undefined => {
@@ -773,6 +772,7 @@ function failureIn(field: NonNullable<Options['failure']>, layout: Layout) {
   };
 }
 
+/** The option `replay`. */
 function keepHandshakes(field: NonNullable<Options['replay']>, layout: Layout, scope: Scope) {
   const codec = numberCodec(field.size, field.endian);
   const { values, answers } = field;
@@ -927,6 +927,7 @@ function check(options: Options, scope: Scope): void {
     throw new Error('id.answerOffset: an identifier is inserted at one place in requests and answers');
   }
   checkPlaces(options);
+  checkValues(options);
   if (error !== undefined) {
     const template = bytesOf(error.hex);
     const framed = new LengthField(length).frame(template, 0, template.length);
@@ -947,7 +948,7 @@ function check(options: Options, scope: Scope): void {
 }
 
 /** @throws Error if fields that are written overlap, or what is inserted would tear a field apart */
-function checkPlaces({ length, id, correlation, affinity, keys, replay, replayable }: Options): void {
+function checkPlaces({ length, id, correlation, affinity, keys, replay, failure, replayable }: Options): void {
   for (const kind of ['requests', 'answers']) {
     const extent = (option: string, field: Field) => {
       const start = (kind === 'answers' ? field.answerOffset : undefined) ?? field.offset;
@@ -971,8 +972,23 @@ function checkPlaces({ length, id, correlation, affinity, keys, replay, replayab
     const read = Object.entries(keys).map(([key, field]) => extent(`keys.${key}`, field));
     if (affinity !== undefined) read.push(extent('affinity', affinity));
     if (replay !== undefined) read.push(extent('replay', replay));
+    if (failure !== undefined) read.push(extent('failure', failure));
     if (replayable !== undefined) read.push(extent('replayable', replayable));
     const torn = [...written, ...read].find(({ start, end }) => start < id.offset && id.offset < end);
     if (torn !== undefined) throw new Error(`${torn.option}: the identifier would be inserted in its middle`);
+  }
+}
+
+/** @throws Error if a field can never have one of the values that it is held against */
+function checkValues({ replay, failure, replayable }: Options): void {
+  for (const [option, size, values] of [
+    ['replay.values', replay?.size, replay?.values],
+    ['replay.answers', replay?.size, replay?.answers],
+    ['failure.values', failure?.size, failure?.values],
+    ['replayable.values', replayable?.size, replayable?.values],
+  ] as const) {
+    const misfit = values?.find((value) => value >= 256 ** size!);
+    if (misfit !== undefined)
+      throw new Error(`${option}: ${misfit} does not fit into the field, whose size is ${size}`);
   }
 }

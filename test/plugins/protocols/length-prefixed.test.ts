@@ -936,6 +936,18 @@ describe('options that contradict each other', () => {
       { length, id: { offset: 4, insert: { marker: 'ff' } }, keys: { call: { offset: 3, size: 2 } } },
       'keys.call: the identifier would be inserted in its middle',
     ],
+    [
+      { length, id: { offset: 4, insert: { marker: 'ff' } }, failure: { offset: 3, size: 2, values: [1] } },
+      'failure: the identifier would be inserted in its middle',
+    ],
+    [
+      { length, failure: { offset: 2, size: 2, values: [1, 65_536] } },
+      'failure.values: 65536 does not fit into the field, whose size is 2',
+    ],
+    [
+      { length, correlation: { offset: 2 }, replayable: { offset: 6, size: 1, values: [256] } },
+      'replayable.values: 256 does not fit into the field, whose size is 1',
+    ],
     [{ length, id: { offset: 2, size: 9 } }, 'id.size: a number has at most 8 bytes, not 9'],
     [
       { length, id: { offset: 2, size: 4, encoding: 'bytes' } },
