@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import { whyUnreadable } from '../config/parse.ts';
 import { exitCodes, type Output } from './output.ts';
 
 export interface AdminOptions {
@@ -177,7 +178,7 @@ function contentOf(file: string): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw new AdminError((error as Error).message);
+    throw new AdminError(`cannot read ${file}: ${whyUnreadable(error)}`);
   }
 }
 

@@ -174,6 +174,9 @@ describe('verbs on a balancer that runs', () => {
     );
     const nobody = `unix:${directory}/nobody.sock`;
     expect((await did((output) => backends({ url: nobody }, output))).stderr).toContain(`nobody answers at ${nobody}:`);
+    expect((await did((output) => backends({ url: nobody, ca: 'none.pem' }, output))).stderr).toBe(
+      'pointsman: cannot read none.pem: no such file\n',
+    );
     for (const url of ['localhost:1', 'http://localhost:99999']) {
       expect((await did((output) => backends({ url }, output))).stderr).toContain(`"${url}" is no address`);
     }
