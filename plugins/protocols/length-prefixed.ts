@@ -353,6 +353,7 @@ export default definePlugin({
         replay === undefined &&
         failure === undefined &&
         id?.stamp.includes('response') !== true,
+      ...(correlation?.answers && { isAnswer: () => layout.find(correlation) >= 0 && layout.isAnswer }),
       ...(failure && { isFailure: failureIn(failure, layout) }),
       ...(replays && { mayReplay: replays.mayReplay }),
       keys: Object.fromEntries(Object.entries(keys).map(([key, field]) => [key, spanOf(field, layout)])),

@@ -527,6 +527,18 @@ describe('correlation', () => {
       expect(rig.stats().fromClients.discardedFor).toEqual({ 'no-destination': 1 });
     });
 
+    it('brings them there however much the backend has in flight', async () => {
+      const pool = { backendLimits: { inFlight: 1 } };
+      const rig = await rigOf(options, { links: 'dedicated', backends: ['a'], pool });
+      const client = rig.client();
+      client.send(hex('0002 0001'));
+      rig.backend('a').link.send(hex('0002 0007'));
+      rig.backend('a').take();
+      client.send(hex('0002 8001 0002 0002'));
+      expect(arrived(rig).a).toBe('00028007');
+      expect(rig.stats().fromClients.discardedFor).toEqual({ overloaded: 1 });
+    });
+
     it('does not take a request of a backend for an answer', async () => {
       const rig = await rigOf(options, { links: 'dedicated', backends: ['a'] });
       const client = rig.client();
