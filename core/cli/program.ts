@@ -8,8 +8,8 @@ import { packageVersion } from './version.ts';
 
 const formatOption = (...more: readonly string[]) =>
   new Option('--format <format>', 'how to print').choices(['text', 'json', ...more]).default('text');
-const configArgument = (name: string) =>
-  new Argument(name, 'config files, or directories of them: together one config');
+const configs = 'config files, or directories of them: together one config';
+const configArgument = (name: string) => new Argument(name, `${configs}; -: standard input`);
 
 /**
  * Builds the program; it runs with `parseAsync`.
@@ -26,7 +26,7 @@ export function createProgram(output: Output, finish: (code: number) => void): C
   program
     .command('run')
     .description('balance until SIGINT or SIGTERM; SIGHUP reloads the config')
-    .addArgument(configArgument('<config...>'))
+    .argument('<config...>', configs)
     .addOption(new Option('--log-level <level>', 'log this and what is graver').choices(logLevels).default('info'))
     .addOption(
       new Option(

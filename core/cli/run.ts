@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import { Balancer } from '../balancer.ts';
 import { loadConfig } from '../config/load.ts';
+import { standardInput } from '../config/parse.ts';
 import { PointsmanError } from '../errors.ts';
 import { Faults } from '../faults.ts';
 import { areFilesFew } from '../runtime/files.ts';
@@ -59,6 +60,12 @@ async function runUntil(
   { stdout, stderr }: Output,
   host: Host,
 ): Promise<number> {
+  if (paths.includes(standardInput)) {
+    throw new PointsmanError(
+      'POINTSMAN_CONFIG',
+      'what runs reads its config again when it is reloaded: give it a file',
+    );
+  }
   const loaded = await loadConfig(paths, { tests: 'skip' });
   const { settings, findings, origins } = loaded;
   stderr.write(textReport(findings, wantsColours(stderr)));

@@ -1,5 +1,6 @@
 /** `pointsman test`: runs the tests of a config on virtual sockets and a virtual clock. */
 import { loadConfig } from '../config/load.ts';
+import { nameOfFile } from '../config/parse.ts';
 import { withTestFiles } from '../config/tests.ts';
 import { play } from '../rehearsal/play.ts';
 import { exitCodes, type Output, wantsColours } from './output.ts';
@@ -48,7 +49,7 @@ export async function test(paths: readonly string[], options: TestOptions, outpu
   else if (tests.length > 0) stdout.write(`no name of ${tests.length} tests has "${filter}" in it\n`);
   else
     stdout.write(
-      `${paths.join(', ')}: no tests; write some under "tests:", here or in a file NAME.test.yaml beside it\n`,
+      `${paths.map(nameOfFile).join(', ')}: no tests; write some under "tests:", here or in a file NAME.test.yaml beside it\n`,
     );
 
   // As with `vector test` and `promtool test rules`, a config that has no tests passes them all; a filter that finds none is a mistake.

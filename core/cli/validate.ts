@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import type { Finding } from '../config/finding.ts';
 import { loadConfig } from '../config/load.ts';
-import { whyUnreadable } from '../config/parse.ts';
+import { nameOfFile, whyUnreadable } from '../config/parse.ts';
 import { PointsmanError } from '../errors.ts';
 import type { Settings } from '../settings.ts';
 import { counted, exitCodes, type FindingsFormat, type Output, wantsColours } from './output.ts';
@@ -49,7 +49,9 @@ function textOf(
 ): string {
   const remarks = countFindings(findings);
   const end =
-    settings === undefined ? remarks : `${paths.join(', ')}: ok — ${summary(settings)}${remarks && `, ${remarks}`}`;
+    settings === undefined
+      ? remarks
+      : `${paths.map(nameOfFile).join(', ')}: ok — ${summary(settings)}${remarks && `, ${remarks}`}`;
   return `${textReport(findings, colours)}${findings.some(({ severity }) => severity === 'error') ? remarks : end}\n`;
 }
 

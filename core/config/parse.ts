@@ -23,18 +23,22 @@ interface SyntaxProblem {
 /** Enough for every config a person writes, too few for a bomb of nested aliases. */
 const maxAliasCount = 1000;
 
+/** What is given in place of a file to read standard input. */
+export const standardInput = '-';
+
+/** How findings call a file. Standard input is as if it were in the working directory: paths in it count from there. */
+export const nameOfFile = (path: string): string => (path === standardInput ? '<stdin>' : path);
+
 /**
  * Reads files, and of directories every .yaml, .yml and .json file in the order of their names.
  * @throws PointsmanError if one cannot be read, or there is none
  */
 export function readSources(paths: readonly string[]): Source[] {
   const files = paths.flatMap((path) => reading(path, () => filesOf(path)));
-  return files.map((file) =>
-    parseSource(
-      file,
-      reading(file, () => utf8.decode(readFileSync(file))),
-    ),
-  );
+  return files.map((file) => {
+    const text = reading(file, () => utf8.decode(readFileSync(file === standardInput ? 0 : file)));
+    return parseSource(nameOfFile(file), text);
+  });
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
@@ -43,12 +47,12 @@ function reading<Content>(path: string, read: () => Content): Content {
   try {
     return read();
   } catch (cause) {
-    throw new PointsmanError('POINTSMAN_CONFIG', `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
+    throw new PointsmanError('POINTSMAN_CONFIG', `cannot read ${nameOfFile(path)}: ${whyUnreadable(cause)}`, { cause });
   }
 }
 
 function filesOf(path: string): string[] {
-  if (!statSync(path).isDirectory()) return [path];
+  if (path === standardInput || !statSync(path).isDirectory()) return [path];
   const names = readdirSync(path).filter((name) => /\.(ya?ml|json)$/.test(name));
   if (names.length === 0) throw new Error('it holds no .yaml, .yml or .json file');
   return names.sort().map((name) => join(path, name));

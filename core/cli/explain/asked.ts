@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import type { Endpoint } from '../../capture/clients.ts';
 import { among, listed } from '../../config/describe.ts';
-import { whyUnreadable } from '../../config/parse.ts';
+import { nameOfFile, standardInput, whyUnreadable } from '../../config/parse.ts';
 import type { Sending } from '../../rehearsal/explain.ts';
 import { isWebSocket } from '../../runtime/address.ts';
 import type { ListenerSettings, Settings } from '../../settings.ts';
@@ -52,7 +52,7 @@ export function sendingOf(settings: Settings, listener: ListenerSettings, option
   const clientAddress = options.client ?? anyClient;
   if (isIP(clientAddress) === 0) throw new Misuse(`"${clientAddress}" is no IP address`);
   const bytes = sample === undefined ? read(options.message!) : Buffer.from(sample.bytes);
-  if (bytes.length === 0) throw new Misuse(`${options.message} is empty`);
+  if (bytes.length === 0) throw new Misuse(`${nameOfFile(options.message!)} is empty`);
   return { bytes, backend: from === 'client' ? undefined : from, clientAddress };
 }
 
@@ -71,9 +71,9 @@ function sampleOf({ pipeline }: ListenerSettings, name: string) {
 /** @throws Misuse if it cannot be read */
 function read(file: string): Buffer {
   try {
-    return readFileSync(file === '-' ? 0 : file);
+    return readFileSync(file === standardInput ? 0 : file);
   } catch (error) {
-    throw new Misuse(`cannot read ${file}: ${whyUnreadable(error)}`);
+    throw new Misuse(`cannot read ${nameOfFile(file)}: ${whyUnreadable(error)}`);
   }
 }
 

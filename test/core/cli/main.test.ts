@@ -74,6 +74,52 @@ it('explains a message that comes from standard input', () => {
   expect(stdout).toContain('~ {{+"backend":"a"+}}\\n\n');
 });
 
+describe('takes a config from standard input', () => {
+  const input = `plugins: [./plugins/acme.js]
+${edge['edge.yaml']}keys: [{ id: k1, secret: "\${file:key}" }]
+`;
+  const acme = `export default { name: 'acme', summary: 'x', pointsman: '^1', options: { type: 'object' }, observe() {} };`;
+  const files = { 'plugins/acme.js': acme, key: 'k'.repeat(32) };
+
+  it('whose paths count from the working directory', () => {
+    expect(pointsman(['validate', '-'], files, { input })).toEqual({
+      status: 0,
+      stdout: '<stdin>: ok — 1 listener, 1 pool, 1 backend\n',
+      stderr: '',
+    });
+  });
+
+  it('and says where it is wrong', () => {
+    const wrong = input.replace('pool: calls', 'pool: cals');
+    expect(pointsman(['validate', '-'], {}, { input: wrong })).toEqual({
+      status: 1,
+      stdout: `<stdin>:1:11  cannot load plugin "./plugins/acme.js": no such file
+<stdin>:3:58  there is no pool "cals"; did you mean "calls"?
+<stdin>:4:26  cannot read key: no such file
+3 errors
+`,
+      stderr: '',
+    });
+  });
+
+  it('together with files, and for its tests', () => {
+    const tests =
+      'tests: [{ name: it goes to a, listener: edge, steps: [{ send: { text: "{}\\n" }, expect: { backend: a } }] }]';
+    expect(pointsman(['test', 'edge.yaml', '-'], edge, { input: tests })).toMatchObject({
+      status: 0,
+      stdout: '✓ it goes to a\n\n1 test: 1 passed\n',
+    });
+  });
+
+  it('but not to run, as it is read again', () => {
+    expect(pointsman(['run', '-'], {}, { input })).toEqual({
+      status: 2,
+      stdout: '',
+      stderr: 'pointsman: what runs reads its config again when it is reloaded: give it a file\n',
+    });
+  });
+});
+
 it.each([
   [['validate', 'absent.yaml'], 'pointsman: cannot read absent.yaml: no such file\n'],
   [
