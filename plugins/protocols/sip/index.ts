@@ -44,7 +44,6 @@ const halfPing = 1;
 const pong = ascii('\r\n');
 const ok = new Status(200, 'OK');
 
-const malformedResponse = discard('malformed');
 const foreignResponse = discard('not-our-via');
 const ownAck = discard('own-ack', { ordinary: true });
 
@@ -205,8 +204,8 @@ export default definePlugin({
 
     hooks.detectId.tap('sip', (message) => {
       const flaw = header.understand() ?? (refusesOdd(message) ? header.oddity : undefined);
-      if (!header.isRequest) return flaw === undefined ? detectResponse(message) : malformedResponse;
       if (flaw !== undefined) return flaw;
+      if (!header.isRequest) return detectResponse(message);
       if (header.method === method.ack && tagHash.isIn(header)) return ownAck;
       const routeFlaw = routes.find(header, self);
       if (routeFlaw !== undefined) return routeFlaw;
@@ -234,8 +233,7 @@ export default definePlugin({
       if (via.tokenStart === 0) return foreignResponse;
       const line = via.next > 0 ? header.first[field.via]! : header.nextLine(header.first[field.via]!);
       if (line < 0) return foreignResponse;
-      if (!clientVia.read(bytes, view, via.next || header.valueStart(line), header.lineEnds[line]!))
-        return malformedResponse;
+      if (!clientVia.read(bytes, view, via.next || header.valueStart(line), header.lineEnds[line]!)) return flaws.via;
       return message.span(via.tokenStart - message.start, via.tokenEnd - via.tokenStart);
     }
 

@@ -398,4 +398,19 @@ describe('the log', () => {
       expect.objectContaining({ text: 'message refused', reason: 'malformed', detail: '400 Bad Max-Forwards' }),
     );
   });
+
+  it.each([
+    ['400 Bad CSeq', (text: string) => text.replace('CSeq', 'X')],
+    ['400 Bad Status Line', (text: string) => text.replace('200', '2000')],
+    ['400 Bad Via', (text: string) => text.replace(/^Via: .*received=/m, 'Via: received=')],
+  ])('says what is wrong with a response that nobody is told of: %s', (detail, spoil) => {
+    const client = rig.client();
+    client.send(request('INVITE'));
+    const { name, message } = arrival(rig);
+    rig.backend(name).link.send(spoil(respond(message, '200 OK', 'bob1')));
+    expect(rig.stats().fromBackends.discardedFor).toEqual({ malformed: 1 });
+    expect(rig.logged).toContainEqual(
+      expect.objectContaining({ text: 'message discarded', reason: 'malformed', detail, from: 'backend', peer: name }),
+    );
+  });
 });
