@@ -11,6 +11,7 @@ export type { Attempt, Check, CheckScope } from './health/checks.ts';
 export type { Detected, Framed, HookName, HookSignatures, Hooks, Tappable } from './hooks.ts';
 export { KnownBytes } from './known-bytes.ts';
 export type { Link } from './link.ts';
+export { viewOf } from './memory.ts';
 export type { Message, RouteReason, Side, Span, TraceContext } from './message.ts';
 export type { Channel } from './observers/channel.ts';
 export type { ConnectionFacts, ConnectionPage, ConnectionQuery } from './observers/connections.ts';

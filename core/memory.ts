@@ -20,7 +20,7 @@ export const readMemory: Buffer = Buffer.from(memory, 0, headroomBytes + readByt
 
 const readView = new DataView(memory, 0, readMemory.length);
 
-/** To read bytes four at a time. One for what sockets read into is there already. */
+/** To read bytes four at a time, and compare them with KnownBytes. One of what sockets read into is there already; others take 80 ns. */
 export function viewOf(bytes: Uint8Array): DataView {
   return bytes === readMemory ? readView : new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }

@@ -3,6 +3,7 @@
  * notes where the watched members of the top-level object stand. It accepts exactly what JSON.parse accepts, but for two
  * things about which readers may disagree: nesting beyond a bound, and a watched member that appears twice.
  */
+import { viewOf } from 'pointsman';
 
 export type JsonFault = 'malformed-json' | 'invalid-utf8' | 'nested-too-deep' | 'duplicate-member';
 
@@ -102,7 +103,7 @@ export class JsonScan {
   scan(bytes: Buffer, start: number, end: number): number {
     if (bytes !== this.#bytes) {
       this.#bytes = bytes;
-      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      this.#view = viewOf(bytes);
     }
     this.#start = start;
     this.#hasDuplicate = false;

@@ -25,6 +25,7 @@ import {
   type Token,
   type TraceContext,
   Type,
+  viewOf,
 } from 'pointsman';
 import { type JsonFault, JsonScan, type Member } from './json-scan.ts';
 
@@ -387,8 +388,7 @@ export default definePlugin({
       const known = idTexts[index];
       if (known?.token === token) return known;
       const text = memberText(id.name, JSON.stringify(token.text.toString('latin1')));
-      const { buffer, byteOffset, length } = text.value;
-      return (idTexts[index] = { ...text, token, view: new DataView(buffer, byteOffset, length) });
+      return (idTexts[index] = { ...text, token, view: viewOf(text.value) });
     };
     const writeId = (message: Message, token: Token, isFollowed: boolean): void => {
       const text = idTextOf(token, message.backend?.index ?? 0);

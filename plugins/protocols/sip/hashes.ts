@@ -4,7 +4,7 @@
  * whatever its keys, and after a restart. A secret would protect nothing: whoever could aim for the branch of another's request knows
  * that request, and can copy its Via.
  */
-import { KeyedHash } from 'pointsman';
+import { KeyedHash, viewOf } from 'pointsman';
 import { isSame, writeHex } from './bytes.ts';
 import { ascii } from './characters.ts';
 import type { Header } from './header.ts';
@@ -25,7 +25,7 @@ export class TransactionHash {
   readonly #hash: KeyedHash;
   readonly #longHash: KeyedHash;
   readonly #parts = Buffer.alloc(5 * (1 + partBytes));
-  readonly #view = new DataView(this.#parts.buffer, this.#parts.byteOffset, this.#parts.length);
+  readonly #view = viewOf(this.#parts);
   #at = 0;
 
   /** @param use tells it from others of the same request */

@@ -3,7 +3,7 @@
  * reused arrays those lines that matter here. No strings, no allocation, and where it pays four bytes at a time, which a DataView
  * reads wherever they lie: 550 ns for an INFO of 790 bytes, of 1400 with `indexOf` for each line.
  */
-import { KnownBytes, type Limits, type Refusal } from 'pointsman';
+import { KnownBytes, type Limits, type Refusal, viewOf } from 'pointsman';
 import * as bytewise from './bytes.ts';
 import * as characters from './characters.ts';
 import { flaws, framingFlaws } from './flaws.ts';
@@ -39,7 +39,7 @@ export class HeaderLines {
   readonly #named: readonly NamedField[];
   bytes: Buffer = Buffer.alloc(0);
   /** The same bytes, to be read four at a time. */
-  view: DataView = new DataView(new ArrayBuffer(0));
+  view: DataView = viewOf(this.bytes);
   /** Where the message begins. */
   start = 0;
   /** Behind the start-line: where the first header line begins. */
@@ -99,7 +99,7 @@ export class HeaderLines {
   /** Begins with the message at `bytes[start]`, and forgets the one before. */
   open(bytes: Buffer, start: number): void {
     // What a connection receives lies in the same buffer nearly always.
-    if (bytes !== this.bytes) this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (bytes !== this.bytes) this.view = viewOf(bytes);
     this.bytes = bytes;
     this.start = this.linesStart = this.bodyStart = start;
     this.lineCount = this.foldCount = 0;
