@@ -93,7 +93,7 @@ export class Accounting {
   abandoned = 0;
   /** Those of them whose client got the protocol's error reply at once. */
   abandonedRefused = 0;
-  /** Bytes that dedicated links relayed unparsed, backend to client. */
+  /** Bytes that dedicated links relayed, backend to client: messages that nobody counts. */
   relayedBytes = 0;
   /** Messages for each backend, by its index. */
   readonly toBackend: number[];

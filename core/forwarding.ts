@@ -172,12 +172,12 @@ export class Forwarding {
     this.#waiting?.look();
   }
 
-  /** A dedicated link's bytes, passed on as they came. */
+  /** A message of a dedicated link, passed on as it came. */
   relay(link: Link, client: Client, bytes: Buffer, start: number, end: number): void {
     if (client.closing) return;
     this.#options.accounting.relayedBytes += end - start;
     link.backend.pool.outliers?.succeeded(link.backend);
-    client.lastActivityMs = this.#options.runtime.now();
+    client.lastActivityMs = link.lastActivityMs;
     client.outbox.appendBytes(bytes, start, end);
     if (client.outbox.full) client.outbox.flush();
     if (client.outbox.full) link.stallOn(client.outbox);

@@ -156,11 +156,10 @@ export class Link extends Peer {
     this.#links.onEnding(this);
   }
 
-  /** @internal */
-  override onBytes(bytes: Buffer, start: number, end: number): void {
-    if (this.client !== undefined && this.pipeline.relaysAnswers && !this.delimits && !this.client.delimits)
-      this.pipeline.forwarding.relay(this, this.client, bytes, start, end);
-    else super.onBytes(bytes, start, end);
+  protected override take(bytes: Buffer, start: number, end: number): number {
+    const { client, pipeline } = this;
+    const relays = pipeline.relaysAnswers && !this.delimits && client?.delimits === false;
+    return pipeline.consume(this, bytes, start, end, relays ? client : undefined);
   }
 
   /** @internal */

@@ -109,19 +109,24 @@ export abstract class Peer {
   }
 
   #consume(bytes: Buffer, start: number, end: number): void {
-    const at = this.pipeline.consume(this, bytes, start, end);
+    const at = this.take(bytes, start, end);
     if (at === end || this.closing) return;
     if (this.delimits && !this.stalled) this.pipeline.breakOff(this, bytes, at, end);
     else this.#hold(bytes, at, end);
   }
 
   #consumeHeld(): void {
-    this.#heldStart = this.pipeline.consume(this, this.#held, this.#heldStart, this.#heldEnd);
+    this.#heldStart = this.take(this.#held, this.#heldStart, this.#heldEnd);
     if (this.heldBytes > 0 && this.delimits && !this.stalled && !this.closing) {
       this.pipeline.breakOff(this, this.#held, this.#heldStart, this.#heldEnd);
       this.dropHeld();
     }
     if (this.heldBytes === 0 || this.closing) this.dropHeld();
+  }
+
+  /** Takes the messages out of `bytes[start, end)` that are whole; answers how far it came. */
+  protected take(bytes: Buffer, start: number, end: number): number {
+    return this.pipeline.consume(this, bytes, start, end);
   }
 
   /** Keeps what has arrived, in memory that doubles: nothing is allocated because a length field promised it. */

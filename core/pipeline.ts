@@ -52,7 +52,7 @@ export class Pipeline {
   readonly waiting: Waiting | undefined;
   readonly runtime: Runtime;
   readonly log: Logger;
-  /** What backends send on dedicated links is passed on unparsed. */
+  /** What backends send on dedicated links passes no hook but `frame`. */
   readonly relaysAnswers: boolean;
 
   readonly #options: PipelineOptions;
@@ -84,8 +84,11 @@ export class Pipeline {
     this.#dropping = new Dropping(options);
   }
 
-  /** Takes the messages out of `bytes[start, end)` one by one; answers how far it came. What is left, the peer keeps. */
-  consume(peer: Peer, bytes: Buffer, start: number, end: number): number {
+  /**
+   * Takes the messages out of `bytes[start, end)` one by one; answers how far it came. What is left, the peer keeps.
+   * @param relayTo whom they are passed on to as they are; whole, as what other links bring may come between
+   */
+  consume(peer: Peer, bytes: Buffer, start: number, end: number, relayTo?: Client): number {
     const { scan } = peer;
     let at = start;
     while (at < end && !peer.stalled) {
@@ -93,6 +96,7 @@ export class Pipeline {
       const length = this.#frame(peer, bytes, at, end);
       if (length <= 0) return length < 0 ? end : at;
       if (scan.skipped > 0) scan.skipped = 0;
+      else if (relayTo !== undefined) this.forwarding.relay(peer as Link, relayTo, bytes, at, at + length);
       else {
         this.#message.open(bytes, at, at + length, scan.from, scan.source);
         peer.counters.received++;

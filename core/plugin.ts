@@ -245,7 +245,7 @@ export interface ProtocolFacts {
    * is there and the pool's `settings.replay` is not.
    */
   mayReplay?(message: Message): boolean;
-  /** On dedicated links it need not see what backends send: bytes are relayed as they come. Undefined: false. */
+  /** On dedicated links what backends send need pass no hook but `frame`: each message is relayed as it comes. Undefined: false. */
   readonly relaysAnswers?: boolean;
   /** What becomes of a message that names a backend which is gone from the config, unless the listener's `whenDown` says. Undefined: refuse. */
   readonly whenGone?: 'refuse' | 'rechoose';

@@ -119,7 +119,7 @@ const stats = part(
     ),
     unknownIdentifiers: count('Messages that name a backend that the pool does not have.'),
     redispatched: count('Messages that went to another backend because the first could not be reached.'),
-    relayedBytes: count('Bytes that dedicated links passed on unparsed.'),
+    relayedBytes: count('Bytes that dedicated links passed on unread.'),
     queued: count('Messages that wait in queues.'),
     backends: Type.Optional(
       Type.Record(

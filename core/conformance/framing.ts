@@ -161,7 +161,7 @@ async function* connections(subject: Subject): AsyncGenerator<Connection> {
         continue;
       }
       const { correlates, relaysAnswers } = setting.facts;
-      if (!correlates && relaysAnswers) continue; // what backends send is not framed
+      if (!correlates && relaysAnswers) continue; // what backends send passes no other hook, so nobody sees it
       const rig = await rigFor(setting);
       const reconnect = async () => {
         rig.runtime.advance(60_000); // a shared link opens again after a while

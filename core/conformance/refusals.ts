@@ -51,7 +51,7 @@ async function expectOneMessage(subject: Subject, setting: Setting, doing: strin
   fail(`${rig.doing} is not one whole message of the protocol: of ${show(reply, 400)} came ${came || 'nothing'}`);
 }
 
-/** Replies read like what backends send, where that is framed at all. */
+/** Replies read like what backends send, where that is seen by a hook. */
 async function readerOf(setting: Setting): Promise<{ rig: Rig; wire: Wire }> {
   const { correlates, relaysAnswers } = setting.facts;
   const rig = await rigFor(setting);

@@ -29,7 +29,7 @@ export interface ListenerFacts {
   readonly advertise: string | undefined;
   readonly pool: string;
   readonly links: 'shared' | 'dedicated';
-  /** On dedicated links, bytes from backends are passed on unparsed. */
+  /** On dedicated links, what backends send passes no hook but `frame`. */
   readonly relaysAnswers: boolean;
   readonly backends: readonly BackendFacts[];
   readonly checks: readonly CheckFacts[];
@@ -190,7 +190,7 @@ export interface Conversation {
   readonly greetings: readonly HookAnswer[];
   /** How many bytes at the end were not looked at, as the connection was closed, or they were too many messages. */
   readonly unreadBytes: number;
-  /** Passed on to the client of a dedicated link, unparsed. */
+  /** Messages passed on to the client of a dedicated link, unread. */
   readonly relayed: Buffer | undefined;
 }
 
@@ -216,13 +216,12 @@ export async function converse(settings: Settings, name: string, sending: Sendin
     }
     await rig.settle();
     const { messages, greetings } = recorder;
-    const relayed = messages.length === 0 ? client.take() : Buffer.alloc(0);
     const readBytes = messages.reduce((sum, { received }) => sum + received.length, 0);
     return {
       messages: [...messages],
       greetings: [...greetings],
-      unreadBytes: relayed.length > 0 ? 0 : sending.bytes.length - readBytes,
-      relayed: relayed.length > 0 ? relayed : undefined,
+      unreadBytes: sending.bytes.length - readBytes,
+      relayed: rig.stats().relayedBytes > 0 ? client.take() : undefined,
     };
   } finally {
     await rig.stop();

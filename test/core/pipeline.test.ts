@@ -115,13 +115,13 @@ describe('an answer', () => {
     expect(rig.stats().routes.link).toBe(1);
   });
 
-  it('is relayed unparsed on a dedicated link if the protocol need not see it', async () => {
+  it('is relayed unread on a dedicated link if the protocol need not see it', async () => {
     const rig = await dedicated({ pipeline: [[lines, { shared: false, relays: true }], [turns]] });
     const alice = rig.client();
     alice.send('@a one\n');
-    rig.backend('a').link.send('half a li');
-    expect(alice.text()).toBe('half a li');
-    expect(rig.stats()).toMatchObject({ relayedBytes: 9, fromBackends: { received: 0 } });
+    rig.backend('a').link.send('#1 two\n');
+    expect(alice.text()).toBe('#1 two\n');
+    expect(rig.stats()).toMatchObject({ relayedBytes: 7, fromBackends: { received: 0 } });
   });
 });
 
@@ -424,6 +424,32 @@ describe('a client', () => {
 });
 
 describe('what is relayed', () => {
+  const relaying = async () => {
+    const rig = await dedicated({ pipeline: [[lines, { shared: false, relays: true }], [turns]] });
+    const alice = rig.client();
+    alice.send('@a one\n@b two\n');
+    return { rig, alice };
+  };
+
+  it('comes message by message, whatever other links bring meanwhile', async () => {
+    const { rig, alice } = await relaying();
+    rig.backend('a').link.send('of a');
+    rig.backend('b').link.send('of b\n');
+    rig.backend('a').link.send('lice\nand');
+    expect(alice.text()).toBe('of b\nof alice\n');
+    expect(rig.stats()).toMatchObject({ relayedBytes: 14, fromBackends: { received: 0 } });
+  });
+
+  it('is no part of a message whose link has broken', async () => {
+    const { rig, alice } = await relaying();
+    rig.backend('a').link.send('whole\nhal');
+    rig.backend('a').link.reset();
+    alice.send('@a three\n');
+    rig.backend('a').link.send('whole again\n');
+    expect(alice.text()).toBe('whole\nwhole again\n');
+    expect(rig.stats().fromBackends).toMatchObject({ received: 1, discardedFor: { 'cut-short': 1 } });
+  });
+
   it('counts as traffic, so that the client is not closed for idleness', async () => {
     const rig = await dedicated({
       pipeline: [[lines, { shared: false, relays: true }], [turns]],

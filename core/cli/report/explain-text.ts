@@ -16,7 +16,7 @@ export function listenerText(facts: ListenerFacts, colours: boolean): string {
   const { listener, listen, advertise, pool, relaysAnswers, backends, identifiers, limits } = facts;
   const links =
     facts.links === 'shared' ? 'shared: one carries many clients' : 'dedicated: one for each client and backend';
-  const relays = relaysAnswers ? '; answers are passed on unparsed' : '';
+  const relays = relaysAnswers ? '; answers are passed on unread' : '';
   const lines = [
     `${style('bold', `listener ${listener}`)} on ${listen}${advertise === undefined ? '' : `, advertised as ${advertise}`}`,
     ...indented(2, [
@@ -175,7 +175,7 @@ export function conversationText(conversation: Conversation, sending: Sending, c
     blocks.unshift([style('bold', 'before that'), ...indented(2, lines)]);
   }
   if (relayed !== undefined) {
-    const why = 'passed on to the client of the link, unparsed: on dedicated links the protocol need not see answers';
+    const why = 'passed on to the client of the link, unread: on dedicated links the protocol need not see answers';
     blocks.push([`${style('bold', counted(relayed.length, 'byte'))} from ${sender}`, `  ${why}`]);
   }
   if (unreadBytes > 0) blocks.push([`${counted(unreadBytes, 'byte')} not looked at, as the connection is closed`]);

@@ -156,7 +156,7 @@ limits
       'listener relaying on tcp://127.0.0.1:6',
     ]);
     expect(text).toContain(
-      '  links          dedicated: one for each client and backend; answers are passed on unparsed\n',
+      '  links          dedicated: one for each client and backend; answers are passed on unread\n',
     );
   });
 
@@ -436,10 +436,15 @@ describe('what a backend sends', () => {
 `);
   });
 
-  it('may be passed on unparsed', async () => {
+  it('may be passed on unread', async () => {
     const asked = { config: signed, listener: 'relaying', from: 'three', bytes: '{}\n' };
-    expect(await explained(asked)).toBe(`3 bytes from three
-  passed on to the client of the link, unparsed: on dedicated links the protocol need not see answers
+    expect(await explained(asked)).toBe(`message from three
+  frame          ndjson: 3 bytes
+  3 bytes
+      {}\\n
+
+3 bytes from three
+  passed on to the client of the link, unread: on dedicated links the protocol need not see answers
 `);
   });
 });

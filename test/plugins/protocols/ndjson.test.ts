@@ -297,9 +297,9 @@ describe('what backends send on dedicated links', () => {
     const rig = await balance({ stamp: ['request'] }, { backends: ['a'] });
     const client = rig.client();
     client.send('{}\n');
-    rig.backend('a').link.send('no JSON, no newline');
-    expect(client.text()).toBe('no JSON, no newline');
-    expect(rig.stats().relayedBytes).toBe(19);
+    rig.backend('a').link.send('no JSON\n');
+    expect(client.text()).toBe('no JSON\n');
+    expect(rig.stats().relayedBytes).toBe(8);
   });
 
   it('is dropped if it is no JSON, and no error goes to the backend', async () => {
