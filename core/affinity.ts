@@ -57,6 +57,9 @@ class CollectedIds implements RelatedIds {
 
 const none = -1;
 
+/** The state of an entry: it counts as its backend's request in flight, it has come to rest, or neither. */
+const [open, inFlight, settled] = [0, 1, 2];
+
 export class Affinity implements AffinityTable {
   /** Entries pushed out while they were still alive, because the table was full. */
   evicted = 0;
@@ -81,7 +84,7 @@ export class Affinity implements AffinityTable {
   #low = new Int32Array(0);
   #backend = new Int32Array(0);
   #expiry = new Float64Array(0);
-  #unsettled = new Uint8Array(0);
+  #state = new Uint8Array(0);
   #chain = new Int32Array(0);
   #buckets = new Int32Array(0);
 
@@ -114,6 +117,7 @@ export class Affinity implements AffinityTable {
       if (backend.removed) return undefined;
       // Its own relatives may know it by its more specific ids only.
       if (i > 0 && backend.isUsable) this.remember(message, backend);
+      else if (this.#state[entry] !== settled) this.#prolong(entry, message.atMs + ids.seconds * 1000);
       return backend;
     }
     return undefined;
@@ -131,10 +135,10 @@ export class Affinity implements AffinityTable {
       else this.#release(entry);
       this.#backend[entry] = backend.index;
       this.#known[backend.index] ??= backend;
-      if (this.#expiry[entry]! < expiry) this.#expiry[entry] = expiry;
+      this.#prolong(entry, expiry);
       // One id stands for the whole message: the others must not count it again.
       if (this.#countsInFlight && ids.awaitsAnswer && i === 0) {
-        this.#unsettled[entry] = 1;
+        this.#state[entry] = inFlight;
         this.inFlight++;
         backend.inFlight++;
       }
@@ -148,14 +152,19 @@ export class Affinity implements AffinityTable {
     const entry = this.#lookUp(ids.highs[0]!, ids.lows[0]!, message.atMs);
     if (entry === none) return;
     this.#release(entry);
+    this.#state[entry] = settled;
     this.#expiry[entry] = message.atMs + seconds * 1000;
+  }
+
+  #prolong(entry: number, expiry: number): void {
+    if (this.#expiry[entry]! < expiry) this.#expiry[entry] = expiry;
   }
 
   /** Settles what has expired, so that it no longer counts as in flight. The core calls it about once a second. */
   expire(nowMs: number): void {
     if (!this.#countsInFlight) return;
     for (let entry = 0; entry < this.size; entry++) {
-      if (this.#unsettled[entry] === 1 && this.#expiry[entry]! <= nowMs) this.#release(entry);
+      if (this.#state[entry] === inFlight && this.#expiry[entry]! <= nowMs) this.#release(entry);
     }
   }
 
@@ -175,12 +184,12 @@ export class Affinity implements AffinityTable {
   }
 
   #release(entry: number): void {
-    if (this.#unsettled[entry] === 1) {
-      this.#unsettled[entry] = 0;
+    if (this.#state[entry] === inFlight) {
       this.inFlight--;
       const backend = this.#known[this.#backend[entry]!];
       if (backend !== undefined) backend.inFlight--;
     }
+    this.#state[entry] = open;
   }
 
   #lookUp(high: number, low: number, nowMs: number): number {
@@ -209,7 +218,6 @@ export class Affinity implements AffinityTable {
     this.#high[entry] = high;
     this.#low[entry] = low;
     this.#expiry[entry] = 0;
-    this.#unsettled[entry] = 0;
     this.#link(entry);
     return entry;
   }
@@ -242,7 +250,7 @@ export class Affinity implements AffinityTable {
     this.#low = widen(this.#low, new Int32Array(capacity));
     this.#backend = widen(this.#backend, new Int32Array(capacity));
     this.#expiry = widen(this.#expiry, new Float64Array(capacity));
-    this.#unsettled = widen(this.#unsettled, new Uint8Array(capacity));
+    this.#state = widen(this.#state, new Uint8Array(capacity));
     this.#chain = new Int32Array(capacity);
     this.#capacity = capacity;
     this.#buckets = new Int32Array(2 ** Math.ceil(Math.log2(capacity))).fill(none);

@@ -275,7 +275,7 @@ export interface ProtocolFacts {
 
 /** Collects the affinity ids of one message. */
 export interface RelatedIds {
-  /** How long the ids stay related; 32 seconds unless set. */
+  /** How long the ids stay related after the last message that has them; 32 seconds unless set. */
   seconds: number;
   /** Set to false for a message that nobody answers: it does not count as in flight. */
   awaitsAnswer: boolean;

@@ -163,7 +163,11 @@ const Options = Type.Object(
         {
           offset: offset('Where the field starts.'),
           size: size('How many bytes it has.', 65_535),
-          seconds: Type.Integer({ description: 'How long its backend is remembered.', minimum: 1, default: 32 }),
+          seconds: Type.Integer({
+            description: 'How long its backend is remembered after the last such frame.',
+            minimum: 1,
+            default: 32,
+          }),
         },
         { ...strict, description: 'The field whose equal values go to one backend where no identifier names another.' },
       ),

@@ -495,6 +495,8 @@ describe('related messages', () => {
     expect(send('{"x":0, "session": "s1"}\n')).toEqual(['a']);
     expect(send('{"session":null}\n')).toEqual(['c']);
     expect(send('{}\n')).toEqual(['a']);
+    rig.advance(59_000);
+    expect(send('{"session":"s1"}\n')).toEqual(['a']);
     rig.advance(61_000);
     expect(send('{"session":"s1"}\n')).toEqual(['b']);
   });
