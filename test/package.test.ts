@@ -3,11 +3,12 @@
  * a minute and needs the npm registry, so it runs only where POINTSMAN_REQUIRE_PEERS=1 asks for all that can be had, as in CI.
  */
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it, onTestFinished, vi } from 'vitest';
+import { builtMain } from './support/built.ts';
 import { dial, listen, run } from './support/peers.ts';
 import { freePort } from './support/programs.ts';
 
@@ -49,7 +50,7 @@ it.skipIf(!isAsked)(
   'lets a stranger begin a plugin, prove it, and balance HL7 messages with it',
   { timeout: 600_000 },
   async () => {
-    expect(existsSync('.build/core/cli/main.js'), 'npm run build comes first').toBe(true);
+    builtMain(); // it is packed as it is
     const packed = await succeed('.', 'npm', 'pack', '--silent', '--ignore-scripts', '--pack-destination', folder);
     const tarball = join(folder, packed.trim());
     const project = join(folder, 'project');

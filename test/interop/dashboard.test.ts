@@ -8,6 +8,7 @@ import { type Browser, chromium, type Locator, type Page } from 'playwright-core
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest';
 import { run } from '../../core/cli/run.ts';
 import { collect } from '../core/cli/streams.ts';
+import { built } from '../support/built.ts';
 import { describeWith, dial, listen, temporaryFolder } from '../support/peers.ts';
 import { freePort } from '../support/programs.ts';
 
@@ -74,6 +75,7 @@ observers: [{ admin: { listen: "tcp://127.0.0.1:${adminPort}"${withToken ? `, to
 describeWith('chromium', 'chromium', 'the dashboard', () => {
   let browser: Browser;
   beforeAll(async () => {
+    built('plugins/observers/admin/dashboard/index.html');
     const args = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-dev-shm-usage'];
     browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args });
   }, 60_000);

@@ -6,10 +6,8 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { onTestFinished, vi } from 'vitest';
+import { builtMain } from '../../support/built.ts';
 import { dial, listen, temporaryFolder } from '../../support/peers.ts';
-
-/** As it is built. */
-const main = join(process.cwd(), '.build/core/cli/main.js');
 
 export interface Line {
   readonly level: string;
@@ -42,7 +40,7 @@ export class PointsmanProcess {
   constructor({ config, folder = temporaryFolder(), args = [], wrapper = [], stdout, env }: ProcessOptions) {
     this.file = join(folder, 'config.yaml');
     if (config !== undefined) writeFileSync(this.file, config);
-    const [program, ...rest] = [...wrapper, process.execPath, main, 'run', this.file, ...args];
+    const [program, ...rest] = [...wrapper, process.execPath, builtMain(), 'run', this.file, ...args];
     this.child = spawn(program!, rest, {
       stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
       env: { ...process.env, ...env },

@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import traces from '../../../plugins/observers/traces.ts';
 import ndjson from '../../../plugins/protocols/ndjson.ts';
 import sip from '../../../plugins/protocols/sip/index.ts';
+import { builtMain } from '../../support/built.ts';
 import { dial, listen, run, temporaryFolder, untilListening } from '../../support/peers.ts';
 import { freePort } from '../../support/programs.ts';
 import { observed } from './observed.ts';
@@ -365,7 +366,7 @@ describe('pointsman, installed', () => {
     const edge = await freePort();
     const folder = temporaryFolder();
     writeFileSync(join(folder, 'edge.yaml'), config({ edge, backend: await listen(backend) }, options, workers));
-    const balancer = run(process.execPath, [resolve('.build/core/cli/main.js'), 'run', 'edge.yaml'], {
+    const balancer = run(process.execPath, [builtMain(), 'run', 'edge.yaml'], {
       folder,
       deadlineSeconds: 60,
       environment,
@@ -431,6 +432,7 @@ trace.setGlobalTracerProvider(new TracerProvider({ spanProcessors: [new SimpleSp
   });
 
   it('without OpenTelemetry says how to get it', { timeout: 60_000 }, async () => {
+    builtMain();
     const folder = temporaryFolder();
     for (const part of ['.build', 'package.json']) cpSync(part, join(folder, part), { recursive: true });
     mkdirSync(join(folder, 'node_modules'));
