@@ -63,8 +63,6 @@ export interface Composed {
   readonly links: 'shared' | 'dedicated';
   /** The keys that strategies have asked for with `scope.messageKey`. */
   readonly messageKeys: readonly { readonly plugin: string; readonly key: string }[];
-  /** Whether a plugin has asked where peers reach us. */
-  readonly advertises: boolean;
   /** What the plugins have said with `scope.advise`. */
   readonly advice: readonly { readonly plugin: string; readonly text: string }[];
   /** Reject with a PluginError only. */
@@ -133,15 +131,10 @@ export function composePipeline(
   const later = () => new Error('there are no messages yet: use it in a hook');
   let exchanges: Exchanges | undefined;
   let affinity: Affinity | undefined;
-  const advertise = settings.advertise ?? formatAddress(settings.listen).replace(/^[a-z]+:(\/\/)?/, '');
-  let advertises = false;
   const listener: ListenerFacts = {
     name: settings.name,
     limits: settings.limits,
-    get advertise() {
-      advertises = true;
-      return advertise;
-    },
+    advertise: settings.advertise ?? formatAddress(settings.listen).replace(/^[a-z]+:(\/\/)?/, ''),
     transport: settings.listen.transport,
   };
 
@@ -304,7 +297,6 @@ export function composePipeline(
     log,
     links,
     messageKeys,
-    advertises,
     advice,
     starts,
     stops,

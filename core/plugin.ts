@@ -142,7 +142,10 @@ export interface Scope {
 export interface ListenerFacts {
   readonly name: string;
   readonly limits: Limits;
-  /** `host:port` that peers can reach it at: the config's `advertise`, else the address it listens on. */
+  /**
+   * `host:port` that peers can reach it at: the config's `advertise`, else the address it listens on. A protocol that writes it into
+   * messages says so with `advertises`.
+   */
   readonly advertise: string;
   /** What it speaks: `tcp`, `tls`, `udp`, `ws`, `wss`, `unix`. */
   readonly transport: string;
@@ -214,6 +217,11 @@ export interface ProtocolFacts {
   readonly identifiers: TokenForm;
   /** Letter case in tokens does not matter in this protocol (peers may change it). */
   readonly foldCase?: boolean;
+  /**
+   * It writes `scope.listener.advertise` into messages, so that peers connect there. `validate` warns where nobody can (0.0.0.0,
+   * port 0). Undefined: false.
+   */
+  readonly advertises?: boolean;
   /** How WebSocket listeners carry its messages. Undefined: in text frames where `identifiers` is `text`, of no subprotocol. */
   readonly webSocket?: WebSocketFacts;
   /** Messages may name client connections. Undefined: false, and a token that does is taken for a forgery. */

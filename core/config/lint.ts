@@ -418,7 +418,7 @@ function lintPipeline(
     findings.add(at, { rule: 'check-over-link', stage: 'lint', message });
   }
   lintLoad(draft, listener, poolSettings, composed);
-  if (composed.advertises && listener.advertise === undefined && isNowhere(listener.listen)) {
+  if (facts.advertises && listener.advertise === undefined && isNowhere(listener.listen)) {
     const message = `"${framer}" tells peers to reach us at ${formatAddress(listener.listen)}, where they cannot; write an "advertise" of the form host:port`;
     findings.warn('advertise-missing', [...path, 'listen'], message);
   }

@@ -126,6 +126,7 @@ export default definePlugin({
       namesClients: true,
       webSocket: { subprotocol: 'sip', frames: 'text' }, // RFC 7118 sections 4 and 5
       correlates: true,
+      advertises: true,
       whenGone: 'rechoose',
       isAnswer: () => !header.isRequest,
       answersDue: (client) => senderOf(client).answersDue,

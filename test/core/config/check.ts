@@ -25,9 +25,12 @@ const numbers = definePlugin({
     }
     if (options.marker === 'cafe') scope.advise('marker: cafe is for tests');
     if (scope.listener.transport === 'udp') scope.advise('one frame in a datagram is a waste');
-    if (options.marker === 'cab1') scope.log.debug({ tells: scope.listener.advertise }, 'where we are');
     if (options.marker === 'bad0') throw new Error(`the marker ${options.marker} is taken`);
-    scope.protocol({ identifiers: 'number', keys: { account: () => undefined } });
+    scope.protocol({
+      identifiers: 'number',
+      advertises: options.marker === 'cab1',
+      keys: { account: () => undefined },
+    });
     hooks.frame.tap('numbers', () => options.size);
   },
 });
