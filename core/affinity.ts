@@ -56,6 +56,8 @@ class CollectedIds implements RelatedIds {
 }
 
 const none = -1;
+/** A chain has at most as many entries as the table: an error in here must not stop the event loop. */
+const endlessChain = 'a chain of the affinity table does not end where it should';
 
 /** The state of an entry: it counts as its backend's request in flight, it has come to rest, or neither. */
 const [open, inFlight, settled] = [0, 1, 2];
@@ -195,7 +197,8 @@ export class Affinity implements AffinityTable {
   #lookUp(high: number, low: number, nowMs: number): number {
     if (this.#capacity === 0) return none;
     let entry = this.#buckets[low & (this.#buckets.length - 1)]!;
-    while (entry !== none) {
+    for (let steps = 0; entry !== none; steps++) {
+      if (steps === this.size) throw new Error(endlessChain);
       if (this.#low[entry] === low && this.#high[entry] === high) {
         return this.#expiry[entry]! > nowMs ? entry : none;
       }
@@ -235,7 +238,10 @@ export class Affinity implements AffinityTable {
       return;
     }
     let before = this.#buckets[bucket]!;
-    while (this.#chain[before] !== entry) before = this.#chain[before]!;
+    for (let steps = 0; this.#chain[before] !== entry; steps++) {
+      if (steps === this.size) throw new Error(endlessChain);
+      before = this.#chain[before]!;
+    }
     this.#chain[before] = this.#chain[entry]!;
   }
 
