@@ -5,7 +5,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ListenerStats } from './accounting.ts';
 import { Clients, type Identity } from './clients.ts';
-import type { Services } from './compose.ts';
 import { PointsmanError } from './errors.ts';
 import type { FaultStats, Faults } from './faults.ts';
 import { Health } from './health/health.ts';
@@ -18,6 +17,7 @@ import { Pool } from './pool.ts';
 import { changesOf, type Parts, reload, unknownPool } from './reload.ts';
 import { formatAddress } from './runtime/address.ts';
 import type { Runtime } from './runtime/runtime.ts';
+import type { Services } from './services.ts';
 import type { Settings } from './settings.ts';
 import { type Handover, Siblings } from './workers/siblings.ts';
 import { remainsOf, totalOf } from './workers/totals.ts';

@@ -129,6 +129,11 @@ export class PipelineHooks {
     return hookNames.flatMap((hook) => this[hook].taps.map((tap) => ({ hook, plugin: tap.name })));
   }
 
+  /** The names of the plugins that tap a hook, in the order in which they run. */
+  tappedBy(hook: HookName): string[] {
+    return this[hook].taps.map((tap) => tap.name);
+  }
+
   isTapped(hook: HookName): boolean {
     return this[hook].isUsed();
   }

@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ListenerStats } from './accounting.ts';
 import { Client } from './client.ts';
 import type { Clients } from './clients.ts';
-import { areFamiliar, type Composed, composePipeline, type Services } from './compose.ts';
+import { areFamiliar, type Composed, composePipeline } from './compose.ts';
 import { PointsmanError } from './errors.ts';
 import { LinkLines } from './health/check-lines.ts';
 import { networks } from './limits/networks.ts';
@@ -20,6 +20,7 @@ import { lingerMs } from './peer.ts';
 import { type Backend, latencyBucketMs, type Pool } from './pool.ts';
 import { type Address, formatAddress } from './runtime/address.ts';
 import type { ListeningSocket, Runtime, Socket, SocketHandler } from './runtime/runtime.ts';
+import type { Services } from './services.ts';
 import type { ListenerSettings } from './settings.ts';
 
 /** How often deadlines are looked after. */

@@ -6,11 +6,12 @@
  * A listener goes on if its name and address stay, a pool if its name stays, a backend if its name, address and number do.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Composed, Services } from './compose.ts';
+import type { Composed } from './compose.ts';
 import { PointsmanError } from './errors.ts';
 import { Health } from './health/health.ts';
 import { Listener } from './listener.ts';
 import { Pool, type PoolPlan } from './pool.ts';
+import type { Services } from './services.ts';
 import type { BackendSettings, ListenerSettings, PoolSettings, Settings } from './settings.ts';
 
 /** What a balancer is made of. */

@@ -1,8 +1,9 @@
 /** Looks at what a plugin does, by applying it to a pipeline of its own that opens nothing. */
-import { composePipeline, dryServices } from '../compose.ts';
+import { composePipeline } from '../compose.ts';
 import type { HookName } from '../hooks.ts';
 import type { PluginDefinition } from '../plugin.ts';
 import { Pool } from '../pool.ts';
+import { dryServices } from '../services.ts';
 import { defaultLimits, type PoolSettings } from '../settings.ts';
 import { withDefaults } from './validate.ts';
 

@@ -1,10 +1,11 @@
 /** Checks that a config makes sense as a whole, down to the plugins' `apply`, which opens nothing. */
-import { type Composed, composePipeline, dryServices, linkMode, tapping } from '../compose.ts';
+import { type Composed, composePipeline } from '../compose.ts';
 import { PluginError } from '../errors.ts';
 import { Checks } from '../health/checks.ts';
 import { noBalancer, Observers } from '../observers/observers.ts';
 import { Pool } from '../pool.ts';
 import { type Address, formatAddress, isSecure, parseAddress } from '../runtime/address.ts';
+import { dryServices } from '../services.ts';
 import type { KeySettings, ListenerSettings, PluginUse, PoolSettings } from '../settings.ts';
 import type { Built, Draft } from './build.ts';
 import { listed, valueAt } from './describe.ts';
@@ -354,7 +355,7 @@ function lintPipeline(
   const isWhole = !listener.pipeline.some((use) => refusals.has(use));
 
   const { hooks, facts, messageKeys } = composed;
-  const [framer, ...moreFramers] = tapping(hooks, 'frame');
+  const [framer, ...moreFramers] = hooks.tappedBy('frame');
   if (framer === undefined && isWhole) {
     const message = 'no plugin of this pipeline taps frame; add a protocol plugin';
     findings.add(entries, { rule: 'no-protocol', stage: 'apply', message, atKey: true });
@@ -369,7 +370,7 @@ function lintPipeline(
     const message = `"${plugin}" taps frame, but "${framer}" does already; a pipeline has one protocol plugin`;
     findings.add(entryPath(plugin), { rule: 'second-protocol', stage: 'apply', message, atKey: true });
   }
-  const strategies = tapping(hooks, 'chooseBackend');
+  const strategies = hooks.tappedBy('chooseBackend');
   const always = new Set(listener.pipeline.flatMap(({ plugin }) => (plugin.alwaysChooses ? plugin.name : [])));
   const decisive = strategies.findIndex((name) => always.has(name));
   for (const idle of decisive < 0 ? [] : strategies.slice(decisive + 1)) {
@@ -398,11 +399,11 @@ function lintPipeline(
       });
     }
   }
-  if (linkMode(pool, facts) === 'shared' && !facts.correlates) {
+  if (composed.links === 'shared' && !facts.correlates) {
     const message = `"${framer}" cannot tell whose answer it is on a shared link in listener "${listener.name}"`;
     findings.add(['pools', pool.name, 'links'], { rule: 'links-mode', stage: 'apply', message });
   }
-  if (linkMode(pool, facts) === 'shared' && pool.settings.proxyProtocol !== undefined) {
+  if (composed.links === 'shared' && pool.settings.proxyProtocol !== undefined) {
     const message = `in listener "${listener.name}" links are shared by all clients, so that this tells the address of none; write "links: dedicated"`;
     findings.warn('proxy-protocol', ['pools', pool.name, 'proxyProtocol'], message);
   }

@@ -1,9 +1,9 @@
 /** What checks must do: judge an answer alike however it arrives, and keep attempts apart. */
 import { fail } from 'node:assert';
-import { dryServices } from '../compose.ts';
 import { withDefaults } from '../config/validate.ts';
 import type { Attempt, Check } from '../health/checks.ts';
 import { type Backend, Pool } from '../pool.ts';
+import { dryServices } from '../services.ts';
 import { show } from './bytes.ts';
 import { Random } from './random.ts';
 import { settingsWith } from './rig.ts';

@@ -1,9 +1,9 @@
 /** What every plugin must do: describe itself, open nothing, share nothing, and let go of clients that have gone. */
 import { fail } from 'node:assert';
-import { dryServices } from '../compose.ts';
 import { faultOf } from '../config/plugins.ts';
 import { optionFaults, schemaFault, withDefaults } from '../config/validate.ts';
 import { VirtualRuntime } from '../runtime/virtual.ts';
+import { dryServices } from '../services.ts';
 import { show } from './bytes.ts';
 import { openedBy } from './opened.ts';
 import type { Rig, Wire } from './rig.ts';

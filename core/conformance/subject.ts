@@ -1,12 +1,13 @@
 /** The plugin under test, and what can be known of it before a message has passed. */
 
-import { composePipeline, dryServices } from '../compose.ts';
+import { composePipeline } from '../compose.ts';
 import { withDefaults } from '../config/validate.ts';
 import { Checks } from '../health/checks.ts';
 import type { HookName } from '../hooks.ts';
 import { noBalancer, Observers } from '../observers/observers.ts';
 import type { PluginDefinition, ProtocolFacts, Sample } from '../plugin.ts';
 import { Pool } from '../pool.ts';
+import { dryServices } from '../services.ts';
 import type { CheckTiming, PluginUse } from '../settings.ts';
 import { Rig, type RigOptions, settingsWith } from './rig.ts';
 

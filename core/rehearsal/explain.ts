@@ -1,12 +1,13 @@
 /** Explains a listener: what its pipeline is made of, and what it does with a message. */
 
 import type { Client } from '../client.ts';
-import { composePipeline, dryServices } from '../compose.ts';
+import { composePipeline } from '../compose.ts';
 import { type HookName, hookNames } from '../hooks.ts';
 import { Admission } from '../limits/admission.ts';
 import type { PluginDefinition, TokenForm } from '../plugin.ts';
 import { Pool } from '../pool.ts';
 import { formatAddress } from '../runtime/address.ts';
+import { dryServices } from '../services.ts';
 import {
   type BackendState,
   type CheckTiming,
@@ -163,7 +164,7 @@ export function describeListener(settings: Settings, name: string): ListenerFact
     plugins: listener.pipeline.map(({ plugin: { name, summary }, options }) => ({ name, summary, options })),
     hooks: hookNames.map((hook) => ({
       hook,
-      plugins: hooks.taps.filter((tap) => tap.hook === hook).map(({ plugin }) => plugin),
+      plugins: hooks.tappedBy(hook),
     })),
   };
 }
