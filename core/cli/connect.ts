@@ -1,5 +1,6 @@
 /** Tries the backends of a config: whether they can be connected to, TLS handshake included. Nothing is sent to them. */
-import type { Finding, Path } from '../config/finding.ts';
+import type { Finding } from '../config/finding.ts';
+import type { Path } from '../config/path.ts';
 import { writeProxyHeader } from '../runtime/proxy-protocol.ts';
 import { reach } from '../runtime/reach.ts';
 import type { Runtime } from '../runtime/runtime.ts';

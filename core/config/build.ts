@@ -15,10 +15,10 @@ import {
   type PoolSettings,
   timingOf,
 } from '../settings.ts';
-import { valueAt } from './describe.ts';
-import type { Findings, Path } from './finding.ts';
+import type { Findings } from './finding.ts';
 import type { Locator } from './locate.ts';
 import { whyUnreadable } from './parse.ts';
+import { type Path, valueAt } from './path.ts';
 import type { Rule } from './rules.ts';
 import type { Config } from './schema.ts';
 
@@ -33,6 +33,8 @@ export interface Draft {
   readonly plugins: ReadonlyMap<string, PluginDefinition>;
   readonly locator: Locator;
   readonly findings: Findings;
+  /** Values that came from outside the config, each with the reference that stands for it in findings. */
+  readonly secrets: ReadonlyMap<string, string>;
 }
 
 /** Settings of what is in order; the rest is in the findings. */

@@ -1,10 +1,10 @@
 /** Turns what ajv says about a config into one plain sentence for each mistake. */
 import type { ErrorObject } from 'ajv';
 import type { PluginDefinition } from '../plugin.ts';
-import type { Path } from './finding.ts';
+import { type Path, valueAt } from './path.ts';
 import type { Rule } from './rules.ts';
 import { type Section, sectionOf } from './schema.ts';
-import { suggest } from './suggest.ts';
+import { listed, suggest } from './suggest.ts';
 
 export interface Mistake {
   readonly path: Path;
@@ -211,16 +211,6 @@ function nameOf(path: Path, root: unknown): string {
   return Array.isArray(valueAt(root, parent)) ? `item ${Number(last) + 1} of ${nameOf(parent, root)}` : String(last);
 }
 
-/** The value at a path; undefined if there is none. */
-export function valueAt(root: unknown, path: Path): unknown {
-  let value = root;
-  for (const segment of path) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, segment)) return undefined;
-    value = (value as Record<string, unknown>)[segment];
-  }
-  return value;
-}
-
 const typeNames: Record<string, string> = {
   array: 'a list',
   boolean: 'true or false',
@@ -241,15 +231,3 @@ function show(value: unknown): string {
 }
 
 const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
-
-/** `a, b or c` */
-export function listed(items: readonly string[], word: 'and' | 'or'): string {
-  if (items.length < 2) return items.join('');
-  return `${items.slice(0, -1).join(', ')} ${word} ${items.at(-1)}`;
-}
-
-/** Which of the names that are known was meant, or, if it looks like none, which there are. */
-export function among(name: string, known: readonly string[]): string {
-  if (known.length === 0) return '';
-  return suggest(name, known) || `; there ${known.length === 1 ? 'is' : 'are'} ${listed(known, 'and')}`;
-}

@@ -1,6 +1,7 @@
 /** What validation finds: one sentence at one place of a config. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Locator, Source } from './locate.ts';
+import type { Path } from './path.ts';
 import type { Rule } from './rules.ts';
 
 /** In this order a config is examined. */
@@ -36,9 +37,6 @@ export interface Finding {
 
 /** It may keep plugins from being known. */
 export const isAboutPlugins = ({ rule, stage }: Finding): boolean => rule === 'syntax' || stage === 'plugins';
-
-/** The members that lead from the root of a config to a place in it; items of lists by their index. */
-export type Path = readonly (string | number)[];
 
 export interface Remark {
   readonly rule: Rule;

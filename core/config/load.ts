@@ -8,10 +8,11 @@ import type { Script } from '../rehearsal/script.ts';
 import type { Settings } from '../settings.ts';
 import { buildSettings } from './build.ts';
 import { isPluginEntry } from './describe.ts';
-import { type Finding, Findings, type Path, type Stage } from './finding.ts';
+import { type Finding, Findings, type Stage } from './finding.ts';
 import { lint } from './lint.ts';
 import type { Locator } from './locate.ts';
 import { mergeSources, readSources } from './parse.ts';
+import type { Path } from './path.ts';
 import { substitute } from './substitute.ts';
 import { buildTests } from './tests.ts';
 import { schemaFault, validate } from './validate.ts';
@@ -102,9 +103,9 @@ export async function loadConfig(paths: readonly string[], options: LoadOptions 
     findings.add(path, { rule, stage: stageOf(path, atKey), message, atKey });
   }
 
-  const draft = { config, written, plugins, locator, findings };
+  const draft = { config, written, plugins, locator, findings, secrets };
   const built = buildSettings(draft);
-  lint(draft, built, secrets);
+  lint(draft, built);
   const tests = options.tests === 'skip' ? [] : buildTests(draft);
   return {
     tests,

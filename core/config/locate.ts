@@ -2,7 +2,7 @@
 import { dirname, resolve } from 'node:path';
 import type { Document, LineCounter, Node, Pair } from 'yaml';
 import { isAlias, isMap, isPair, isScalar, isSeq } from '../vendor/yaml.ts';
-import type { Path } from './finding.ts';
+import type { Path } from './path.ts';
 
 /** One config file, parsed. */
 export interface Source {

@@ -1,8 +1,8 @@
 /** Takes values from outside into a config: `${env:NAME}` and `${file:PATH}` in strings. `$${` stands for `${`. */
 import { readFileSync } from 'node:fs';
-import type { Path } from './finding.ts';
 import type { Locator } from './locate.ts';
 import { whyUnreadable } from './parse.ts';
+import type { Path } from './path.ts';
 
 export interface Substituted {
   readonly value: unknown;

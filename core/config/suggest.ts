@@ -1,4 +1,4 @@
-/** Did you mean …? */
+/** What is said of a name that is not known: did you mean …? Or: there are … */
 
 /** Answers `; did you mean "x"?` for the candidate that `text` most looks like, or nothing if it looks like none. */
 export function suggest(text: string, candidates: Iterable<string>): string {
@@ -13,6 +13,18 @@ export function suggest(text: string, candidates: Iterable<string>): string {
     }
   }
   return nearest === undefined || nearest === text ? '' : `; did you mean "${nearest}"?`;
+}
+
+/** `a, b or c` */
+export function listed(items: readonly string[], word: 'and' | 'or'): string {
+  if (items.length < 2) return items.join('');
+  return `${items.slice(0, -1).join(', ')} ${word} ${items.at(-1)}`;
+}
+
+/** Which of the names that are known was meant, or, if it looks like none, which there are. */
+export function among(name: string, known: readonly string[]): string {
+  if (known.length === 0) return '';
+  return suggest(name, known) || `; there ${known.length === 1 ? 'is' : 'are'} ${listed(known, 'and')}`;
 }
 
 /** Letter case and the ways to join words are slips that cost nothing. */

@@ -3,10 +3,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Action, Copy, Expectation, Place, Script, StatsPart, Step, Template } from '../rehearsal/script.ts';
 import type { Draft } from './build.ts';
-import { among, listed, valueAt } from './describe.ts';
-import type { Path } from './finding.ts';
 import { whyUnreadable } from './parse.ts';
+import { type Path, valueAt } from './path.ts';
 import type { Config } from './schema.ts';
+import { among, listed } from './suggest.ts';
 
 type TestConfig = NonNullable<Config['tests']>[number];
 type StepConfig = TestConfig['steps'][number];

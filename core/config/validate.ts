@@ -2,7 +2,8 @@
 import type { Options } from 'ajv';
 import type { PluginDefinition } from '../plugin.ts';
 import { Ajv } from '../vendor/ajv.ts';
-import { describeErrors, type Mistake, valueAt } from './describe.ts';
+import { describeErrors, type Mistake } from './describe.ts';
+import { valueAt } from './path.ts';
 import { prune } from './prune.ts';
 import { allOptions, type Config, composeSchema, optionsSchema } from './schema.ts';
 

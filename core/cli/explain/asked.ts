@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import type { Endpoint } from '../../capture/clients.ts';
-import { among, listed } from '../../config/describe.ts';
 import { nameOfFile, standardInput, whyUnreadable } from '../../config/parse.ts';
+import { among, listed } from '../../config/suggest.ts';
 import type { Sending } from '../../rehearsal/explain.ts';
 import { isWebSocket } from '../../runtime/address.ts';
 import type { ListenerSettings, Settings } from '../../settings.ts';

@@ -1,5 +1,5 @@
 /** Explanations for people. */
-import { listed } from '../../config/describe.ts';
+import { listed } from '../../config/suggest.ts';
 import { type HookName, hookNames } from '../../hooks.ts';
 import type { RouteReason } from '../../message.ts';
 import type { Conversation, ListenerFacts, Sending } from '../../rehearsal/explain.ts';

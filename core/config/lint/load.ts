@@ -1,15 +1,10 @@
 /** Checks that limits of rate and load, of a listener and of the pool it feeds, limit what they seem to. */
-import type { Composed } from '../compose.ts';
-import type { ListenerSettings, LoadLimits, PoolSettings } from '../settings.ts';
-import type { Draft } from './build.ts';
-import type { Path } from './finding.ts';
+import type { LoadLimits } from '../../settings.ts';
+import type { Draft } from '../build.ts';
+import type { Path } from '../path.ts';
+import type { ComposedListener } from './pipeline.ts';
 
-export function lintLoad(
-  { findings }: Draft,
-  listener: ListenerSettings,
-  pool: PoolSettings,
-  composed: Composed,
-): void {
+export function lintLoad({ findings }: Draft, { listener, pool, composed }: ComposedListener): void {
   const listenerPath = ['listeners', listener.name, 'limits'];
   const poolPath = ['pools', pool.name];
   const { limits } = listener;

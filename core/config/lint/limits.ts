@@ -1,9 +1,8 @@
 /** Checks that limits leave room for each other: that none is beyond what another one allows, and so means nothing. */
-import { Admission } from '../limits/admission.ts';
-import type { LoadLimits, PoolSettings } from '../settings.ts';
-import type { Draft } from './build.ts';
-import { valueAt } from './describe.ts';
-import type { Path } from './finding.ts';
+import { Admission } from '../../limits/admission.ts';
+import type { LoadLimits, PoolSettings } from '../../settings.ts';
+import type { Draft } from '../build.ts';
+import { type Path, valueAt } from '../path.ts';
 
 const loads = ['inFlight', 'messagesPerSecond', 'burstMessages'] as const;
 const neverSoMany = 'there are never so many';
