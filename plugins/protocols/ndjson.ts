@@ -323,6 +323,7 @@ export default definePlugin({
       identifiers: 'text',
       correlates,
       ...(correlates && { correlationBits, refuseAbandoned, ...(replayable && { mayReplay }) }),
+      isAnswer: (message) => jsonrpc.present && !method.present && hasValue(message, id),
       relaysAnswers: !stampsResponses && !correlates && failure === undefined,
       ...(failure && {
         isFailure: (message) => hasValue(message, failure) && isFailure(message, failure, options.failure),

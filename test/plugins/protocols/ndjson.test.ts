@@ -416,6 +416,24 @@ describe('correlation on shared links', () => {
     expect(rig.stats().exchanges.open).toBe(0);
   });
 
+  it('takes a JSON-RPC answer to the backend that it names, however much that has in flight, and to no other', async () => {
+    const answer = '{"backend":"a","jsonrpc":"2.0","result":1,"id":5}\n';
+    const rig = await balance(
+      { correlation: 'id' },
+      { identifiers: { whenDown: 'rechoose' }, pool: { backendLimits: { inFlight: 1 } } },
+    );
+    const client = rig.client();
+    client.send('{"backend":"a","id":1}\n');
+    rig.backend('a').take();
+    client.send(answer);
+    expect(rig.backend('a').text()).toBe(answer);
+    rig.backend('a').down();
+    client.take();
+    client.send(answer);
+    expect(rig.backends.map((backend) => backend.text())).toEqual(['', '', '']);
+    expect([client.text(), rig.stats().fromClients.discardedFor]).toEqual(['', { 'backend-down': 1 }]);
+  });
+
   it('takes no request of a JSON-RPC backend for an answer', async () => {
     const rig = await balanceShared();
     const client = rig.client();
