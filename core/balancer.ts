@@ -12,7 +12,13 @@ import type { BackendNews } from './links.ts';
 import { Listener } from './listener.ts';
 import { PipelineEnd } from './observers/channel.ts';
 import { type ConnectionPage, type ConnectionQuery, connectionAt, connectionsOf } from './observers/connections.ts';
-import type { BackendChange, BackendFacts, Observable } from './observers/observers.ts';
+import {
+  type BackendChange,
+  type BackendFacts,
+  type CertificateFacts,
+  certificatesOf,
+  type Observable,
+} from './observers/observers.ts';
 import { Pool } from './pool.ts';
 import { changesOf, type Parts, reload, unknownPool } from './reload.ts';
 import { formatAddress } from './runtime/address.ts';
@@ -232,6 +238,10 @@ export class Balancer implements Observable {
         return { pool: pool.name, name, address: formatAddress(address), number, weight: fullWeight, priority, state };
       }),
     );
+  }
+
+  certificates(): CertificateFacts[] {
+    return certificatesOf(this.#parts.settings);
   }
 
   async connections(query: ConnectionQuery): Promise<ConnectionPage> {

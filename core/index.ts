@@ -18,7 +18,13 @@ export type { ConnectionFacts, ConnectionPage, ConnectionQuery } from './observe
 export type { Control } from './observers/control.ts';
 export { listenAt, type ServerAddress, serverAddress } from './observers/listen-at.ts';
 export { type LogFile, type LogFileOptions, openLogFile } from './observers/log-file.ts';
-export type { BackendChange, BackendFacts, BalancerView, ObserverScope } from './observers/observers.ts';
+export type {
+  BackendChange,
+  BackendFacts,
+  BalancerView,
+  CertificateFacts,
+  ObserverScope,
+} from './observers/observers.ts';
 export { type CoreReason, Discard, type DiscardOptions, discard, type Reason, Refusal, refusal } from './outcome.ts';
 export {
   apiVersion,

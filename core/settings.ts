@@ -232,6 +232,8 @@ type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
 export interface ListenerTlsSettings {
   readonly certificate: string;
   readonly key: string;
+  /** When the first certificate of the chain expires, in milliseconds since 1970. Undefined: nobody has looked. */
+  readonly certificateExpiresAtMs?: number | undefined;
   /** Who may sign client certificates. */
   readonly ca?: string | undefined;
   readonly clientCertificate: 'none' | 'optional' | 'required';
@@ -246,6 +248,8 @@ export interface LinkTlsSettings {
   /** Our own certificate and key, for backends that ask for one. */
   readonly certificate?: string | undefined;
   readonly key?: string | undefined;
+  /** When the first certificate of the chain expires, in milliseconds since 1970. Undefined: there is none, or nobody has looked. */
+  readonly certificateExpiresAtMs?: number | undefined;
   /** The name that the backend's certificate must be for; undefined: its host. */
   readonly serverName?: string | undefined;
   readonly verify: boolean;

@@ -200,8 +200,7 @@ function readListenerTls(draft: Draft, path: Path, tls: NonNullable<ListenerConf
     clientCertificate: tls.clientCertificate,
     minVersion: tls.minVersion,
   };
-  tryTls(draft, path, settings);
-  return settings;
+  return { ...settings, certificateExpiresAtMs: tryTls(draft, path, settings) };
 }
 
 function readLinkTls(draft: Draft, path: Path, tls: NonNullable<PoolConfig['tls']>): LinkTlsSettings {
@@ -224,8 +223,7 @@ function readLinkTls(draft: Draft, path: Path, tls: NonNullable<PoolConfig['tls'
       atKey: true,
     });
   }
-  tryTls(draft, path, settings);
-  return settings;
+  return { ...settings, certificateExpiresAtMs: tryTls(draft, path, settings) };
 }
 
 /** How PEM begins (RFC 7468), some older ways of OpenSSL's included. */
@@ -251,9 +249,12 @@ function readPem(draft: Draft, path: Path, file: string, kind: keyof typeof pem)
   return text;
 }
 
-/** A certificate that does not go with its key, or is out of date, should show now, not at the first handshake. */
-function tryTls({ findings }: Draft, path: Path, tls: LinkTlsSettings | ListenerTlsSettings): void {
-  if (!findings.isSound(path)) return;
+/**
+ * A certificate that does not go with its key, or is out of date, should show now, not at the first handshake.
+ * @returns when the first one of the chain expires, in milliseconds since 1970; undefined: there is none, or it cannot be used
+ */
+function tryTls({ findings }: Draft, path: Path, tls: LinkTlsSettings | ListenerTlsSettings): number | undefined {
+  if (!findings.isSound(path)) return undefined;
   try {
     // Not imported above, since few configs need it: it reads a megabyte of certificates.
     process.getBuiltinModule('node:tls').createSecureContext({ cert: tls.certificate, key: tls.key, ca: tls.ca });
@@ -263,13 +264,19 @@ function tryTls({ findings }: Draft, path: Path, tls: LinkTlsSettings | Listener
     const why = isMismatch ? 'the key is not that of the certificate' : message;
     const text = `these certificates and keys cannot be used: ${why}`;
     findings.add(path, { rule: 'tls-unusable', stage: 'lint', message: text, atKey: true });
-    return;
+    return undefined;
   }
-  if (tls.certificate === undefined) return;
-  const { validFrom, validTo } = new (process.getBuiltinModule('node:crypto').X509Certificate)(tls.certificate);
+  if (tls.certificate === undefined) return undefined;
+  const { X509Certificate } = process.getBuiltinModule('node:crypto');
+  const texts = tls.certificate.match(/-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----[^-]+-----END \1-----/g) ?? [];
+  const chain = texts.map((text) => new X509Certificate(text));
   const now = Date.now();
-  if (now > Date.parse(validTo)) warn(`the certificate has expired: it was valid until ${validTo}`);
-  if (now < Date.parse(validFrom)) warn(`the certificate is not valid yet: it will be from ${validFrom}`);
+  for (const [index, { subject, validFrom, validTo }] of chain.entries()) {
+    const which = index === 0 ? 'the certificate' : `the certificate of ${subject.replaceAll('\n', ', ')} in the chain`;
+    if (now > Date.parse(validTo)) warn(`${which} has expired: it was valid until ${validTo}`);
+    if (now < Date.parse(validFrom)) warn(`${which} is not valid yet: it will be from ${validFrom}`);
+  }
+  return Math.min(...chain.map(({ validTo }) => Date.parse(validTo)));
 
   function warn(message: string): void {
     findings.add([...path, 'certificate'], { rule: 'tls-expired', stage: 'lint', severity: 'warning', message });

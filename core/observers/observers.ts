@@ -5,7 +5,7 @@
 import type { BalancerStats } from '../balancer.ts';
 import { PluginError } from '../errors.ts';
 import type { Clock, Logger } from '../plugin.ts';
-import type { BackendState, PluginUse } from '../settings.ts';
+import type { BackendState, PluginUse, Settings } from '../settings.ts';
 import type { Channel } from './channel.ts';
 import type { ConnectionPage, ConnectionQuery } from './connections.ts';
 import { type Control, noControl } from './control.ts';
@@ -21,6 +21,8 @@ export interface BalancerView {
   setBackend(pool: string, backend: string, change: BackendChange): void;
   /** The backends of all pools as the config has them, and as they have been changed since. How they do, `stats()` says. */
   backends(): readonly BackendFacts[];
+  /** The certificates that we show, as the config has them. */
+  certificates(): readonly CertificateFacts[];
   /** The client connections that are open, page by page. */
   connections(query: ConnectionQuery): Promise<ConnectionPage>;
   /** Closes a client connection at once; false if there is none of that id. */
@@ -37,6 +39,12 @@ export interface BackendFacts {
   readonly priority: number;
   readonly state: BackendState;
 }
+
+/** Of a certificate that we show with its chain: to the clients of a listener, or to the backends of a pool. */
+export type CertificateFacts = ({ readonly listener: string } | { readonly pool: string }) & {
+  /** When the first one of the chain expires, in milliseconds since 1970. */
+  readonly expiresAtMs: number;
+};
 
 export interface BackendChange {
   readonly state?: BackendState | undefined;
@@ -71,11 +79,24 @@ export interface Observable extends BalancerView {
 export const noBalancer: Readonly<Omit<Observable, 'onReport'>> = {
   stats: () => ({ listeners: {} }),
   backends: () => [],
+  certificates: () => [],
   connections: async () => ({ connections: [] }),
   closeConnection: async () => false,
   setBackend() {},
   order() {},
 };
+
+/** The certificates of a config. */
+export function certificatesOf({ listeners, pools }: Settings): CertificateFacts[] {
+  const facts: CertificateFacts[] = [];
+  for (const { name: listener, tls } of listeners) {
+    if (tls?.certificateExpiresAtMs !== undefined) facts.push({ listener, expiresAtMs: tls.certificateExpiresAtMs });
+  }
+  for (const { name: pool, tls } of pools) {
+    if (tls?.certificateExpiresAtMs !== undefined) facts.push({ pool, expiresAtMs: tls.certificateExpiresAtMs });
+  }
+  return facts;
+}
 
 interface Services {
   readonly clock: Clock;

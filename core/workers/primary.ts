@@ -11,7 +11,13 @@ import { PointsmanError } from '../errors.ts';
 import type { Faults } from '../faults.ts';
 import { type BackendNews, logBackendNews } from '../links.ts';
 import type { ConnectionFacts, ConnectionPage, ConnectionQuery } from '../observers/connections.ts';
-import type { BackendChange, BackendFacts, Observable } from '../observers/observers.ts';
+import {
+  type BackendChange,
+  type BackendFacts,
+  type CertificateFacts,
+  certificatesOf,
+  type Observable,
+} from '../observers/observers.ts';
 import type { Clock, Logger } from '../plugin.ts';
 import { changesOf } from '../reload.ts';
 import { type Address, formatAddress } from '../runtime/address.ts';
@@ -305,6 +311,10 @@ export class Primary implements Observable {
         return { pool, name, address: formatAddress(address), number, priority, ...now };
       }),
     );
+  }
+
+  certificates(): CertificateFacts[] {
+    return certificatesOf(this.#settings);
   }
 
   /** Worker by worker: where a page begins is told by the number of the worker, and the place there. */

@@ -7,6 +7,7 @@ import {
   type Backend,
   type BackendStats,
   type BalancerStats,
+  type BalancerView,
   type DirectionStats,
   definePlugin,
   type ListenerStats,
@@ -162,7 +163,7 @@ export default definePlugin({
       const client = await import('prom-client');
       // One look at the counts for all metrics, so that they go together.
       let stats = balancer.stats();
-      const registry = metricsOf(client, scope.control.version, () => stats, gathered);
+      const registry = metricsOf(client, scope.control.version, balancer, () => stats, gathered);
       if (options.process) client.collectDefaultMetrics({ register: registry });
       let busy = Promise.resolve();
       const server = http.createServer((request, response) => {
@@ -233,6 +234,7 @@ type Client = typeof import('prom-client');
 function metricsOf(
   client: Client,
   version: string,
+  balancer: Pick<BalancerView, 'certificates'>,
   stats: () => BalancerStats,
   gathered: Gathered,
 ): Registry<OpenMetricsContentType> {
@@ -247,7 +249,7 @@ function metricsOf(
       name: string,
       help: string,
       labelNames: readonly Label[],
-      read: (add: (labels: Readonly<Record<Label, string>>, value: number) => void) => void,
+      read: (add: (labels: Readonly<Partial<Record<Label, string>>>, value: number) => void) => void,
     ): void => {
       new Kind<Label>({
         name: `pointsman_${name}`,
@@ -457,6 +459,14 @@ function metricsOf(
     }
   });
 
+  gauge(
+    'certificate_expiry_timestamp_seconds',
+    'When the certificate that clients (or backends) are shown expires, or the first of its chain, in seconds since 1970.',
+    ['listener', 'pool'],
+    (add) => {
+      for (const { expiresAtMs, ...of } of balancer.certificates()) add(of, expiresAtMs / 1000);
+    },
+  );
   counter('reloads_total', 'Reloads of the config, by how they went.', ['outcome'], (add) => {
     add({ outcome: 'succeeded' }, stats().reloads?.succeeded ?? 0);
     add({ outcome: 'refused' }, stats().reloads?.failed ?? 0);

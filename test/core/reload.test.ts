@@ -468,3 +468,12 @@ it('holds clients that are connected to the limits of their address as they are 
   alice.send('8\n9\n');
   expect(alice.text()).toBe('');
 });
+
+it('tells observers when the new certificates expire', async () => {
+  const rig = await edge();
+  expect(rig.balancer.certificates()).toEqual([]);
+  for (const certificateExpiresAtMs of [5000, 7000]) {
+    await reload(rig, withPool(rig, { tls: { verify: true, certificateExpiresAtMs } }));
+    expect(rig.balancer.certificates()).toEqual([{ pool: 'pool', expiresAtMs: certificateExpiresAtMs }]);
+  }
+});

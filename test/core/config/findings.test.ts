@@ -723,6 +723,13 @@ describe('lint', () => {
       ],
       [
         'tls',
+        '{ certificate: chain.cert, key: a.key }',
+        [
+          'edge.yaml:9:25  warning: the certificate of CN=old in the chain has expired: it was valid until Jan  2 00:00:00 2020 GMT',
+        ],
+      ],
+      [
+        'tls',
         '{ certificate: new.cert, key: new.key }',
         ['edge.yaml:9:25  warning: the certificate is not valid yet: it will be from Jan  1 00:00:00 2200 GMT'],
       ],
@@ -740,7 +747,7 @@ describe('lint', () => {
       const [a, b, old, young] = await Promise.all([
         makeCertificate('a'),
         makeCertificate('b'),
-        makeCertificate('a', { from: '2020-01-01', to: '2020-01-02' }),
+        makeCertificate('old', { from: '2020-01-01', to: '2020-01-02' }),
         makeCertificate('a', { from: '2200-01-01', to: '2200-01-02' }),
       ]);
       const locked = createPrivateKey(a.key).export({
@@ -755,6 +762,7 @@ describe('lint', () => {
         'b.key': b.key,
         'locked.key': String(locked),
         'old.cert': old.certificate,
+        'chain.cert': `${a.certificate}\n${old.certificate}`,
         'old.key': old.key,
         'new.cert': young.certificate,
         'new.key': young.key,

@@ -303,7 +303,8 @@ describe('stop', () => {
 });
 
 describe('a reload', () => {
-  const next = settingsWith({ pool: { backends: [backendAt('a', 1), backendAt('b', 2)] } });
+  const tls = { verify: true, certificateExpiresAtMs: 7000 };
+  const next = settingsWith({ pool: { backends: [backendAt('a', 1), backendAt('b', 2)], tls } });
   const origins = [{ specifier: './new.ts', configFile: 'edge.yaml' }];
   const refusal = { type: 'reloaded', fault: { code: 'POINTSMAN_LISTEN', message: 'no such port' } } as const;
   const reloaded = { type: 'reloaded', fault: undefined } as const;
@@ -323,6 +324,7 @@ describe('a reload', () => {
     forked[1]!.say(reloaded);
     await done;
     expect(backendsOf(primary)).toEqual(['a', 'b']);
+    expect(primary.certificates()).toEqual([{ pool: 'pool', expiresAtMs: 7000 }]);
     expect(primary.stats().reloads).toMatchObject({ succeeded: 1, failed: 0 });
   });
 
@@ -335,6 +337,7 @@ describe('a reload', () => {
     expect(forked.map(told)).toEqual([1, 0]);
     expect(forked.map(({ killed }) => killed)).toEqual([false, false]);
     expect(backendsOf(primary)).toEqual(['a']);
+    expect(primary.certificates()).toEqual([]);
     expect(primary.stats().reloads).toMatchObject({ succeeded: 0, failed: 1 });
   });
 

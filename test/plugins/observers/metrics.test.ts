@@ -109,6 +109,17 @@ describe('GET /metrics', () => {
     expect(text).toMatch(/pointsman_backend_connect_failures_total\{listener="edge",backend="b"\} [1-9]/);
   });
 
+  it('tells when certificates expire', async () => {
+    const { ask } = await measured();
+    const { text } = await ask();
+    for (const line of [
+      `pointsman_certificate_expiry_timestamp_seconds{listener="edge"} ${Date.UTC(2200, 0, 1) / 1000}`,
+      `pointsman_certificate_expiry_timestamp_seconds{pool="pool"} ${Date.UTC(2200, 0, 2) / 1000}`,
+    ]) {
+      expect(text.split('\n')).toContain(line);
+    }
+  });
+
   it('looks once at the counts for all metrics, so that they go together', async () => {
     const { rig, ask } = await measured();
     rig.client().send('one\n');

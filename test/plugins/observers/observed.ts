@@ -25,6 +25,7 @@ export async function observed(
     pool: {
       backends: [backendAt('a', 1), { ...backendAt('b', 2), state: 'drain' }],
       ...(protocol && { links: undefined }),
+      tls: { verify: true, certificateExpiresAtMs: Date.UTC(2200, 0, 2) },
     },
     observers: [use],
   });
@@ -32,7 +33,13 @@ export async function observed(
   const [lines, turns] = edge!.pipeline;
   const framer = protocol ? { plugin: protocol[0], options: optionsOf(...protocol) } : lines!;
   const pipeline = [framer, turns!, { plugin: visitor, options: {} }];
-  const rig = await Rig.start({ ...settings, listeners: [{ ...edge!, pipeline }] }, { log });
+  const tls = {
+    certificate: '',
+    key: '',
+    clientCertificate: 'none',
+    certificateExpiresAtMs: Date.UTC(2200, 0, 1),
+  } as const;
+  const rig = await Rig.start({ ...settings, listeners: [{ ...edge!, tls, pipeline }] }, { log });
   const observers = new Observers([use], rig.balancer, { clock: rig.runtime, log });
   await observers.start();
   return { rig, observers, warn };
