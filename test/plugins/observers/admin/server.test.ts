@@ -72,7 +72,9 @@ describe('an API that wants certificates of its clients', () => {
     expect((await ask({ ...operator, ca: operator.certificate })).stderr).toMatch(
       /^pointsman: cannot trust .*: --ca\n$/,
     );
-    expect((await ask({ ...operator, key: '/nowhere.key' })).stderr).toMatch(/^pointsman: ENOENT: .*nowhere\.key/);
+    expect((await ask({ ...operator, key: '/nowhere.key' })).stderr).toBe(
+      'pointsman: cannot read /nowhere.key: no such file\n',
+    );
   });
 
   it('speaks no TLS before 1.2', async () => {
