@@ -6,10 +6,8 @@
  */
 import { KeyedHash, viewOf } from 'pointsman';
 import { isSame, writeHex } from './bytes.ts';
-import { ascii } from './characters.ts';
 import type { Header } from './header.ts';
-
-const magicCookie = ascii('z9hG4bK');
+import { magicCookie } from './via.ts';
 
 /** How long parts may be that are hashed as they are; of a longer one its own hash is taken, which has this many bytes. */
 const partBytes = 254;
@@ -37,12 +35,11 @@ export class TransactionHash {
 
   /** Valid until the next call. */
   of(header: Header): KeyedHash {
-    const { via } = header;
-    if (via.branchEnd - via.branchStart > magicCookie.length && hasCookie(header)) {
+    const { bytes, via } = header;
+    if (via.hasUniqueBranch(bytes)) {
       this.#add(header, via.branchStart + magicCookie.length, via.branchEnd);
       this.#add(header, via.hostStart, via.sentByEnd);
     } else {
-      // From before RFC 3261: a branch of that time is not unique (section 16.11), nor is one of the cookie alone (RFC 4475 section 3.2.1).
       this.#add(header, via.start, via.end);
       this.#add(header, header.from.tagStart, header.from.tagEnd);
       this.#add(header, header.callIdStart, header.callIdEnd);
@@ -71,10 +68,6 @@ export class TransactionHash {
     }
     this.#at = at;
   }
-}
-
-function hasCookie({ bytes, via }: Header): boolean {
-  return isSame(bytes, via.branchStart, via.branchStart + magicCookie.length, magicCookie);
 }
 
 /**

@@ -132,10 +132,12 @@ export default definePlugin({
       answersDue: (client) => senderOf(client).answersDue,
       isFailure: () => (header.isRequest || header.status < 200 ? undefined : serverFailures.includes(header.status)),
       relatedIds(message, ids) {
-        const { via } = header;
+        const { bytes, via } = header;
         if (header.method === method.invite) ids.seconds = ringingSeconds;
         ids.awaitsAnswer = header.method !== method.ack;
-        if (via.branchStart > 0) ids.add(via.branchStart - message.start, via.branchEnd - via.branchStart, branchKind);
+        if (via.hasUniqueBranch(bytes)) {
+          ids.add(via.branchStart - message.start, via.branchEnd - via.branchStart, branchKind);
+        }
         const record = recordOf(message);
         if (record !== undefined) ids.add(record.offset, record.length, recordKind);
         else ids.add(header.callIdStart - message.start, header.callIdEnd - header.callIdStart, callIdKind);
@@ -275,7 +277,7 @@ export default definePlugin({
       if (sender.answersDue > 0) sender.answersDue--; // a retransmission settles nothing more
       if (message.from !== 'backend') return;
       const { branchStart, branchEnd } = clientVia;
-      if (branchStart > 0) {
+      if (clientVia.hasUniqueBranch(header.bytes)) {
         affinity.settle(message, branchStart - message.start, branchEnd - branchStart, branchKind, settledSeconds);
       }
       const record = recordOf(message);

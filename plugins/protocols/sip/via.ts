@@ -6,11 +6,15 @@ import { Parameters } from './parameters.ts';
 
 // See characters.ts for the reason.
 const { SPACE, QUOTE, COLON, SEMICOLON, EQUALS, classOf, isTokenByte, isDigit, ascii } = characters;
-const { isBlank, skipBlanks, trimBlanks, skipClass, skipInLine, skipToken, isWord, readDecimal, wordOf } = bytewise;
+const { isBlank, skipBlanks, trimBlanks, skipClass, skipInLine, skipToken, isSame, isWord, readDecimal, wordOf } =
+  bytewise;
 const { isBareValue, nextValue, skipHost, smallInMark, tokenMark, tokenWord } = common;
 
 const DOT = 0x2e;
 const SLASH = 0x2f;
+
+/** How branches begin that no other transaction has (section 8.1.1.7). */
+export const magicCookie: Buffer = ascii('z9hG4bK');
 
 const words = {
   branch: ascii('branch'),
@@ -65,6 +69,12 @@ export class Via {
    */
   read(bytes: Buffer, view: DataView, at: number, end: number): boolean {
     return this.#readUsual(bytes, view, at, end) || this.#readAny(bytes, at, end);
+  }
+
+  /** A branch from before RFC 3261 may be that of others too (section 16.11), and so may the cookie alone (RFC 4475 section 3.2.1). */
+  hasUniqueBranch(bytes: Buffer): boolean {
+    const cookieEnd = this.branchStart + magicCookie.length;
+    return this.branchEnd > cookieEnd && isSame(bytes, this.branchStart, cookieEnd, magicCookie);
   }
 
   /** Without blanks where none are usual, without quotes, without folds: a fifth of the time of `#readAny`. False if it is not like that. */

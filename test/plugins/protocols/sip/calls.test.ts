@@ -274,6 +274,24 @@ describe('a request', () => {
     expect(branchOf('CANCEL', 1)).toBe(branch);
     expect(branchOf('INVITE', 2)).not.toBe(branch);
   });
+
+  it.each([
+    ['of a version before RFC 3261', '1'],
+    ['the cookie alone', 'z9hG4bK'],
+  ])('finds its call, and no other, where all calls have the same branch: %s', async (_which, branch) => {
+    rig = await sipRig({ pipeline: [[sip], [roundRobin]], backends: ['a', 'b'] });
+    const alice = rig.client();
+    const nameFor = (method: string, callId: string, options = {}) => {
+      alice.send(request(method, { branch, callId, ...options }));
+      return arrival(rig).name;
+    };
+    const first = nameFor('INVITE', 'first');
+    const second = nameFor('INVITE', 'second');
+    expect(second).not.toBe(first);
+    expect(nameFor('CANCEL', 'first')).toBe(first);
+    expect(nameFor('CANCEL', 'second')).toBe(second);
+    expect(nameFor('ACK', 'first', { toTag: 'bob1' })).toBe(first);
+  });
 });
 
 describe('a transaction', () => {
