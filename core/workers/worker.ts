@@ -73,7 +73,9 @@ async function hear(message: ToWorker): Promise<void> {
       balancer?.look(message.news);
       break;
     case 'change':
-      balancer?.setBackend(message.pool, message.backend, message.change);
+      if (balancer?.backends().some(({ pool, name }) => pool === message.pool && name === message.backend)) {
+        balancer.setBackend(message.pool, message.backend, message.change);
+      } // else a reload has removed it meanwhile
       break;
     case 'order':
       balancer?.order(message.observer, message.value);
@@ -128,14 +130,19 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {
 // That nobody reads any more, or that a disk is full, is no reason to end.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => faults.logWrites++);
 
+/** What changes the balancer happens in the order it is said. Nothing else waits for a reload, or until it has stopped. */
+const inOrder: readonly ToWorker['type'][] = ['start', 'reload', 'change', 'order'];
+
 // One after the other: what is said while it starts is for the balancer that it will be.
 let heard = Promise.resolve();
 process.on('message', (message: ToWorker) => {
-  heard = heard
+  const waits = balancer === undefined || inOrder.includes(message.type);
+  const done = (waits ? heard : Promise.resolve())
     .then(() => hear(message))
     .catch((error: unknown) => {
       if (!(error instanceof PointsmanError)) throw error;
       tell({ type: 'failed', code: error.code, message: error.message }, () => process.exit(1));
     });
+  if (waits) heard = done;
 });
 tell({ type: 'ready' });
