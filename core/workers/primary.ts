@@ -267,6 +267,7 @@ export class Primary implements Observable {
     const settings = this.#settings;
     const message = { type: 'reload', settings: packSettings(settings), origins: this.#origins } as const;
     await this.#reloadOne(post, message, settings).catch((error: Error) => {
+      if (this.#stopping) return;
       this.#options.log.error({ worker: post.number, error: error.message }, 'worker cannot reload: it is replaced');
       post.process?.kill();
     });
@@ -388,8 +389,11 @@ export class Primary implements Observable {
         log.info({ worker: post.number, pid: post.process?.pid }, 'worker started');
         this.#introduce();
         if (this.#posts.every(({ state }) => state === 'started')) this.#onStarted?.();
-        // The config has been reloaded since it was given its own.
-        if (post.settings !== this.#settings) void this.#reloadOrEnd(post);
+        // The config has been reloaded since it was given its own, and backends that it did not know may have been changed.
+        if (post.settings !== this.#settings) {
+          void this.#reloadOrEnd(post);
+          for (const change of this.#changes.values()) post.process?.send({ type: 'change', ...change });
+        }
         break;
       case 'failed':
         post.fault = message.message;

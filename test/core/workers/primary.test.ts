@@ -417,6 +417,40 @@ describe('a reload', () => {
     late.say(reloaded);
   });
 
+  it('comes before what operators have changed since, for a worker that was starting', async () => {
+    const { primary, forked, clock } = await playStarted();
+    forked[1]!.exit();
+    clock.advance(10_000);
+    const late = forked[2]!;
+    late.say({ type: 'ready' });
+    const done = primary.reload(next, origins);
+    await turn();
+    forked[0]!.say(reloaded);
+    await done;
+    const [pool] = next.pools;
+    const backend = pool!.backends.at(-1)!.name;
+    primary.setBackend(pool!.name, backend, { state: 'drain' });
+    late.say({ type: 'started' });
+    expect(late.heard.slice(-2)).toEqual([
+      expect.objectContaining({ type: 'reload' }),
+      { type: 'change', pool: pool!.name, backend, change: { state: 'drain' } },
+    ]);
+  });
+
+  it('that a worker refuses because it stops does not end it', async () => {
+    const { primary, forked } = await playStarted();
+    const done = primary.reload(next, origins);
+    await turn();
+    forked[0]!.say(reloaded);
+    await turn();
+    const stopped = primary.stop({ deadlineSeconds: 10 });
+    forked[1]!.say(refusal);
+    await done;
+    expect(forked[1]!.killed).toBe(false);
+    for (const worker of forked) worker.exit();
+    await stopped;
+  });
+
   it('is answered by whoever was asked first, also if the next one comes before that', async () => {
     const { primary, forked, clock } = await playStarted();
     forked[1]!.exit();
