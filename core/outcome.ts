@@ -4,42 +4,44 @@
  */
 
 /** The reasons the core itself gives. A plugin may give others of its own, in the same kebab-case. */
-export type CoreReason =
+export const coreReasons = [
   /** The framer cannot tell where the message ends; the connection is closed. */
-  | 'broken-frame'
+  'broken-frame',
   /** The message, or its header, is longer than the listener's limits allow; the connection is closed. */
-  | 'too-large'
+  'too-large',
   /** The header of the message did not arrive in time; the connection is closed. */
-  | 'header-timeout'
+  'header-timeout',
   /** The sender closed or reset its connection in the middle of a message. */
-  | 'cut-short'
+  'cut-short',
   /** The identifier does not verify: forged, damaged, or of a kind that does not belong there. */
-  | 'forged-identifier'
+  'forged-identifier',
   /** The identifier names a backend that the pool does not have. */
-  | 'unknown-backend'
+  'unknown-backend',
   /** The identifier names a backend that is down, fails its checks or is in maintenance. */
-  | 'backend-down'
+  'backend-down',
   /** The connection to the backend ended before the request was answered, or the answer did not come in time. */
-  | 'backend-lost'
+  'backend-lost',
   /** No backend of the pool may be given new work. */
-  | 'no-backend'
+  'no-backend',
   /** The client connection that the message names is closed. */
-  | 'client-gone'
+  'client-gone',
   /** A message on a shared link names no client connection. */
-  | 'no-destination'
+  'no-destination',
   /** A queue or table that the message needs is full, it has waited in one for too long, or too many requests wait for their answers. */
-  | 'overloaded'
+  'overloaded',
   /** More messages have come in a short time than are let in. */
-  | 'rate-limited'
+  'rate-limited',
   /** The client did not read what was sent to it; its connection is closed. */
-  | 'slow-client'
+  'slow-client',
   /** A plugin threw or answered what it must not. */
-  | 'plugin-error'
+  'plugin-error',
   /** The worker that held it has ended. */
-  | 'worker-ended'
+  'worker-ended',
   /** The balancer is stopping. */
-  | 'stopping';
+  'stopping',
+] as const;
 
+export type CoreReason = (typeof coreReasons)[number];
 export type Reason = CoreReason | (string & {});
 
 /** Those of the core whose messages nobody misses: whoever would have got them has gone, or has been told that we go. */

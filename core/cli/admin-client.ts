@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { whyUnreadable } from '../config/parse.ts';
+import { among } from '../config/suggest.ts';
 import { exitCodes, type Output } from './output.ts';
 
 export interface AdminOptions {
@@ -212,9 +213,8 @@ export async function withAdmin(
 export function findBackends(backends: readonly BackendRow[], named: string): readonly [BackendRow, ...BackendRow[]] {
   const [first, ...more] = backends.filter(({ pool, name }) => name === named || `${pool}/${name}` === named);
   if (first !== undefined) return [first, ...more];
-  const names = [...new Set(backends.map(({ name }) => name))];
-  const most = names.length > 20 ? [...names.slice(0, 20), '…'] : names;
-  throw new AdminError(`there is no backend "${named}"; there are ${most.join(', ')}`);
+  const names = new Set(backends.map(({ pool, name }) => (named.includes('/') ? `${pool}/${name}` : name)));
+  throw new AdminError(`there is no backend "${named}"${among(named, [...names])}`);
 }
 
 /** The backend of that name, or of `pool/name`; the only one. */

@@ -1,5 +1,8 @@
 /** `pointsman tail`: where messages go, and why, as it happens. */
-import { type AdminOptions, type BackendRow, findBackends, withAdmin } from './admin-client.ts';
+import type { ListenerStats } from '../accounting.ts';
+import { among } from '../config/suggest.ts';
+import { coreReasons } from '../outcome.ts';
+import { AdminError, type AdminOptions, type BackendRow, findBackends, withAdmin } from './admin-client.ts';
 import { type Output, wantsColours } from './output.ts';
 import { type Style, styleWith } from './report/style.ts';
 import { printable } from './terminal/lines.ts';
@@ -21,9 +24,15 @@ export function tail(options: TailOptions, output: Output): Promise<number> {
       const value = options[filter];
       if (value !== undefined) query.set(filter, value);
     }
+    // A typo would show nothing for ever.
     if (options.backend !== undefined) {
       const { backends } = await client.ask<{ backends: BackendRow[] }>('GET', '/v1/backends');
-      query.set('backend', findBackends(backends, options.backend)[0].name); // a typo would show nothing for ever
+      query.set('backend', findBackends(backends, options.backend)[0].name);
+    }
+    if (options.listener !== undefined || options.reason !== undefined) {
+      const { listeners } = await client.ask<{ listeners: ListenerRow[] }>('GET', '/v1/listeners');
+      checkListener(options.listener, listeners);
+      remarkReason(options.reason, listeners, output);
     }
     const { stdout } = output;
     const style = styleWith(wantsColours(stdout));
@@ -35,6 +44,33 @@ export function tail(options: TailOptions, output: Output): Promise<number> {
       if (++lines === options.limit || stdout.errored) return;
     }
   });
+}
+
+/** A listener, as far as it is looked at here. */
+interface ListenerRow {
+  readonly name: string;
+  /** Null: it has counted nothing yet. */
+  readonly stats: ListenerStats | null;
+}
+
+/** @throws AdminError if there is none of that name */
+function checkListener(named: string | undefined, listeners: readonly ListenerRow[]): void {
+  const names = listeners.map(({ name }) => name);
+  if (named === undefined || names.includes(named)) return;
+  throw new AdminError(`there is no listener "${named}"${among(named, names)}`);
+}
+
+/** Plugins give reasons of their own, of which nobody knows before they do: it may be no typo. */
+function remarkReason(reason: string | undefined, listeners: readonly ListenerRow[], { stderr }: Output): void {
+  const given = listeners.flatMap(({ stats }) => {
+    if (stats === null) return [];
+    const { fromClients, fromBackends, routes } = stats;
+    const dropped = [fromClients, fromBackends].flatMap((side) => [side.refusedFor, side.discardedFor]);
+    return [routes, ...dropped].flatMap(Object.keys);
+  });
+  const known = [...new Set([...given, ...coreReasons])];
+  if (reason === undefined || known.includes(reason)) return;
+  stderr.write(`pointsman: no message has had the reason "${reason}" yet${among(reason, known)}\n`);
 }
 
 /** What events have, of whatever type. */

@@ -21,10 +21,14 @@ export function listed(items: readonly string[], word: 'and' | 'or'): string {
   return `${items.slice(0, -1).join(', ')} ${word} ${items.at(-1)}`;
 }
 
+/** No more names are listed than a line or two has room for. */
+const mostListed = 20;
+
 /** Which of the names that are known was meant, or, if it looks like none, which there are. */
 export function among(name: string, known: readonly string[]): string {
   if (known.length === 0) return '';
-  return suggest(name, known) || `; there ${known.length === 1 ? 'is' : 'are'} ${listed(known, 'and')}`;
+  const list = known.length > mostListed ? `${known.slice(0, mostListed).join(', ')}, …` : listed(known, 'and');
+  return suggest(name, known) || `; there ${known.length === 1 ? 'is' : 'are'} ${list}`;
 }
 
 /** Letter case and the ways to join words are slips that cost nothing. */

@@ -13,6 +13,7 @@ import { run } from '../../../core/cli/run.ts';
 import { tail } from '../../../core/cli/tail.ts';
 import { top } from '../../../core/cli/top.ts';
 import { listen } from '../../support/peers.ts';
+import { direction, statsOf } from '../../support/stats.ts';
 import { collect } from './streams.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pointsman-'));
@@ -91,7 +92,7 @@ describe('verbs on a balancer that runs', () => {
     expect(await did((output) => operate('c', 'ready', options, output))).toEqual({
       code: 2,
       stdout: '',
-      stderr: 'pointsman: there is no backend "c"; there are a, b\n',
+      stderr: 'pointsman: there is no backend "c"; did you mean "a"?\n',
     });
   });
 
@@ -129,12 +130,41 @@ describe('verbs on a balancer that runs', () => {
     expect(log.stdout.text).toMatch(/^\d\d:\d\d:\d\d\.\d{3} {2}edge {2}- → a {2}strategy {2}9 bytes\n$/);
   });
 
-  it('tail: knows that there is no such backend', async () => {
-    expect(await did((output) => tail({ ...options, backend: 'aa' }, output))).toEqual({
+  it.each([
+    [{ backend: 'aaa' }, 'there is no backend "aaa"; there are a and b'],
+    [{ backend: 'calls/aa' }, 'there is no backend "calls/aa"; did you mean "calls/a"?'],
+    [{ listener: 'edg' }, 'there is no listener "edg"; did you mean "edge"?'],
+    [{ listener: 'sip' }, 'there is no listener "sip"; there is edge'],
+  ])('tail: knows that nothing would come of %o', async (filter, why) => {
+    expect(await did((output) => tail({ ...options, ...filter }, output))).toEqual({
       code: 2,
       stdout: '',
-      stderr: 'pointsman: there is no backend "aa"; there are a, b\n',
+      stderr: `pointsman: ${why}\n`,
     });
+  });
+
+  it('tail: says of a reason that nobody has given yet what is known, and listens, as a plugin may give it', async () => {
+    const stats = statsOf({ fromClients: direction({ refusedFor: { question: 1 } }) }).listeners.edge;
+    const answers: Record<string, string> = {
+      '/v1/listeners': JSON.stringify({ listeners: [{ name: 'edge', stats }] }),
+    };
+    const events = 'event: left-out\ndata: {"count":1}\n\n';
+    const admin = http.createServer(({ url = '' }, response) => void response.end(answers[url] ?? events));
+    const url = `http://127.0.0.1:${await listen(admin)}`;
+    for (const [reason, remark] of [
+      ['question', /^$/],
+      ['identifier', /^$/],
+      ['no-backend', /^$/],
+      ['stratgy', /^pointsman: no message has had the reason "stratgy" yet; did you mean "strategy"\?\n$/],
+      [
+        'malformed',
+        /^pointsman: no message has had the reason "malformed" yet; there are identifier, .*question, .*…\n$/,
+      ],
+    ] as const) {
+      const { code, stdout, stderr } = await did((output) => tail({ url, reason }, output));
+      expect([code, stdout]).toEqual([0, expect.stringContaining('… 1 more decisions were not told')]);
+      expect(stderr).toMatch(remark);
+    }
   });
 
   it('tail: ends when whoever read along has gone', async () => {

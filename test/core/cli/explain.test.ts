@@ -263,7 +263,7 @@ describe('a message', () => {
   forward        to uas-3: the strategy chose it
   445 bytes in, 760 out
       INVITE sip:bob@example.net SIP/2.0\\r\\n
-    + Via: SIP/2.0/TCP 127.0.0.1:5060;branch=z9hG4bKf4476b3751c4cee0;pm=ceaxbiaaq757or44xaaaaaaaaaaaaairwqzqo4hqklv23tqxki\\r\\n
+    + Via: SIP/2.0/TCP 127.0.0.1:5060;branch=z9hG4bK3260996e39be454e;pm=ceaxbiaaq757or44xaaaaaaaaaaaaairwqzqo4hqklv23tqxki\\r\\n
     + Record-Route: <sip:127.0.0.1:5060;transport=tcp;lr;pm=ceaxbiaaq757or44xaaaaaaaaaaaaairwqzqo4hqklv23tqxki>\\r\\n
     + Record-Route: <sip:127.0.0.1:5060;transport=tcp;lr;pm=uas-3>\\r\\n
     ~ Via: SIP/2.0/TCP 192.0.2.10:5060;branch=z9hG4bK74bf9;rport{+=40000;received=198.51.100.1+}\\r\\n
