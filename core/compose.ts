@@ -1,7 +1,7 @@
 /** Composes a pipeline: applies the plugins of a listener to fresh hooks. Opens nothing, so a config can be checked with it. */
 import { Accounting } from './accounting.ts';
 import { Affinity } from './affinity.ts';
-import { PluginError } from './errors.ts';
+import { checkNoPromise, PluginError } from './errors.ts';
 import { Exchanges } from './exchanges.ts';
 import { PipelineHooks } from './hooks.ts';
 import { Identifiers } from './identifiers.ts';
@@ -123,7 +123,7 @@ function applyPlugins(uses: readonly PluginUse[], hooks: PipelineHooks, scopes: 
     const { plugin, options } = use;
     applyOne(use, services, () => {
       if (plugin.apply === undefined) throw new Error('it is not for pipelines: it has no apply');
-      plugin.apply(hooks.forPlugin(plugin.name), options as never, scopes.forPlugin(plugin));
+      return plugin.apply(hooks.forPlugin(plugin.name), options as never, scopes.forPlugin(plugin));
     });
   }
 }
@@ -141,9 +141,9 @@ function applyObservers(hooks: PipelineHooks, scopes: PipelineScopes, services: 
 }
 
 /** @throws PluginError if it cannot be applied, unless somebody wants to be told of that instead */
-function applyOne(use: PluginUse, { onRefusal }: Services, apply: () => void): void {
+function applyOne(use: PluginUse, { onRefusal }: Services, apply: () => unknown): void {
   try {
-    apply();
+    checkNoPromise(use.plugin.name, 'apply', apply());
   } catch (cause) {
     const fault = PluginError.threw(use.plugin.name, 'apply', cause);
     if (onRefusal === undefined) throw fault;

@@ -47,6 +47,16 @@ export class PluginError extends PointsmanError {
   }
 }
 
+/**
+ * @param answer what a plugin has answered where nobody waits for it
+ * @throws PluginError if it is a promise
+ */
+export function checkNoPromise(plugin: string, hook: string, answer: unknown): void {
+  if (typeof (answer as { then?: unknown } | null | undefined)?.then !== 'function') return;
+  (answer as Promise<unknown>).then(undefined, () => {}); // its rejection must not end the process
+  throw new PluginError(plugin, hook, 'answered a promise, but is to be synchronous');
+}
+
 /** Ours: whoever writes a config or a plugin has no use for places there. */
 const own = ['.', '../plugins/'].map((folder) => new URL(folder, import.meta.url).pathname);
 

@@ -4,7 +4,7 @@
  */
 import { AsyncSeriesBailHook, SyncBailHook, SyncHook } from 'tapable';
 import { Client } from './client.ts';
-import { PluginError } from './errors.ts';
+import { checkNoPromise, PluginError } from './errors.ts';
 import { Exchange } from './exchanges.ts';
 import type { Link } from './link.ts';
 import type { Message, Span } from './message.ts';
@@ -305,7 +305,7 @@ const guards: { readonly [Name in SyncHookName]: Guard<Name> } = {
     }
     if (answer === undefined || answer === null) return undefined;
     if (typeof answer === 'number' || answer instanceof Exchange) return answer;
-    if ('offset' in answer) {
+    if (typeof answer === 'object' && 'offset' in answer) {
       const { offset, length } = answer;
       const size = message.length;
       if (offset >= 0 && length >= 0 && offset + length <= size) return answer;
@@ -373,13 +373,6 @@ function wrongAnswer(plugin: string, hook: HookName, answer: unknown, text: stri
     return error as PluginError;
   }
   return new PluginError(plugin, hook, text);
-}
-
-/** @throws PluginError if `answer` is a promise */
-function checkNoPromise(plugin: string, hook: HookName, answer: unknown): void {
-  if (typeof (answer as { then?: unknown } | null)?.then !== 'function') return;
-  (answer as Promise<unknown>).then(undefined, () => {}); // its rejection must not end the process
-  throw new PluginError(plugin, hook, 'answered a promise, but this hook is synchronous');
 }
 
 function guardAsync(plugin: string, tap: AnyTap) {

@@ -86,7 +86,7 @@ async function judge(name: string, run: () => Promise<void>): Promise<Verdict> {
     await run();
     return { name, passed: true };
   } catch (error) {
-    return { name, passed: false, message: (error as Error).message };
+    return { name, passed: false, message: error instanceof Error ? error.message : String(error) };
   }
 }
 

@@ -3,7 +3,7 @@
  * take, and how many answers it takes until a backend is believed to be well, or not.
  */
 
-import { PluginError } from '../errors.ts';
+import { checkNoPromise, PluginError } from '../errors.ts';
 import type { Clock, Logger } from '../plugin.ts';
 import type { Backend, Pool } from '../pool.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -79,6 +79,8 @@ export class Checks {
       try {
         if (plugin.check === undefined) throw new Error('it is no check');
         check = plugin.check(options as never, scope);
+        checkNoPromise(plugin.name, 'check', check);
+        if (typeof check?.onOpen !== 'function') throw new Error('it answered no check: { onOpen(attempt) { … } }');
         if (timing.over === 'link' && check.onBytes === undefined) {
           throw new Error('over: it asks for no answer, so that there is nothing to send over a link');
         }

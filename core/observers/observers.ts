@@ -3,7 +3,7 @@
  * the number of processes that share the work; their taps in pipelines talk to it over a channel.
  */
 import type { BalancerStats } from '../balancer.ts';
-import { PluginError } from '../errors.ts';
+import { checkNoPromise, PluginError } from '../errors.ts';
 import type { Clock, Logger } from '../plugin.ts';
 import type { BackendState, PluginUse, Settings } from '../settings.ts';
 import type { Channel } from './channel.ts';
@@ -146,7 +146,7 @@ export class Observers {
         onStop: (stop) => void this.#stops.push(guard('onStop', stop)),
       };
       try {
-        plugin.observe?.(balancer, options as never, scope);
+        checkNoPromise(name, 'observe', plugin.observe?.(balancer, options as never, scope));
       } catch (cause) {
         throw PluginError.threw(name, 'observe', cause);
       }

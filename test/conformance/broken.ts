@@ -292,7 +292,7 @@ export const flaws: readonly Flaw[] = [
     }),
     caught: [observeOpensNothing],
   },
-  { what: 'has an async apply', plugin: protocol({ apply: async () => {} }), caught: [opensNothing] },
+  { what: 'has an async apply', plugin: protocol({ apply: async () => {} }), caught: [defaults] },
   {
     what: 'keeps its turn outside of apply',
     plugin: strategy(() => (_message, pool) => weighted(pool.available, sharedTurn++)),

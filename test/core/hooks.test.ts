@@ -163,6 +163,12 @@ describe('PipelineHooks', () => {
       expect(() => hooks.detectId.call(message)).toThrow(new PluginError('acme', 'detectId', 'a string'));
     });
 
+    it('blames whose detectId answers what names nobody', () => {
+      const hooks = new PipelineHooks();
+      tap(hooks, 'detectId', 'acme', () => 'a name');
+      expect(() => hooks.detectId.call(message)).toThrow('[acme] detectId: answered what names nobody');
+    });
+
     it('blames the innermost plugin when one hook runs in another', () => {
       const hooks = new PipelineHooks();
       hooks.forPlugin('inner').refuse.tap('inner', () => {
@@ -179,7 +185,7 @@ describe('PipelineHooks', () => {
       const hooks = new PipelineHooks();
       tap(hooks, name, 'acme', () => Promise.resolve(undefined));
       expect(() => call(hooks, name, message)).toThrow(
-        new PluginError('acme', name, 'answered a promise, but this hook is synchronous'),
+        new PluginError('acme', name, 'answered a promise, but is to be synchronous'),
       );
     });
 

@@ -286,7 +286,7 @@ describe('bad input', () => {
     expect(rig.logged).toContainEqual(expect.objectContaining({ level: 'error', text: '[lines] detectId: boom' }));
     expect(rig.logged).toContainEqual(
       expect.objectContaining({
-        text: '[lines] detectId: answered a promise, but this hook is synchronous',
+        text: '[lines] detectId: answered a promise, but is to be synchronous',
       }),
     );
   });

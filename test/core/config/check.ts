@@ -7,6 +7,9 @@ import { onTestFinished } from 'vitest';
 import { type Loaded, loadConfig } from '../../../core/config/load.ts';
 import { lines, turns } from '../../support/lines.ts';
 
+/** What a function answers that is async though nobody waits for it. */
+const late = () => Promise.reject(new Error('later')) as never;
+
 /** A protocol whose identifiers are numbers, and whose messages expose a key. */
 const numbers = definePlugin({
   name: 'numbers',
@@ -25,6 +28,7 @@ const numbers = definePlugin({
     }
     if (options.marker === 'cafe') scope.advise('marker: cafe is for tests');
     if (scope.listener.transport === 'udp') scope.advise('one frame in a datagram is a waste');
+    if (options.marker === 'c0de') return late();
     if (options.marker === 'bad0') throw new Error(`the marker ${options.marker} is taken`);
     scope.protocol({
       identifiers: 'number',
@@ -32,6 +36,7 @@ const numbers = definePlugin({
       keys: { account: () => undefined },
     });
     hooks.frame.tap('numbers', () => options.size);
+    return undefined;
   },
 });
 
@@ -77,6 +82,7 @@ const watcher = definePlugin({
   },
   observe(_balancer, { every }) {
     if (every > 9) throw new Error(`every: ${every} is too seldom`);
+    return every === 9 ? late() : undefined;
   },
 });
 
@@ -87,6 +93,8 @@ const asker = definePlugin({
   options: Type.Object({ question: Type.Optional(Type.String()) }),
   check({ question }) {
     if (question === '') throw new Error('question: nothing is asked');
+    if (question === 'later') return late();
+    if (question === 'never') return {} as never;
     if (question === undefined) return { onOpen: (attempt) => attempt.pass() };
     return { onOpen: (attempt) => attempt.send(Buffer.from(question)), onBytes: (attempt) => attempt.pass() };
   },

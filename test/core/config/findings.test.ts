@@ -226,6 +226,11 @@ describe('observers', () => {
       finds: '9:33  apply: [watcher] observe: every: 10 is too seldom',
     },
     {
+      when: 'an observer is async',
+      more: 'observers: [{ watcher: { every: 9 } }]',
+      finds: '9:15  apply: [watcher] observe: answered a promise, but is to be synchronous',
+    },
+    {
       when: 'an observer advises against an option',
       more: 'observers: [{ watcher: { every: 7 } }]',
       finds: '9:33  warning: every: 7 is a week',
@@ -268,6 +273,14 @@ describe('health', () => {
       when: 'a check does not like its options',
       ...pool('checks: [{ asker: { question: "" } }]'),
       finds: '3:96  apply: [asker] check: question: nothing is asked',
+    },
+    {
+      when: 'a check is async, or none',
+      ...pool('checks: [{ asker: { question: later } }, { asker: { question: never } }]'),
+      finds: [
+        '3:77  apply: [asker] check: answered a promise, but is to be synchronous',
+        '3:109  apply: [asker] check: it answered no check: { onOpen(attempt) { … } }',
+      ],
     },
     {
       when: 'a check goes over links',
@@ -437,6 +450,11 @@ describe('apply', () => {
         '8:89  apply: [numbers] apply: field.offset: 9 is beyond the frame',
         '8:114  apply: "lines" has no key "acount"; there is message',
       ],
+    },
+    {
+      when: 'a plugin is applied asynchronously',
+      listener: pipeline('[{ numbers: { marker: c0de } }, { turns: }]'),
+      finds: '8:18  apply: [numbers] apply: answered a promise, but is to be synchronous',
     },
     {
       when: 'the only plugin cannot be applied, whatever hooks it would tap',
