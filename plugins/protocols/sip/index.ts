@@ -12,11 +12,12 @@
  */
 import { type Client, definePlugin, discard, type Message, type Span, Type } from 'pointsman';
 import type { Address } from './address.ts';
-import { ascii, COLON, CR, LF } from './characters.ts';
-import { flaws, framingFlaws, Status, statusOf } from './flaws.ts';
+import { COLON, CR, LF } from './characters.ts';
+import { flaws, Status, statusOf } from './flaws.ts';
 import { TagHash } from './hashes.ts';
 import { Header } from './header.ts';
 import { startLineBytes } from './header-lines.ts';
+import { readKeepalive } from './keepalive.ts';
 import { field, method } from './names.ts';
 import { writeReply } from './reply.ts';
 import { Rewriter } from './rewrite.ts';
@@ -39,9 +40,6 @@ const branchKind = 1;
 const callIdKind = 2;
 const recordKind = 3;
 
-/** Noted of a peer whose last bytes were a CR LF between messages: the first half of a ping. */
-const halfPing = 1;
-const pong = ascii('\r\n');
 const ok = new Status(200, 'OK');
 
 const foreignResponse = discard('not-our-via');
@@ -184,11 +182,9 @@ export default definePlugin({
     hooks.frame.tap('sip', (bytes, start, end, scan) => {
       // First of all, so that no answer to these bytes can hold anything of another peer's message.
       header.open(bytes, start);
-      if (bytes[start] === CR) {
-        if (end - start < 2) return 'more';
-        if (bytes[start + 1] !== LF) return framingFlaws.lineEnd;
-        scan.note = scan.note === halfPing ? 0 : halfPing;
-        return scan.note === halfPing ? scan.skip(2) : scan.skip(2, pong);
+      if (bytes[start]! <= CR) {
+        const kept = readKeepalive(bytes, start, end, scan, isUdp);
+        if (kept !== undefined) return kept;
       }
       scan.note = 0;
       // Only a complete line or the crossing of a limit can change the answer, so bytes that come one by one are cheap.

@@ -181,3 +181,42 @@ describe('a request in a datagram', () => {
     expect(parseOne(client.text()).startLine).toBe('SIP/2.0 202 Accepted');
   });
 });
+
+describe('a STUN Binding request in a datagram', () => {
+  const overUdp = () => sipRig({ transport: 'udp', backends: ['a'], advertise: 'edge.example.net:5060' });
+  const transaction = '2112a442b7e7a701bc34d686fa87dfae';
+
+  // The addresses, as they are masked, are those of RFC 5769 sections 2.2 and 2.3.
+  it.each([
+    ['192.0.2.1', `0101000c${transaction}002000080001a147e112a643`],
+    ['2001:db8:1234:5678:11:2233:4455:6677', `01010018${transaction}002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d9`],
+    ['2001:db8::7', `01010018${transaction}002000140002a1470113a9fab7e7a701bc34d686fa87dfa9`],
+    ['::', `01010018${transaction}002000140002a147${transaction}`],
+    ['::192.0.2.1', `01010018${transaction}002000140002a147${transaction.slice(0, 24)}3a87ddaf`],
+  ])(
+    'is answered by where it came from, so that its sender knows the flow is alive (RFC 5626): %s',
+    async (ip, answer) => {
+      const rig = await overUdp();
+      const client = rig.client(ip, 32_853);
+      client.send(Buffer.from(`00010000${transaction}`, 'hex'));
+      client.send(Buffer.from(`00010008${transaction}8028000400000000`, 'hex'));
+      expect(client.writes.map((datagram) => datagram.toString('hex'))).toEqual([answer, answer]);
+      client.send(request('MESSAGE'));
+      expect(arrival(rig).message.startLine).toMatch(/^MESSAGE /);
+      expect(rig.stats().fromClients).toMatchObject({ received: 1, forwarded: 1 });
+    },
+  );
+
+  it.each([
+    ['of another type', `01010000${transaction}`],
+    ['of another length', `00010004${transaction}`],
+    ['without the cookie', `00010000${transaction.replace('2112', '1221')}`],
+    ['cut short', `00010000${transaction.slice(2)}`],
+  ])('that is none gets no answer: %s', async (_what, bytes) => {
+    const rig = await overUdp();
+    const client = rig.client();
+    client.send(Buffer.from(bytes, 'hex'));
+    expect(client.writes).toEqual([]);
+    expect(rig.stats().fromClients.discardedFor).toEqual({ 'broken-frame': 1 });
+  });
+});
