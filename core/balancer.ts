@@ -28,6 +28,10 @@ import type { Settings } from './settings.ts';
 import { type Handover, Siblings } from './workers/siblings.ts';
 import { remainsOf, totalOf } from './workers/totals.ts';
 
+/** How long plugins may take to start, and others to stop, in a reload: it must not hold up the next one. */
+const reloadSeconds = 30;
+const stopping = 'no reload: the balancer is stopping';
+
 /** How often it is looked whether a listener that leaves has clients still. */
 const leavingMs = 1000;
 
@@ -77,6 +81,8 @@ export class Balancer implements Observable {
   #remains: BalancerStats = { listeners: {} };
   #reloads: ReloadStats = { succeeded: 0, failed: 0, lastAt: undefined, lastMilliseconds: undefined };
   #reloading: Promise<unknown> = Promise.resolve();
+  /** Lets the reload that is under way wait for nothing more. */
+  #giveUp: (why: string) => void = () => {};
   /** Those of them that stop now. */
   readonly #ending = new Set<Listener>();
   #isStopping = false;
@@ -147,12 +153,19 @@ export class Balancer implements Observable {
 
   async #reload(settings: Settings): Promise<void> {
     const { runtime, log } = this.#options;
-    if (this.#isStopping) throw new PointsmanError('POINTSMAN_CONFIG', 'no reload: the balancer is stopping');
+    if (this.#isStopping) throw new PointsmanError('POINTSMAN_CONFIG', stopping);
+    const givenUp = new Promise<never>((_, reject) => {
+      this.#giveUp = (why) => reject(new PointsmanError('POINTSMAN_CONFIG', why));
+    });
+    givenUp.catch(() => {}); // nobody need wait for it
+    const cancel = runtime.after(reloadSeconds * 1000, () =>
+      this.#giveUp(`a plugin takes more than ${reloadSeconds} s to start, or to stop`),
+    );
     const before = this.#parts.settings;
     const since = runtime.now();
     try {
       const services = this.#servicesFor(settings, before);
-      const { parts, leaving, stops } = await reload(this.#parts, settings, services);
+      const { parts, leaving, stops } = await reload(this.#parts, settings, services, givenUp);
       this.#services = services;
       this.#observers = services.observers!.map(({ end }) => end);
       this.#parts = parts;
@@ -160,11 +173,13 @@ export class Balancer implements Observable {
       // Those take their backends from a pool that may have changed.
       for (const listener of this.#leaving) listener.followPool();
       for (const stop of stops) {
-        await stop().catch((error: Error) => log.error({ err: error }, error.message));
+        await Promise.race([stop(), givenUp]).catch((error: Error) => log.error({ err: error }, error.message));
       }
     } catch (error) {
       this.#reloads = { ...this.#reloads, failed: this.#reloads.failed + 1 };
       throw error;
+    } finally {
+      cancel();
     }
     const milliseconds = Math.round(runtime.now() - since);
     const { succeeded } = this.#reloads;
@@ -201,6 +216,7 @@ export class Balancer implements Observable {
   async stop({ deadlineSeconds }: { deadlineSeconds: number }): Promise<void> {
     this.#isStopping = true;
     this.#cancelLook?.();
+    this.#giveUp(stopping);
     await this.#reloading;
     for (const health of this.#parts.health.values()) health.stop();
     const all = [...this.#leaving, ...this.#ending, ...this.listeners];

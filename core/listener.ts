@@ -177,6 +177,7 @@ export class Listener {
   async open(): Promise<void> {
     const { settings, composed } = this;
     await this.startPlugins();
+    if (this.#stopped !== undefined) return; // that took too long
     // Whoever connects before it runs waits for nothing: links are opened when they are needed.
     const door: Pick<Door, 'keeper'> = { keeper: this };
     try {

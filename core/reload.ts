@@ -32,9 +32,15 @@ export interface Reloaded {
 
 /**
  * @param services for the new settings
+ * @param givenUp rejects when nothing is waited for any more
  * @throws PointsmanError (rejects with) if something cannot be as the settings want it; all is as it was then
  */
-export async function reload(before: Parts, settings: Settings, services: Services): Promise<Reloaded> {
+export async function reload(
+  before: Parts,
+  settings: Settings,
+  services: Services,
+  givenUp: Promise<never>,
+): Promise<Reloaded> {
   const plans: PoolPlan[] = [];
   const pools = settings.pools.map((each) => {
     const pool = before.pools.find(({ name }) => name === each.name);
@@ -89,15 +95,15 @@ export async function reload(before: Parts, settings: Settings, services: Servic
   try {
     for (const { composed } of successions) {
       stops.push(...composed.stops);
-      for (const start of composed.starts) await start();
+      for (const start of composed.starts) await Promise.race([start(), givenUp]);
     }
     for (const { listener } of takeovers) {
       stops.push(...listener.composed.stops);
-      await listener.startPlugins();
+      await Promise.race([listener.startPlugins(), givenUp]);
     }
     for (const listener of opened) {
       stops.push(() => listener.stop(0));
-      await listener.open();
+      await Promise.race([listener.open(), givenUp]);
     }
   } catch (error) {
     await Promise.allSettled(stops.map((stop) => stop()));

@@ -444,6 +444,47 @@ it('waits no longer for a listener that has left than for others when it stops',
   expect(rig.balancer.stats().listeners.edge!.exchanges).toMatchObject({ open: 0, abandoned: 1 });
 });
 
+it('gives a reload up whose plugin does not start, which holds up neither the next one nor the end', async () => {
+  const rig = await edge();
+  const never = () => guest((_hooks, scope) => scope.onStart(() => new Promise(() => {})));
+  const stuck = withListener(rig, { pipeline: [use(lines as never), use(turns), use(never())] });
+  const refused = rig.balancer.reload(stuck);
+  const next = rig.balancer.reload(rig.settings);
+  await rig.settle();
+  rig.advance(30_000);
+  await expect(refused).rejects.toThrow('a plugin takes more than 30 s to start, or to stop');
+  await rig.runtime.until(next);
+  const last = rig.balancer.reload(stuck);
+  await rig.settle();
+  await Promise.all([rig.stop(), expect(last).rejects.toThrow('no reload: the balancer is stopping')]);
+});
+
+it('opens no address for a plugin that has started too late', async () => {
+  const rig = await edge();
+  let start = () => {};
+  const late = guest((_hooks, scope) =>
+    scope.onStart(
+      () =>
+        new Promise((resolve) => {
+          start = resolve;
+        }),
+    ),
+  );
+  const [listener] = rig.settings.listeners as [ListenerSettings];
+  const listen = { ...listener.listen, port: 6000 };
+  const pipeline = [use(lines as never), use(turns), use(late)];
+  const refused = rig.balancer.reload({
+    ...rig.settings,
+    listeners: [listener, { ...listener, name: 'other', listen, pipeline }],
+  });
+  await rig.settle();
+  rig.advance(30_000);
+  await expect(refused).rejects.toThrow('more than 30 s');
+  start();
+  await rig.settle();
+  expect(rig.runtime.dial(listen, '198.51.100.2', 1)).toBeUndefined();
+});
+
 it('refuses a reload while it stops', async () => {
   const rig = await edge();
   await rig.stop();
