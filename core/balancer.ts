@@ -26,7 +26,7 @@ import type { Runtime } from './runtime/runtime.ts';
 import type { Services } from './services.ts';
 import type { Settings } from './settings.ts';
 import { type Handover, Siblings } from './workers/siblings.ts';
-import { remainsOf, totalOf } from './workers/totals.ts';
+import { remainsOf, totalOf, withoutBackends } from './workers/totals.ts';
 
 /** How long plugins may take to start, and others to stop, in a reload: it must not hold up the next one. */
 const reloadSeconds = 30;
@@ -209,7 +209,7 @@ export class Balancer implements Observable {
     for (const { name, up } of this.pools.find((each) => each.name === pool)?.backends ?? []) {
       if (!up) this.look({ pool, backend: name, up: true });
     }
-    this.#remains = totalOf([this.#remains, remainsOf(statsOf(listener))]);
+    this.#remains = totalOf([this.#remains, withoutBackends(remainsOf(statsOf(listener)))]);
   }
 
   /** Stops accepting, lets outstanding answers through until the deadline, closes everything. */
@@ -271,7 +271,11 @@ export class Balancer implements Observable {
   }
 
   stats(): BalancerStats {
-    const leaving = [...this.#leaving, ...this.#ending].map(statsOf);
+    const leaving = [...this.#leaving, ...this.#ending].map((listener) => {
+      const { name, pool } = listener.settings;
+      const isSucceeded = this.listeners.some(({ settings }) => settings.name === name && settings.pool === pool);
+      return isSucceeded ? withoutBackends(statsOf(listener)) : statsOf(listener);
+    });
     const own = Object.fromEntries(this.listeners.map((listener) => [listener.settings.name, listener.stats()]));
     const isAlone = leaving.length === 0 && Object.keys(this.#remains.listeners).length === 0;
     const { listeners } = isAlone ? { listeners: own } : totalOf([{ listeners: own }, ...leaving, this.#remains]);

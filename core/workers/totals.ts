@@ -90,25 +90,45 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
       backends: Object.fromEntries(
         Object.entries(last.backends).map(([backend, stats]) => [
           backend,
-          // For nobody any more: what others say of it counts.
-          {
-            ...stats,
-            up: false,
-            upIn: 0,
-            passing: false,
-            ejected: true,
-            drained: true,
-            inFlight: 0,
-            links: 0,
-            linkStates: { connecting: 0, greeting: 0, open: 0, closed: 0 },
-            queued: 0,
-            latencyMs: 0,
-          },
+          { ...stats, ...forNobody, linkStates: { connecting: 0, greeting: 0, open: 0, closed: 0 }, queued: 0 },
         ]),
       ),
     };
   }
   return { listeners, faults: stats.faults };
+}
+
+/** How a backend does for nobody: what others say of it counts. */
+const forNobody = {
+  up: false,
+  upIn: 0,
+  passing: false,
+  ejected: true,
+  drained: true,
+  inFlight: 0,
+  links: 0,
+  latencyMs: 0,
+} as const;
+
+/** Nor has anything been counted. */
+const uncounted = {
+  ...forNobody,
+  weight: 0,
+  checks: { passed: 0, failed: 0, last: undefined },
+  ejections: 0,
+  failedConnects: 0,
+  unanswered: 0,
+  latencyCounts: {},
+  idleSeconds: undefined,
+} as const;
+
+/** Of backends only what the listener itself has done with them, where another one tells of the same backends. */
+export function withoutBackends({ listeners }: BalancerStats): BalancerStats {
+  const own = Object.entries(listeners).map(([name, stats]) => {
+    const backends = Object.entries(stats.backends).map(([backend, its]) => [backend, { ...its, ...uncounted }]);
+    return [name, { ...stats, backends: Object.fromEntries(backends) }];
+  });
+  return { listeners: Object.fromEntries(own) };
 }
 
 function withoutHeld(direction: DirectionStats): DirectionStats {

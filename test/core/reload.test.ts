@@ -393,6 +393,24 @@ it('limits a backend that had no limits, in a pool that had none', async () => {
   expect(alice.text()).toBe('error overloaded\n');
 });
 
+it('counts what is known of backends once, though a listener that they have too leaves', async () => {
+  const rig = await edge();
+  rig.backend('a').down();
+  rig.advance(1000);
+  const alice = rig.client();
+  const dedicated = { ...use(lines as never), options: { shared: false, relays: false } };
+  const settings = withListener(rig, { pipeline: [dedicated, use(turns)] });
+  await reload(rig, { ...settings, pools: [{ ...settings.pools[0]!, links: 'dedicated' }] });
+  const counts = () => rig.balancer.stats().listeners.edge!.backends.a!.failedConnects;
+  const [a] = rig.balancer.pools[0]!.backends;
+  expect([rig.balancer.stats().listeners.edge!.connections.open, counts()]).toEqual([1, a!.failedConnects]);
+  alice.end();
+  rig.advance(5000);
+  await rig.settle();
+  expect([rig.balancer.stats().listeners.edge!.connections.open, counts()]).toEqual([0, a!.failedConnects]);
+  expect(a!.failedConnects).toBeGreaterThan(1);
+});
+
 it('opens a listener that is new, and lets the clients of one that is gone finish', async () => {
   const rig = await edge();
   const alice = rig.client();
