@@ -100,6 +100,9 @@ function patternOf(pattern: string): RegExp {
   }
 }
 
+/** RFC 4648 section 4, with the padding or without. */
+const base64Form = /^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}(==)?|[A-Za-z0-9+/]{3}=?)?$/;
+
 /** @param option whose value this is, for the errors */
 function bytesOf(
   option: string,
@@ -111,7 +114,7 @@ function bytesOf(
   }
   if (text !== undefined) return Buffer.from(text);
   if (base64 !== undefined) {
-    if (!/^[A-Za-z0-9+/\s]*=*\s*$/.test(base64)) throw new Error(`${option}.base64: this is not base64`);
+    if (!base64Form.test(base64.replaceAll(/\s/g, ''))) throw new Error(`${option}.base64: this is not base64`);
     return Buffer.from(base64, 'base64');
   }
   const digits = hex!.replaceAll(/\s/g, '');

@@ -58,6 +58,12 @@ describe('finds what is wrong with a test:', () => {
       steps: expecting('hex: "001"'),
       finds: '12:57  lint: 3 hexadecimal digits are no whole bytes',
     },
+    {
+      when: 'base64 has a character too many',
+      steps: send('base64: aGk=a'),
+      finds: '12:25  lint: "aGk=a" is not base64',
+    },
+    { when: 'base64 is cut', steps: send('base64: aGkhb'), finds: '12:25  lint: "aGkhb" is not base64' },
     { when: 'base64 is none', steps: send('base64: "a*"'), finds: '12:25  lint: "a*" is not base64' },
     {
       when: 'a file is not there',

@@ -42,6 +42,7 @@ describe('the check by message', () => {
     [{ send: { text: 'a', hex: '61' } }, 'send: the bytes are written in one way, not in none or several'],
     [{ send: { hex: '6' } }, 'send.hex: bytes are pairs of hexadecimal digits'],
     [{ send: { base64: '?' } }, 'send.base64: this is not base64'],
+    [{ send: { base64: 'UElOR' } }, 'send.base64: this is not base64'],
     [{ send, expect: { contains: 'a', bytes: 'a' } }, 'expect: one of contains, pattern, bytes and hex is enough'],
     [{ send, expect: { pattern: '(' } }, 'expect.pattern: Invalid regular expression: /(/: Unterminated group'],
   ])('says what is wrong with %j', (options, fault) => {
