@@ -52,7 +52,11 @@ class Unsound extends Error {}
  */
 export async function explain(paths: readonly string[], options: ExplainOptions, output: Output): Promise<number> {
   try {
-    if (options.port !== undefined && options.pcap === undefined) throw new Misuse('--port is about a capture: --pcap');
+    const { port, pcap, message, sample, from, client } = options;
+    if (port !== undefined && pcap === undefined) throw new Misuse('--port is about a capture: --pcap');
+    if (message === undefined && sample === undefined && (from ?? client) !== undefined) {
+      throw new Misuse(`${from === undefined ? '--client' : '--from'} is about a message: --message or --sample`);
+    }
     const settings = await load(paths, output.stderr);
     if (options.compare !== undefined) return await compare(settings, paths, options.compare, options, output);
     return await explainSettings(settings, options, output.stdout);

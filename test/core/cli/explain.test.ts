@@ -534,6 +534,11 @@ describe('what is asked for and not there ends with 2:', () => {
     },
     { asked: { config, listener: 'edge', bytes: '' }, errors: 'pointsman: message is empty\n' },
     {
+      asked: { config, client: '203.0.113.7' },
+      errors: 'pointsman: --client is about a message: --message or --sample\n',
+    },
+    { asked: { config, from: 'one' }, errors: 'pointsman: --from is about a message: --message or --sample\n' },
+    {
       asked: { config: `${examples}/mllp.yaml`, sample: 'a discharge' },
       errors: 'pointsman: there is no sample "a discharge"; there is "an admission"\n',
     },
