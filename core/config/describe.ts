@@ -61,9 +61,9 @@ function describe(error: ErrorObject, written: unknown, plugins: readonly Plugin
     case 'type': {
       const value = valueAt(written, path);
       if (isPluginEntry(path) && typeof value === 'string') return wrong(`must be a mapping; write "${value}: {}"`);
-      return wrong(
-        `must be ${listed([...[params.type].flat().map(typeName), ...((params.literals as unknown[]) ?? []).map(show)], 'or')}${entered}`,
-      );
+      const allowed = [...[params.type].flat().map(typeName), ...((params.literals as unknown[]) ?? []).map(show)];
+      const isFilled = typeof value === 'string' && /\$\{(env|file):/.test(value);
+      return wrong(`must be ${listed(allowed, 'or')}${entered}${isFilled ? ', which stands for a text' : ''}`);
     }
     case 'enum': {
       const allowed = (params.allowedValues as unknown[]).map(show);

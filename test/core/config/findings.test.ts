@@ -75,6 +75,11 @@ describe('shape', () => {
       finds: '9:29  shape: messageBytes must be an integer, not "64k"',
     },
     {
+      when: 'a number comes from outside',
+      listener: `${sound.listener}\nlimits: { messageBytes: "\${env:KEY}" }`,
+      finds: '9:29  shape: messageBytes must be an integer, not "${env:KEY}", which stands for a text',
+    },
+    {
       when: 'a number is too large',
       listener: `${sound.listener}\nlimits: { idleSeconds: 100000 }`,
       finds: '9:28  shape: idleSeconds must be at most 86400, not 100000',
