@@ -80,20 +80,23 @@ export class PointsmanProcess {
   }
 }
 
-/** A backend that answers every line of JSON-RPC with its name; answers its port. */
-export function openBackend(name: string): Promise<number> {
+/** Opens a backend that speaks JSON-RPC, a message a line; answers its port. */
+export function openJsonRpc(resultOf: (request: { params?: unknown }) => unknown): Promise<number> {
   return listen(
     net.createServer({ noDelay: true }, (socket) => {
       socket.on('error', () => {});
       createInterface(socket)
         .on('error', () => {})
         .on('line', (line) => {
-          const { id } = JSON.parse(line) as { id: number };
-          socket.write(`${JSON.stringify({ jsonrpc: '2.0', result: name, id })}\n`);
+          const request = JSON.parse(line) as { id: unknown; params?: unknown };
+          socket.write(`${JSON.stringify({ jsonrpc: '2.0', result: resultOf(request), id: request.id })}\n`);
         });
     }),
   );
 }
+
+/** Opens a backend that answers every request with its name; answers its port. */
+export const openBackend = (name: string): Promise<number> => openJsonRpc(() => name);
 
 /** Asks on a connection, and answers who has answered. Rejects if it is closed instead. */
 export async function ask(socket: net.Socket): Promise<string> {

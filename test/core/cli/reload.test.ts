@@ -1,32 +1,25 @@
 /** SIGHUP to a real process under load: every request is answered, on the connection that it came on. */
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import net from 'node:net';
+import type net from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import tls from 'node:tls';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { balances, type ListenerStats } from '../../../core/accounting.ts';
 import { makeCertificate } from '../../support/certificates.ts';
-import { dial, listen, run, temporaryFolder } from '../../support/peers.ts';
+import { dial, run, temporaryFolder } from '../../support/peers.ts';
 import { freePort } from '../../support/programs.ts';
+import { openJsonRpc } from './process.ts';
 
 const host = '127.0.0.1';
 
-/** Answers every line of JSON-RPC with its own name; answers the port. */
-function openBackend(name: string, counts: Map<string, number>): Promise<number> {
-  return listen(
-    net.createServer({ noDelay: true }, (socket) => {
-      socket.on('error', () => {});
-      createInterface(socket)
-        .on('error', () => {})
-        .on('line', (line) => {
-          counts.set(name, (counts.get(name) ?? 0) + 1);
-          const { id } = JSON.parse(line) as { id: string };
-          socket.write(`${JSON.stringify({ jsonrpc: '2.0', result: name, id })}\n`);
-        });
-    }),
-  );
+/** Opens a backend that answers every request with its name, and counts them; answers its port. */
+function openCounted(name: string, counts: Map<string, number>): Promise<number> {
+  return openJsonRpc(() => {
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+    return name;
+  });
 }
 
 /** Asks one thing after the other until it is told to end; fails if an answer is not to its question, or the connection closes. */
@@ -110,7 +103,7 @@ it.each([
 ])('loses nothing on SIGHUP under load, with %i workers and %s links', { timeout: 120_000 }, async (workers, links) => {
   const folder = temporaryFolder();
   const counts = new Map<string, number>();
-  const [a, b, c, moved] = await Promise.all(['a', 'b', 'c', 'moved'].map((name) => openBackend(name, counts)));
+  const [a, b, c, moved] = await Promise.all(['a', 'b', 'c', 'moved'].map((name) => openCounted(name, counts)));
   const [port, tlsPort] = [await freePort(), await freePort()];
   const file = join(folder, 'config.yaml');
   const keys = ['k1'];

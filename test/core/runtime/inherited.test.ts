@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { inheritedFd } from '../../../core/runtime/inherited.ts';
-import { listen, temporaryFolder } from '../../support/peers.ts';
+import { temporaryFolder } from '../../support/peers.ts';
+import { openJsonRpc } from '../cli/process.ts';
 
 describe('a socket that the process has been given', () => {
   const env = { LISTEN_PID: '100', LISTEN_FDS: '2', LISTEN_FDNAMES: 'edge:admin:more' };
@@ -125,18 +126,10 @@ it('goes from one process to the next under load: no connection refused, no requ
 }, async () => {
   const folder = temporaryFolder();
   const asked = new Map<string, number>();
-  const backend = await listen(
-    net.createServer({ noDelay: true }, (socket) => {
-      socket.on('error', () => {});
-      createInterface(socket)
-        .on('error', () => {})
-        .on('line', (line) => {
-          const { id, params } = JSON.parse(line) as { id: number; params: string };
-          asked.set(params, (asked.get(params) ?? 0) + 1);
-          socket.write(`${JSON.stringify({ jsonrpc: '2.0', result: params, id })}\n`);
-        });
-    }),
-  );
+  const backend = await openJsonRpc(({ params }) => {
+    asked.set(params as string, (asked.get(params as string) ?? 0) + 1);
+    return params;
+  });
   const file = join(folder, 'config.yaml');
   writeFileSync(
     file,
