@@ -4,7 +4,7 @@ import tcpConnect from './checks/tcp-connect.ts';
 import tls from './checks/tls.ts';
 import accessLog from './observers/access-log.ts';
 import admin from './observers/admin/index.ts';
-import metrics from './observers/metrics.ts';
+import metrics from './observers/metrics/index.ts';
 import traces from './observers/traces.ts';
 import lengthPrefixed from './protocols/length-prefixed.ts';
 import ndjson from './protocols/ndjson.ts';

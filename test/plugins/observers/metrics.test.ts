@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { type PluginDefinition, refusal } from 'pointsman';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { parse } from 'yaml';
-import metrics from '../../../plugins/observers/metrics.ts';
+import metrics from '../../../plugins/observers/metrics/index.ts';
 import { guest } from '../../support/lines.ts';
 import { temporaryFolder } from '../../support/peers.ts';
 import { observed } from './observed.ts';
