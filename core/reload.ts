@@ -49,48 +49,96 @@ export async function reload(
     return pool;
   });
 
-  // A pool whose health is looked after as before is not disturbed.
-  const health = new Map<Pool, Health>();
-  const healthOf = (pool: Pool): Health => {
-    const kept = before.health.get(pool);
-    const was = before.settings.pools.find(({ name }) => name === pool.name);
-    return kept !== undefined && isDeepStrictEqual(was, pool.settings) ? kept : new Health(pool, services);
+  let prepared!: Prepared;
+  const prepareAll = () => {
+    prepared = prepare(before, settings, pools, services);
   };
-  const successions: { listener: Listener; settings: ListenerSettings; composed: Composed; old: Composed }[] = [];
-  const takeovers: { listener: Listener; from: Listener }[] = [];
-  const opened: Listener[] = [];
-  const listeners: Listener[] = [];
-  const isSameFor = (listener: Listener, each: ListenerSettings, pool: Pool) =>
-    isDeepStrictEqual(listener.settings, each) &&
-    isDeepStrictEqual(before.settings.keys, settings.keys) &&
-    isDeepStrictEqual(before.settings.observers ?? [], settings.observers ?? []) &&
-    isDeepStrictEqual(lasting(before.settings.pools.find(({ name }) => name === each.pool)), lasting(pool.settings));
-  const compose = () => {
-    for (const pool of pools) health.set(pool, healthOf(pool));
-    for (const each of settings.listeners) {
-      const pool = pools.find(({ name }) => name === each.pool);
-      if (pool === undefined) throw unknownPool(each);
-      const listener = before.listeners.find(({ settings }) => settings.name === each.name);
-      if (listener !== undefined && isSameFor(listener, each, pool)) {
-        listeners.push(listener);
-        continue;
-      }
-      const composed = listener?.prepare(each, pool, services);
-      if (listener !== undefined && composed !== undefined) {
-        successions.push({ listener, settings: each, composed, old: listener.composed });
-        listeners.push(listener);
-        continue;
-      }
-      const other = new Listener(each, pool, services);
-      const from = before.listeners.find((other) => other.address !== undefined && other.listensAt(each.listen));
-      from?.checkSuccessor(other);
-      if (from === undefined) opened.push(other);
-      else takeovers.push({ listener: other, from });
-      listeners.push(other);
-    }
-  };
-  plans.reduce((inner, plan) => () => plan.preview(inner), compose)();
+  plans.reduce((inner, plan) => () => plan.preview(inner), prepareAll)();
+  await startOrUndo(prepared, givenUp);
 
+  // From here on nothing fails, and nothing is waited for.
+  const { listeners, health, successions, takeovers, opened } = prepared;
+  for (const [pool, watch] of before.health) if (health.get(pool) !== watch) watch.stop();
+  for (const plan of plans) plan.commit();
+  for (const { listener, settings, composed } of successions) listener.succeed(settings, composed);
+  for (const { listener, from } of takeovers) listener.takeOver(from);
+  for (const listener of opened) listener.run();
+  for (const [pool, watch] of health) if (before.health.get(pool) !== watch) watch.start();
+  const leaving = before.listeners.filter((listener) => !listeners.includes(listener));
+  return {
+    parts: { settings, listeners, pools, health },
+    leaving,
+    stops: [...leaving.map((listener) => () => listener.close()), ...successions.flatMap(({ old }) => old.stops)],
+  };
+}
+
+/** What the new settings want, before anything has changed. */
+interface Prepared {
+  readonly health: Map<Pool, Health>;
+  /** All that there will be. */
+  readonly listeners: Listener[];
+  /** Those that go on with another pipeline. */
+  readonly successions: { listener: Listener; settings: ListenerSettings; composed: Composed; old: Composed }[];
+  /** Those that take over the listening socket of another one. */
+  readonly takeovers: { listener: Listener; from: Listener }[];
+  /** Those that open an address of their own. */
+  readonly opened: Listener[];
+}
+
+/** @throws PointsmanError if a listener feeds no pool, or a plugin cannot be applied */
+function prepare(before: Parts, settings: Settings, pools: readonly Pool[], services: Services): Prepared {
+  const health = new Map(pools.map((pool) => [pool, healthOf(pool, before, services)]));
+  const prepared: Prepared = { health, listeners: [], successions: [], takeovers: [], opened: [] };
+  const { listeners, successions, takeovers, opened } = prepared;
+  for (const each of settings.listeners) {
+    const pool = pools.find(({ name }) => name === each.pool);
+    if (pool === undefined) throw unknownPool(each);
+    const listener = before.listeners.find(({ settings }) => settings.name === each.name);
+    if (listener !== undefined && isUnchanged(listener, each, pool, before.settings, settings)) {
+      listeners.push(listener);
+      continue;
+    }
+    const composed = listener?.prepare(each, pool, services);
+    if (listener !== undefined && composed !== undefined) {
+      successions.push({ listener, settings: each, composed, old: listener.composed });
+      listeners.push(listener);
+      continue;
+    }
+    const other = new Listener(each, pool, services);
+    const from = before.listeners.find((other) => other.address !== undefined && other.listensAt(each.listen));
+    from?.checkSuccessor(other);
+    if (from === undefined) opened.push(other);
+    else takeovers.push({ listener: other, from });
+    listeners.push(other);
+  }
+  return prepared;
+}
+
+/** A pool whose health is looked after as before is not disturbed. */
+function healthOf(pool: Pool, before: Parts, services: Services): Health {
+  const kept = before.health.get(pool);
+  const was = before.settings.pools.find(({ name }) => name === pool.name);
+  return kept !== undefined && isDeepStrictEqual(was, pool.settings) ? kept : new Health(pool, services);
+}
+
+/** Whether a listener can stay just as it is. */
+function isUnchanged(
+  listener: Listener,
+  each: ListenerSettings,
+  pool: Pool,
+  before: Settings,
+  after: Settings,
+): boolean {
+  return (
+    isDeepStrictEqual(listener.settings, each) &&
+    isDeepStrictEqual(before.keys, after.keys) &&
+    isDeepStrictEqual(before.observers ?? [], after.observers ?? []) &&
+    isDeepStrictEqual(lasting(before.pools.find(({ name }) => name === each.pool)), lasting(pool.settings))
+  );
+}
+
+/** Starts plugins and opens addresses. If one of them fails, those before it are stopped again, and the error is thrown. */
+async function startOrUndo({ successions, takeovers, opened }: Prepared, givenUp: Promise<never>): Promise<void> {
   const stops: (() => Promise<void>)[] = [];
   try {
     for (const { composed } of successions) {
@@ -109,20 +157,6 @@ export async function reload(
     await Promise.allSettled(stops.map((stop) => stop()));
     throw error;
   }
-
-  // From here on nothing fails, and nothing is waited for.
-  for (const [pool, watch] of before.health) if (health.get(pool) !== watch) watch.stop();
-  for (const plan of plans) plan.commit();
-  for (const { listener, settings, composed } of successions) listener.succeed(settings, composed);
-  for (const { listener, from } of takeovers) listener.takeOver(from);
-  for (const listener of opened) listener.run();
-  for (const [pool, watch] of health) if (before.health.get(pool) !== watch) watch.start();
-  const leaving = before.listeners.filter((listener) => !listeners.includes(listener));
-  return {
-    parts: { settings, listeners, pools, health },
-    leaving,
-    stops: [...leaving.map((listener) => () => listener.close()), ...successions.flatMap(({ old }) => old.stops)],
-  };
 }
 
 export function unknownPool({ name, pool }: ListenerSettings): PointsmanError {
