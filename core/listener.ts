@@ -13,11 +13,11 @@ import { PointsmanError } from './errors.ts';
 import { LinkLines } from './health/check-lines.ts';
 import { networks } from './limits/networks.ts';
 import { Visitors } from './limits/visitors.ts';
-import type { Link } from './link.ts';
 import { Links, logBackendNews } from './links.ts';
+import { listenerStats } from './listener-stats.ts';
 import { Turn } from './outbox.ts';
 import { lingerMs } from './peer.ts';
-import { type Backend, latencyBucketMs, type Pool } from './pool.ts';
+import type { Pool } from './pool.ts';
 import { type Address, formatAddress } from './runtime/address.ts';
 import type { ListeningSocket, Runtime, Socket, SocketHandler } from './runtime/runtime.ts';
 import type { Services } from './services.ts';
@@ -31,8 +31,6 @@ const stopLookMs = 20;
 const quietMs = 1000;
 /** When it stops, clients get so long to close their end: a close with something unread would take from them what is on its way. */
 const farewellMs = 1000;
-/** How the classes of latency are named in statistics. */
-const latencyNames: string[] = [];
 
 /** A listening socket, and who sees to those that connect there. */
 interface Door {
@@ -400,83 +398,15 @@ export class Listener {
   }
 
   stats(): ListenerStats {
-    const { accounting, exchanges, affinity } = this.composed;
-    const now = this.#runtime.now();
-    let queued = this.composed.pipeline.waiting?.length ?? 0;
-    let queuedBytes = 0;
-    const count = ({ outbox }: Client | Link) => {
-      queued += outbox.queuedMessages;
-      queuedBytes += outbox.waitingBytes;
-    };
-    for (const client of this.#clients) count(client);
-    for (const standIn of this.#lines.standIns) count(standIn);
-    const queuedFor: number[] = [];
-    const linkStates: Record<'connecting' | 'greeting' | 'open' | 'closed', number>[] = [];
-    const statesOf = ({ index }: Backend) => (linkStates[index] ??= { connecting: 0, greeting: 0, open: 0, closed: 0 });
-    for (const link of this.#links.all()) {
-      count(link);
-      statesOf(link.backend)[link.state === 'idle' ? 'closed' : link.state]++;
-      queuedFor[link.backend.index] = (queuedFor[link.backend.index] ?? 0) + link.outbox.queuedMessages;
-    }
-    return {
-      fromClients: accounting.client.stats(),
-      fromBackends: accounting.backend.stats(),
-      replays: accounting.replays.stats(),
-      checks: accounting.checks.stats(),
-      routes: { ...accounting.routes },
-      unknownIdentifiers: accounting.unknownIdentifiers,
-      connections: { open: this.#clients.size, accepted: accounting.accepted, turnedAway: accounting.turnedAway },
-      exchanges: {
-        open: exchanges?.size ?? 0,
-        expired: exchanges?.expired ?? 0,
-        abandoned: accounting.abandoned,
-        refused: accounting.abandonedRefused,
-      },
-      affinity: {
-        entries: affinity?.size ?? 0,
-        evicted: affinity?.evicted ?? 0,
-        inFlight: affinity?.inFlight ?? 0,
-      },
-      redispatched: accounting.redispatched,
-      relayedBytes: accounting.relayedBytes,
-      queued,
-      queuedBytes,
-      backends: Object.fromEntries(
-        this.#pool.backends.map((backend) => [
-          backend.name,
-          {
-            up: backend.up,
-            state: backend.state,
-            drained: backend.hasDrained(now),
-            passing: backend.passing,
-            ejected: backend.ejected,
-            weight: Math.round(backend.weight * 1000) / 1000,
-            checks: { ...backend.checks },
-            ejections: backend.ejections,
-            failedConnects: backend.failedConnects,
-            unanswered: backend.unanswered,
-            messages: accounting.toBackend[backend.index] ?? 0,
-            inFlight: backend.inFlight,
-            links: backend.connections,
-            linkStates: statesOf(backend),
-            queued: queuedFor[backend.index] ?? 0,
-            latencyCounts: countsOf(backend),
-            latencyMs: Math.round(backend.latencyMs * 1000) / 1000,
-            idleSeconds: backend.lastMessageAtMs === 0 ? undefined : Math.round(now - backend.lastMessageAtMs) / 1000,
-          },
-        ]),
-      ),
-    };
+    return listenerStats({
+      composed: this.composed,
+      clients: this.#clients,
+      standIns: this.#lines.standIns,
+      links: this.#links,
+      backends: this.#pool.backends,
+      nowMs: this.#runtime.now(),
+    });
   }
-}
-
-function countsOf({ latencyCounts }: Backend): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (let bucket = 0; bucket < latencyCounts.length; bucket++) {
-    const count = latencyCounts[bucket]!;
-    if (count > 0) counts[(latencyNames[bucket] ??= latencyBucketMs(bucket).toPrecision(3))] = count;
-  }
-  return counts;
 }
 
 /** What the listening socket has been opened with, and keeps. */
