@@ -67,6 +67,7 @@ export class Client extends Peer {
   /** @internal */
   override moveTo(pipeline: Pipeline, isFamiliar: boolean): void {
     super.moveTo(pipeline, isFamiliar);
+    this.outbox.limitBytes = pipeline.limits.queueBytes;
     this.token = this.knownToken = undefined; // the next one is signed with the key that is the first now
     if (!isFamiliar) this.states.length = 0;
   }

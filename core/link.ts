@@ -43,6 +43,12 @@ export class Link extends Peer {
   }
 
   /** @internal */
+  override moveTo(pipeline: Pipeline, isFamiliar: boolean): void {
+    super.moveTo(pipeline, isFamiliar);
+    this.outbox.limitBytes = this.backend.pool.settings.queueBytes;
+  }
+
+  /** @internal */
   connect(): void {
     const { settings } = this.backend.pool;
     this.state = 'connecting';

@@ -66,6 +66,8 @@ export class Turn {
 }
 
 export class Outbox {
+  /** If more bytes wait than that, it is full. */
+  limitBytes: number;
   /** Bytes that wait here. */
   queuedBytes = 0;
   /** Messages among them. */
@@ -79,7 +81,6 @@ export class Outbox {
 
   protected chunk: Slab = noSlab;
   readonly #turn: Turn;
-  readonly #limitBytes: number;
   #socket: Socket | undefined;
   #writing: Slab = noSlab;
   #scheduled = false;
@@ -94,13 +95,10 @@ export class Outbox {
   /** Where each message in the chunk ends, if the transport delimits them. */
   #ends: number[] = [];
 
-  /**
-   * @param limitBytes above which `full` is true
-   * @param delimits the transport sends messages one by one
-   */
+  /** @param delimits the transport sends messages one by one */
   constructor(turn: Turn, limitBytes: number, delimits: boolean) {
     this.#turn = turn;
-    this.#limitBytes = limitBytes;
+    this.limitBytes = limitBytes;
     this.#delimits = delimits;
   }
 
@@ -110,7 +108,7 @@ export class Outbox {
 
   /** True from when more waits than the limit allows until half of that is left. */
   get full(): boolean {
-    if (!this.#wasFull && this.waitingBytes > this.#limitBytes) {
+    if (!this.#wasFull && this.waitingBytes > this.limitBytes) {
       this.#wasFull = true;
       this.onFull?.(true);
     }
@@ -204,7 +202,7 @@ export class Outbox {
 
   /** Tells whoever waits for room or for the end of the queue. */
   settle(): void {
-    if (this.#wasFull && this.waitingBytes <= this.#limitBytes / 2) {
+    if (this.#wasFull && this.waitingBytes <= this.limitBytes / 2) {
       this.#wasFull = false;
       this.onFull?.(false);
       if (this.#waiters.length > 0) {

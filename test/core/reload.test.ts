@@ -411,6 +411,22 @@ it('counts what is known of backends once, though a listener that they have too 
   expect(a!.failedConnects).toBeGreaterThan(1);
 });
 
+it('lets queues have the lengths that there are now', async () => {
+  const rig = await edge({ backends: ['a'] });
+  const alice = rig.client();
+  rig.backend('a').link.pause();
+  await reload(rig, withPool(rig, { queueBytes: 1000 }));
+  for (let i = 0; i < 100; i++) alice.send(`${'x'.repeat(50)}\n`);
+  expect(rig.stats()).toMatchObject({ fromClients: { refused: 0 }, queuedBytes: expect.toSatisfy((n) => n < 1100) });
+  rig.backend('a').link.resume();
+  expect(rig.stats().fromClients.forwarded).toBe(100);
+  alice.pause();
+  const { limits } = rig.settings.listeners[0]!;
+  await reload(rig, withListener(rig, { limits: { ...limits, queueBytes: 100 } }));
+  for (let i = 0; i < 10; i++) alice.send('?\n');
+  expect(rig.stats().fromClients.refused).toBeLessThan(10); // it is not read from
+});
+
 it('opens a listener that is new, and lets the clients of one that is gone finish', async () => {
   const rig = await edge();
   const alice = rig.client();
