@@ -104,15 +104,10 @@ export class Client extends Peer {
     if (!this.closed && !this.stalled) this.socket?.resume();
   }
 
-  /** Queues a message that another process has taken in and counted; false if it cannot have it. @internal */
+  /** Queues a message that another process has taken in and counted; false if it gets no more. @internal */
   pass(message: Uint8Array): boolean {
-    if (
-      this.closing ||
-      message.length > this.longestMessageBytes ||
-      !this.pipeline.forwarding.hasRoom(this, message.length)
-    ) {
-      return false;
-    }
+    if (this.closing || !this.pipeline.forwarding.hasRoom(this, message.length)) return false;
+    if (message.length > this.longestMessageBytes) return true; // that one is lost
     this.lastActivityMs = this.pipeline.runtime.now();
     this.outbox.appendBytes(message);
     return true;

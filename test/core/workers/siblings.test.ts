@@ -3,6 +3,7 @@ import { definePlugin, type Scope, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
 import { balances } from '../../../core/accounting.ts';
 import { Balancer } from '../../../core/balancer.ts';
+import type { Client } from '../../../core/client.ts';
 import { Wire } from '../../../core/rehearsal/rig.ts';
 import { VirtualRuntime } from '../../../core/runtime/virtual.ts';
 import { defaultLimits } from '../../../core/settings.ts';
@@ -114,6 +115,16 @@ describe('a message for a client of another process', () => {
     bob.send(`${name} two\n`);
     expect(bob.take().toString()).toBe('client-gone\n');
     expect(balances(stats(1))).toBe(true);
+  });
+
+  it('is lost alone if it is too long for that client', async () => {
+    const { connect, token } = await two();
+    const [alice, bob] = [connect(0), connect(1)];
+    const name = token(alice);
+    (alice.peer.socket.handler as Client).longestMessageBytes = 200;
+    bob.send(`${name} ${'x'.repeat(200)}\n${name} one\n`);
+    bob.send(`${name} two\n`);
+    expect(alice.take().toString()).toBe(`${name} one\n${name} two\n`);
   });
 
   it('is discarded when too much waits for that process, or for that client', async () => {
