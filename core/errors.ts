@@ -69,7 +69,7 @@ export function withPlace(cause: unknown): string {
   const { message, stack = '' } = cause;
   const at = Math.max(0, stack.indexOf(message));
   const frames = `${stack.slice(0, at)}\n${stack.slice(at + message.length)}`;
-  const places = [...frames.matchAll(/(file:\/\/)?(\/[^\s()?]+)(?:\?\w+)?((?::\d+)+)\)?$/gm)];
+  const places = [...frames.matchAll(/(?<![^\s(])(file:\/\/)?(\/[^\s()?]+)(?:\?\w+)?((?::\d+)+)\)?$/gm)];
   const place = places.find(([, , path]) => ![...own, '/node_modules/'].some((folder) => path!.includes(folder)));
   if (!isOfEngine || place === undefined) return message;
   const [, scheme, path, position] = place;

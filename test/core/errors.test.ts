@@ -55,6 +55,8 @@ it("tell where a plugin's code stands that the engine complains of", () => {
   );
   parsed.stack = `${process.cwd()}/100%.js:7\n\n${parsed.stack}`;
   expect(PluginError.threw('mllp', 'frame', parsed).message).toBe("[mllp] frame: Unexpected token '=' (100%.js:7)");
+  parsed.stack = `${parsed}\n    at compile (node:internal/modules/esm/utils:346:16)`;
+  expect(PluginError.threw('mllp', 'frame', parsed).message).toBe("[mllp] frame: Unexpected token '='");
   const spoofed = new TypeError(`no\n    at /client/says.js:1:1\n${'/'.repeat(100_000)}`);
   expect(PluginError.threw('mllp', 'frame', spoofed).message).toMatch(/\/ \(test\/core\/errors\.test\.ts:\d+:\d+\)$/);
 });
