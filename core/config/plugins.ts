@@ -1,6 +1,6 @@
 /** Loads third-party plugins: packages and files, .js and .ts. */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import nodeModule from 'node:module';
 import { dirname, extname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -20,7 +20,11 @@ export const isFile = (specifier: string): boolean => /^[./]/.test(specifier);
 export async function loadPlugin(specifier: string, configFile: string): Promise<PluginDefinition> {
   await teachImport({ typeScript: isTypeScript(specifier, configFile) });
   const file = resolve(dirname(configFile), specifier);
-  if (isFile(specifier) && !existsSync(file)) throw new Error(`cannot load plugin "${specifier}": no such file`);
+  const found = isFile(specifier) ? statSync(file, { throwIfNoEntry: false }) : undefined;
+  if (isFile(specifier) && !found?.isFile()) {
+    const why = found === undefined ? 'no such file' : 'it is no file';
+    throw new Error(`cannot load plugin "${specifier}": ${why}`);
+  }
   const url = isFile(specifier) ? urlOf(file) : `${packageScheme}${specifier}#${pathToFileURL(resolve(configFile))}`;
   let plugin: unknown;
   try {

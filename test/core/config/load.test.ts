@@ -267,6 +267,7 @@ export default { ...definePlugin({
 
   it.each([
     ['have no such file', './acme.js', source(), 'cannot load plugin "./acme.js": no such file'],
+    ['are folders', './', source(), 'cannot load plugin "./": it is no file'],
     ['are no plugins', './acme.ts', 'export const x = 1;', 'plugin "./acme.ts" has no plugin as its default export'],
     [
       'have no name',
