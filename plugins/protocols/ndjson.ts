@@ -15,6 +15,7 @@
  * member that is read here may appear only once, for readers disagree about which of two counts.
  */
 import {
+  type Client,
   definePlugin,
   type Exchange,
   type Message,
@@ -273,22 +274,25 @@ export default definePlugin({
     const echoed = options.correlation !== undefined && !Object.hasOwn(options.error, options.correlation);
     const errorTemplate = JSON.stringify(options.error).slice(1);
 
+    const lineOf = (to: Pick<Client, 'delimits'>, ...parts: Uint8Array[]): Buffer =>
+      Buffer.concat(to.delimits ? parts : [...parts, delimiter]);
+
     /** The option `error`, with the correlation member in front if it has a value. */
-    const error = (reason: string, value: Uint8Array | undefined): Buffer => {
+    const error = (to: Pick<Client, 'delimits'>, reason: string, value: Uint8Array | undefined): Buffer => {
       const body = Buffer.from(errorTemplate.replaceAll('{reason}', () => JSON.stringify(reason).slice(1, -1)));
-      if (value === undefined) return Buffer.concat([Buffer.from('{'), body, delimiter]);
+      if (value === undefined) return lineOf(to, Buffer.from('{'), body);
       const member = Buffer.from(`{${JSON.stringify(correlation.name)}:`);
-      return Buffer.concat([member, value, Buffer.from(body.length > 1 ? ',' : ''), body, delimiter]);
+      return lineOf(to, member, value, Buffer.from(body.length > 1 ? ',' : ''), body);
     };
 
-    const rpcError = (reason: string, rpcIdValue: Uint8Array = Buffer.from('null')): Buffer => {
+    const rpcError = (
+      to: Pick<Client, 'delimits'>,
+      reason: string,
+      rpcIdValue: Uint8Array = Buffer.from('null'),
+    ): Buffer => {
       const code = rpcCodes[reason] ?? otherRpcCode;
-      return Buffer.concat([
-        Buffer.from('{"jsonrpc":"2.0","id":'),
-        rpcIdValue,
-        Buffer.from(`,"error":{"code":${code},"message":${JSON.stringify(reason)}}}`),
-        delimiter,
-      ]);
+      const rest = `,"error":{"code":${code},"message":${JSON.stringify(reason)}}}`;
+      return lineOf(to, Buffer.from('{"jsonrpc":"2.0","id":'), rpcIdValue, Buffer.from(rest));
     };
 
     /** Left in the exchange of a request: whether it is one of JSON-RPC, or its id where another member correlates. */
@@ -297,10 +301,10 @@ export default definePlugin({
         ? Buffer.from(message.view(rpcId.valueAt, rpcId.valueLength))
         : jsonrpc.present;
 
-    const refuseAbandoned = ({ original, note }: Exchange, { reason }: Refusal): Buffer => {
-      if (note instanceof Buffer) return rpcError(reason, note);
-      if (note === true) return rpcError(reason, original);
-      return error(reason, echoed && original.length > 0 ? original : undefined);
+    const refuseAbandoned = ({ client, original, note }: Exchange, { reason }: Refusal): Buffer => {
+      if (note instanceof Buffer) return rpcError(client, reason, note);
+      if (note === true) return rpcError(client, reason, original);
+      return error(client, reason, echoed && original.length > 0 ? original : undefined);
     };
 
     const replayable = options.replayable && line.watch(options.replayable.member);
@@ -462,8 +466,8 @@ export default definePlugin({
       const isSound = line.fault === undefined;
       const valueIn = ({ present, valueAt, valueLength }: Member): Buffer | undefined =>
         isSound && present ? message.view(valueAt, valueLength) : undefined;
-      if (!jsonrpc.present) return error(reason, echoed ? valueIn(correlation) : undefined);
-      return isSound && !asks() ? undefined : rpcError(reason, valueIn(rpcId));
+      if (!jsonrpc.present) return error(message.source, reason, echoed ? valueIn(correlation) : undefined);
+      return isSound && !asks() ? undefined : rpcError(message.source, reason, valueIn(rpcId));
     });
   },
 });

@@ -769,16 +769,18 @@ describe('over transports that delimit messages', () => {
     expect(client.text()).toBe('{"id":1}\n');
   });
 
-  it('what is refused is answered with its id, and the next message is read', async () => {
-    const rig = await balanceShared({}, { backends: ['a'], transport: 'ws' });
+  it('what is refused is answered with its id and no delimiter, and the next message is read', async () => {
+    const rig = await balanceShared({ delimiter: 'nul' }, { backends: ['a'], transport: 'ws' });
     const client = rig.client();
     client.send('{"id":7,"backend":"z"}');
     client.send('{"id":8');
     client.send('{"id":9}');
     expect(client.writes.map(String)).toEqual([
-      '{"id":7,"error":{"reason":"unknown-backend"}}\n',
-      '{"error":{"reason":"malformed-json"}}\n',
+      '{"id":7,"error":{"reason":"unknown-backend"}}',
+      '{"error":{"reason":"malformed-json"}}',
     ]);
-    expect(rig.backend('a').text()).toBe('{"backend":"a","id":1000000001}\n');
+    expect(rig.backend('a').text()).toBe('{"backend":"a","id":1000000001}\0');
+    rig.backend('a').down();
+    expect(client.writes.map(String).at(-1)).toBe('{"id":9,"error":{"reason":"backend-lost"}}');
   });
 });
