@@ -77,6 +77,8 @@ export class Affinity implements AffinityTable {
   #relate: (message: Message, ids: RelatedIds) => void;
   readonly #hash: KeyedHash;
   readonly #ids: CollectedIds;
+  /** What was found last was found by its most specific id. */
+  #isFoundByOwn = false;
 
   // The ring: one entry is a hash, a backend's index, an expiry and the next entry of its bucket.
   #limit: number;
@@ -117,12 +119,19 @@ export class Affinity implements AffinityTable {
       if (entry === none) continue;
       const backend = this.#known[this.#backend[entry]!]!;
       if (backend.removed) return undefined;
-      // Its own relatives may know it by its more specific ids only.
-      if (i > 0 && backend.isUsable) this.remember(message, backend);
-      else if (this.#state[entry] !== settled) this.#prolong(entry, message.atMs + ids.seconds * 1000);
+      this.#isFoundByOwn = i === 0;
+      if (i === 0 && this.#state[entry] !== settled) this.#prolong(entry, message.atMs + ids.seconds * 1000);
       return backend;
     }
     return undefined;
+  }
+
+  /**
+   * Remembers that `message`, which was found last, goes where a relative of it went: its own relatives may know it by its more
+   * specific ids only. Not done by `find`, as the message may still be refused.
+   */
+  rememberFound(message: Message, backend: Backend): void {
+    if (!this.#isFoundByOwn) this.remember(message, backend);
   }
 
   /** Remembers that `message` goes to `backend`. */

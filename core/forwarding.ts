@@ -84,6 +84,7 @@ export class Forwarding {
     if (this.#isTapped) hooks.forward.call(message, link);
     const { exchange, reason } = message;
     if (reason === 'strategy' || reason === 'rechosen' || reason === 'replayed') affinity?.remember(message, backend);
+    else if (reason === 'affinity') affinity!.rememberFound(message, backend);
     if (exchange !== undefined) {
       this.#abandoned.keep(message, exchange);
       exchanges!.carry(exchange, link);

@@ -33,6 +33,12 @@ class Bench {
     return this.table.find(this.#of(text))?.name;
   }
 
+  /** A message leaves for where it is found to belong. */
+  follow(text: string): void {
+    const message = this.#of(text);
+    this.table.rememberFound(message, this.table.find(message)!);
+  }
+
   settle(id: string, seconds: number): void {
     this.table.settle(this.#of(id), 0, id.length, 0, seconds);
   }
@@ -66,7 +72,9 @@ describe('Affinity', () => {
     bench.remember('branch-1 call-1', 'b');
     expect(bench.find('branch-1')).toBe('b');
     expect(bench.find('branch-2 call-1')).toBe('b');
-    expect(bench.find('branch-2')).toBe('b'); // remembered when it was found to be of call-1
+    expect(bench.find('branch-2')).toBeUndefined();
+    bench.follow('branch-2 call-1');
+    expect(bench.find('branch-2')).toBe('b');
     expect(bench.find('branch-3 call-2')).toBeUndefined();
     expect(bench.find('')).toBeUndefined();
   });
@@ -213,6 +221,18 @@ describe('Affinity', () => {
       bench.settle('branch-1', 32);
       bench.settle('branch-1', 32);
       bench.settle('call-2', 32);
+      expect(bench.inFlight('a')).toBe(1);
+    });
+
+    it('counts a message that is found when it leaves, once for its most specific id', () => {
+      const bench = new Bench({ countsInFlight: true });
+      bench.remember('branch-1 call-1', 'a');
+      bench.find('branch-2 call-1');
+      expect(bench.inFlight('a')).toBe(1);
+      bench.follow('branch-2 call-1');
+      bench.follow('branch-2 call-1');
+      expect(bench.inFlight('a')).toBe(2);
+      bench.settle('branch-2', 32);
       expect(bench.inFlight('a')).toBe(1);
     });
 

@@ -79,6 +79,19 @@ describe('a reply of our own', () => {
     expect(value(parseOne(answerTo(request('BYE', { toTag: 'bob1', maxForwards: 0 }))), 'To')).toMatch(/;tag=bob1$/);
   });
 
+  it('does not count as in flight, though it finds its call by Call-ID', async () => {
+    rig = await sipRig({ limits: { messagesPerSecond: 1, burstMessages: 2, reservedPercent: 0 } });
+    const client = rig.client();
+    client.send(request('INVITE', { branch: 'z9hG4bK1' }));
+    const { name, message } = arrival(rig);
+    rig.backend(name).link.send(respond(message, '401 Unauthorized', 'bob1'));
+    client.text();
+    client.send(request('ACK', { branch: 'z9hG4bK1', toTag: 'bob1' }));
+    client.send(request('INVITE', { branch: 'z9hG4bK2', cseq: 2 }));
+    expect(parseOne(client.text()).startLine).toBe('SIP/2.0 503 Service Unavailable');
+    expect(rig.stats().backends[name]!.inFlight).toBe(0);
+  });
+
   it('has its ACK absorbed, and no other', () => {
     const client = rig.client();
     client.send(request('INVITE', { maxForwards: 0, branch: 'z9hG4bKhops' }));
