@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ListenerStats } from './accounting.ts';
 import { Clients, type Identity } from './clients.ts';
 import { PointsmanError } from './errors.ts';
-import type { FaultStats, Faults } from './faults.ts';
+import { type FaultStats, Faults } from './faults.ts';
 import { Health } from './health/health.ts';
 import type { BackendNews } from './links.ts';
 import { Listener } from './listener.ts';
@@ -45,7 +45,7 @@ export interface BalancerOptions {
   readonly onBackendNews?: Services['onBackendNews'];
   /** Takes messages to clients of other processes; calls back when they have left. Undefined: there are no other processes. */
   readonly handOver?: (handover: Handover, then: () => void) => void;
-  /** What goes wrong in the process. Undefined: nobody counts that. */
+  /** What goes wrong in the process. Undefined: nobody else counts that. */
   readonly faults?: Faults | undefined;
 }
 
@@ -68,6 +68,7 @@ export interface ReloadStats {
 export class Balancer implements Observable {
   /** Set by whoever runs the observers; until then they hear nothing. */
   onReport: Observable['onReport'] = () => {};
+  readonly faults: Faults;
   /** The clients of other processes. */
   readonly siblings: Siblings | undefined;
   readonly #options: BalancerOptions;
@@ -90,8 +91,9 @@ export class Balancer implements Observable {
 
   /** @throws PluginError if a plugin cannot be applied */
   constructor(settings: Settings, options: BalancerOptions) {
-    const { runtime, identity, handOver } = options;
+    const { runtime, identity, handOver, faults = new Faults() } = options;
     this.#options = options;
+    this.faults = faults;
     this.#clients = new Clients(runtime, identity);
     this.siblings = handOver && new Siblings(runtime, handOver);
     this.#services = this.#servicesFor(settings);
@@ -279,7 +281,7 @@ export class Balancer implements Observable {
     const own = Object.fromEntries(this.listeners.map((listener) => [listener.settings.name, listener.stats()]));
     const isAlone = leaving.length === 0 && Object.keys(this.#remains.listeners).length === 0;
     const { listeners } = isAlone ? { listeners: own } : totalOf([{ listeners: own }, ...leaving, this.#remains]);
-    return { listeners, reloads: this.#reloads, faults: this.#options.faults?.stats() };
+    return { listeners, reloads: this.#reloads, faults: this.faults.stats() };
   }
 }
 

@@ -6,6 +6,7 @@ export type { BalancerStats } from './balancer.ts';
 export type { Client } from './client.ts';
 export { type ErrorCode, errorCodes, PluginError, PointsmanError } from './errors.ts';
 export type { Exchange, ExchangeTable } from './exchanges.ts';
+export type { LogFaults } from './faults.ts';
 export { KeyedHash } from './hash.ts';
 export type { Attempt, Check, CheckScope } from './health/checks.ts';
 export type { Detected, Framed, HookName, HookSignatures, Hooks, Tappable } from './hooks.ts';
@@ -17,7 +18,7 @@ export type { Channel } from './observers/channel.ts';
 export type { ConnectionFacts, ConnectionPage, ConnectionQuery } from './observers/connections.ts';
 export type { Control } from './observers/control.ts';
 export { listenAt, type ServerAddress, serverAddress } from './observers/listen-at.ts';
-export { type LogFile, type LogFileOptions, openLogFile } from './observers/log-file.ts';
+export type { LogFile, LogFileOptions } from './observers/log-file.ts';
 export type {
   BackendChange,
   BackendFacts,

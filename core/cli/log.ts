@@ -66,7 +66,10 @@ export async function createLog({
     },
   };
   const tell = () => {
-    log.warn({ dropped: faults.logDrops }, 'lines of the log were dropped so far: whoever reads it does not keep up');
+    log.warn(
+      { dropped: faults.log.droppedLines },
+      'lines of the log were dropped so far: whoever reads it does not keep up',
+    );
   };
   const log = pino(options, new Lines(stream, await formatFor(stream), faults, tell));
   children.set(log, family);
@@ -102,7 +105,7 @@ class Lines implements pino.DestinationStream {
     const { writableLength = 0 } = this.#stream;
     if (writableLength > (this.#isDropping ? mostWaitingBytes / 2 : mostWaitingBytes)) {
       this.#isDropping = true;
-      this.#faults.logDrops++;
+      this.#faults.log.droppedLines++;
       return;
     }
     this.#goOn();

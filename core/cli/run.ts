@@ -76,7 +76,7 @@ async function runUntil(
 
   const faults = new Faults();
   const log = await createLog({ level: options.logLevel, stream: stdout, faults });
-  stdout.on?.('error', () => faults.logWrites++);
+  stdout.on?.('error', () => faults.log.writeErrors++);
   const endSurvival = surviveUncaught(host, faults, log);
   const runtime = nodeRuntime();
   const { workers = 1 } = settings;

@@ -1,4 +1,5 @@
 /** A log of an observer's own: JSON lines, written by pino, which never make anybody wait. */
+import type { LogFaults } from '../faults.ts';
 
 /** How much may wait for a slow disk, in bytes; beyond it lines are dropped. */
 const mostWaitingBytes = 4 * 1024 * 1024;
@@ -15,7 +16,9 @@ export interface LogFileOptions {
 export interface LogFile {
   /** Writes a line: `level` and `time`, then these fields. */
   write(fields: object): void;
-  /** Lines that were dropped, since the disk did not keep up. */
+  /** Counts lines that were dropped before they came here. */
+  drop(lines: number): void;
+  /** Lines that were dropped, since the disk does not keep up or is full, or before they came here. */
   readonly dropped: number;
   /** Opens the file again, as after it has been moved away. */
   reopen(): void;
@@ -23,8 +26,11 @@ export interface LogFile {
   close(): Promise<void>;
 }
 
-/** @throws Error (rejects with) that says why the file cannot be opened */
-export async function openLogFile({ file, redact = [], onError }: LogFileOptions): Promise<LogFile> {
+/**
+ * @param faults where it is counted what cannot be written
+ * @throws Error (rejects with) that says why the file cannot be opened
+ */
+export async function openLogFile({ file, redact = [], onError }: LogFileOptions, faults: LogFaults): Promise<LogFile> {
   const { pino } = await import('../vendor/pino.ts');
   const destination = pino.destination({ dest: file ?? 1, sync: false, mkdir: true, maxLength: mostWaitingBytes });
   await new Promise((resolve, reject) => {
@@ -35,8 +41,21 @@ export async function openLogFile({ file, redact = [], onError }: LogFileOptions
     });
   });
   let dropped = 0;
-  destination.on('drop', () => dropped++);
-  destination.on('error', onError);
+  const drop = (lines: number) => {
+    dropped += lines;
+    faults.droppedLines += lines;
+  };
+  destination.on('drop', () => {
+    drop(1);
+    destination.write(''); // tries again to write what waits: it may be a full disk that has room again
+  });
+  let lastError: Error | undefined;
+  destination.on('error', (error: Error) => {
+    if (error === lastError) return; // pino tells of the first one twice
+    lastError = error;
+    faults.writeErrors++;
+    onError(error);
+  });
   const log = pino(
     {
       base: null,
@@ -48,6 +67,7 @@ export async function openLogFile({ file, redact = [], onError }: LogFileOptions
   );
   return {
     write: (fields) => log.info(fields),
+    drop,
     get dropped() {
       return dropped;
     },

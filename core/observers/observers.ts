@@ -4,11 +4,13 @@
  */
 import type { BalancerStats } from '../balancer.ts';
 import { checkNoPromise, PluginError } from '../errors.ts';
+import { Faults } from '../faults.ts';
 import type { Clock, Logger } from '../plugin.ts';
 import type { BackendState, PluginUse, Settings } from '../settings.ts';
 import type { Channel } from './channel.ts';
 import type { ConnectionPage, ConnectionQuery } from './connections.ts';
 import { type Control, noControl } from './control.ts';
+import { type LogFile, type LogFileOptions, openLogFile } from './log-file.ts';
 
 /** The balancer as observers see it: where several processes share the work, numbers are sums, and orders reach all of them. */
 export interface BalancerView {
@@ -61,6 +63,11 @@ export interface ObserverScope {
   readonly channel: Channel;
   /** What it runs in: the config, the log, and how to end it. */
   readonly control: Control;
+  /**
+   * Opens a log of its own. What cannot be written is counted, and told by the name of the observer.
+   * @throws Error (rejects with) that says why the file cannot be opened
+   */
+  openLog(options: LogFileOptions): Promise<LogFile>;
   /** Runs before the first listener opens. Open sockets, files and timers here. */
   onStart(start: () => void | Promise<void>): void;
   /** Runs after the last listener has closed. */
@@ -73,6 +80,8 @@ export interface Observable extends BalancerView {
   order(observer: number, value: unknown): void;
   /** Called with what one of its pipelines says. */
   onReport: (observer: number, value: unknown) => void;
+  /** What goes wrong in the process that the observers are in. */
+  readonly faults: Faults;
 }
 
 /** A balancer of which there is nothing to see: for validating a config, and for plugins under test. */
@@ -84,6 +93,7 @@ export const noBalancer: Readonly<Omit<Observable, 'onReport'>> = {
   closeConnection: async () => false,
   setBackend() {},
   order() {},
+  faults: new Faults(),
 };
 
 /** The certificates of a config. */
@@ -142,6 +152,7 @@ export class Observers {
             void hearers[index]!.push((value) => guarded('channel', () => hear(value) as void | Promise<void>)),
         },
         control,
+        openLog: (options) => openLogFile(options, balancer.faults.ofLog(name)),
         onStart: (start) => void this.#starts.push(guard('onStart', start)),
         onStop: (stop) => void this.#stops.push(guard('onStop', stop)),
       };

@@ -8,7 +8,7 @@ import type { LogLevel } from '../cli/output.ts';
 import { instanceName } from '../clients.ts';
 import type { PluginOrigin } from '../config/load.ts';
 import { PointsmanError } from '../errors.ts';
-import type { Faults } from '../faults.ts';
+import { Faults } from '../faults.ts';
 import { type BackendNews, logBackendNews } from '../links.ts';
 import type { ConnectionFacts, ConnectionPage, ConnectionQuery } from '../observers/connections.ts';
 import {
@@ -64,7 +64,7 @@ export interface PrimaryOptions {
   readonly logLevel: LogLevel;
   readonly log: Logger & { child(fields: object): Logger };
   readonly clock: Clock;
-  /** What goes wrong in this process. Undefined: nobody counts that. */
+  /** What goes wrong in this process. Undefined: nobody else counts that. */
   readonly faults?: Faults | undefined;
   /** Makes way for listening on an address, before any worker does. */
   vacate(address: Address): Promise<void>;
@@ -107,6 +107,7 @@ export class Primary implements Observable {
 
   /** Set by whoever runs the observers; until then they hear nothing. */
   onReport: Observable['onReport'] = () => {};
+  readonly faults: Faults;
 
   readonly #options: PrimaryOptions;
   #settings: Settings;
@@ -136,6 +137,7 @@ export class Primary implements Observable {
   constructor(settings: Settings, options: PrimaryOptions) {
     this.#settings = settings;
     this.#options = options;
+    this.faults = options.faults ?? new Faults();
     this.#origins = options.origins;
     this.#processSecret = options.clock.randomBytes(32);
     this.#backends = new BackendStates(options.clock.now);
@@ -284,7 +286,7 @@ export class Primary implements Observable {
 
   /** The sums over all workers, as of their last reports, which come about once a second and at the end. */
   stats(): BalancerStats {
-    const own: BalancerStats = { listeners: {}, faults: this.#options.faults?.stats() };
+    const own: BalancerStats = { listeners: {}, faults: this.faults.stats() };
     const total = totalOf([this.#remains, own, ...this.#posts.flatMap(({ stats }) => stats ?? [])]);
     return { ...total, reloads: this.#reloads };
   }

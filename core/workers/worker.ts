@@ -128,7 +128,7 @@ function reportLater(balancer: Balancer): void {
 // Signals are the primary's business: a terminal sends its own to all processes, and only the primary knows which one to make of it.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
 // That nobody reads any more, or that a disk is full, is no reason to end.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => faults.logWrites++);
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => faults.log.writeErrors++);
 
 /** What changes the balancer happens in the order it is said. Nothing else waits for a reload, or until it has stopped. */
 const inOrder: readonly ToWorker['type'][] = ['start', 'reload', 'change', 'order'];

@@ -1,5 +1,5 @@
 /** The access log: one line of JSON for each connection, and for some of the messages. It never makes traffic wait. */
-import { definePlugin, type Message, openLogFile, Type } from 'pointsman';
+import { definePlugin, type LogFile, type Message, Type } from 'pointsman';
 
 /** How often lines leave the pipelines. */
 const gatherMs = 100;
@@ -174,27 +174,26 @@ export default definePlugin({
   },
 
   observe(_balancer, { file, redact }, scope) {
-    let write: (line: Line) => void = () => {};
-    let dropped = 0;
+    let log: LogFile | undefined;
     scope.channel.onMessage((value) => {
-      const batch = value as Batch;
-      for (const line of batch.lines) write(line);
-      dropped += batch.dropped;
+      const { lines, dropped } = value as Batch;
+      for (const line of lines) log?.write(line);
+      log?.drop(dropped);
     });
     let stop = async () => {};
     scope.onStart(async () => {
-      const log = await openLogFile({
+      const opened = await scope.openLog({
         file,
         redact,
         onError: (error) => scope.log.error({ error: error.message }, 'the access log cannot be written'),
       });
-      write = log.write;
-      const { reopen } = log;
+      log = opened;
+      const { reopen } = opened;
       if (file !== undefined) process.on('SIGUSR1', reopen);
       let told = 0;
       let cancel = () => {};
       const report = () => {
-        const lost = dropped + log.dropped - told;
+        const lost = opened.dropped - told;
         if (lost > 0) scope.log.warn({ dropped: lost }, 'lines of the access log were dropped: there are too many');
         told += lost;
         cancel = scope.clock.after(dropReportMs, report);
@@ -203,7 +202,7 @@ export default definePlugin({
       stop = async () => {
         cancel();
         process.off('SIGUSR1', reopen);
-        await log.close();
+        await opened.close();
       };
     });
     scope.onStop(() => stop());

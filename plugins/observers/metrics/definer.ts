@@ -1,5 +1,5 @@
 /** How metrics are defined: of listeners, directions or backends, with values read from the statistics whenever somebody asks. */
-import type { BackendStats, BalancerStats, DirectionStats, ListenerStats } from 'pointsman';
+import type { BackendStats, BalancerStats, DirectionStats, ListenerStats, LogFaults } from 'pointsman';
 import type { Registry } from 'prom-client';
 
 /** Plugins make up reasons of their own; beyond so many for one listener they are one. */
@@ -73,6 +73,13 @@ export class Definer {
       for (const [listener, { backends }] of this.listeners()) {
         for (const [backend, its] of Object.entries(backends)) add({ listener, backend }, of(its));
       }
+    });
+  }
+
+  /** Of each log one number. */
+  ofLogs(name: string, help: string, of: (faults: LogFaults) => number): void {
+    this.counter(name, help, ['log'], (add) => {
+      for (const [log, faults] of Object.entries(this.stats().faults?.logs ?? {})) add({ log }, of(faults));
     });
   }
 

@@ -216,7 +216,7 @@ function ofWorkOfBackends(define: Definer, gathered: Gathered): void {
   });
 }
 
-/** What belongs to the process rather than to its messages: certificates, reloads, errors, the log. */
+/** What belongs to the process rather than to its messages: certificates, reloads, errors, logs. */
 function ofProcess(define: Definer, balancer: Pick<BalancerView, 'certificates'>): void {
   define.gauge(
     'certificate_expiry_timestamp_seconds',
@@ -245,16 +245,15 @@ function ofProcess(define: Definer, balancer: Pick<BalancerView, 'certificates'>
       add({}, define.stats().faults?.uncaught ?? 0);
     },
   );
-  define.counter('log_write_errors_total', 'Writes of the log that failed.', [], (add) => {
-    add({}, define.stats().faults?.logWrites ?? 0);
-  });
-  define.counter(
+  define.ofLogs(
+    'log_write_errors_total',
+    'Writes of the log of the process, or of an observer, that failed: a full disk, or nobody who reads.',
+    ({ writeErrors }) => writeErrors,
+  );
+  define.ofLogs(
     'log_lines_dropped_total',
-    'Lines of the log that were dropped: whoever reads it does not keep up.',
-    [],
-    (add) => {
-      add({}, define.stats().faults?.logDrops ?? 0);
-    },
+    'Lines of it that were dropped: the disk, or whoever reads it, does not keep up.',
+    ({ droppedLines }) => droppedLines,
   );
 }
 

@@ -82,13 +82,13 @@ observers: [{ metrics: { listen: "tcp://${host}:${metrics}" } }, { access-log: {
     stdout: full,
   });
   await vi.waitFor(() => askAt(port), { timeout: 30_000, interval: 50 });
-  const before = await metric(metrics, 'log_write_errors_total');
+  const failed = (log: string) => metric(metrics, `log_write_errors_total{log="${log}"}`);
+  const before = await failed('process');
   expect(before).toBeGreaterThan(0);
   for (let each = 0; each < 5; each++) expect(await askAt(port)).toBe('a');
+  await vi.waitFor(async () => expect(await failed('access-log')).toBeGreaterThan(0), { timeout: 10_000 });
   // That the access log cannot be written would be logged as well, and cannot be.
-  await vi.waitFor(async () => expect(await metric(metrics, 'log_write_errors_total')).toBeGreaterThan(before), {
-    timeout: 10_000,
-  });
+  await vi.waitFor(async () => expect(await failed('process')).toBeGreaterThan(before), { timeout: 10_000 });
   expect(await pointsman.stop()).toBe(0);
 });
 
@@ -107,9 +107,12 @@ it.each([1, 2])(
     pointsman.child.stdout!.pause();
     const socket = await dial(port);
     for (let each = 0; each < 50; each++) expect(await ask(socket)).toBe('a');
-    await vi.waitFor(async () => expect(await metric(metrics, 'log_lines_dropped_total')).toBeGreaterThan(0), {
-      timeout: 10_000,
-    });
+    await vi.waitFor(
+      async () => expect(await metric(metrics, 'log_lines_dropped_total{log="process"}')).toBeGreaterThan(0),
+      {
+        timeout: 10_000,
+      },
+    );
     pointsman.child.stdout!.resume();
     const told = 'lines of the log were dropped so far: whoever reads it does not keep up';
     expect((await pointsman.logged(told)).dropped).toBeGreaterThan(0);

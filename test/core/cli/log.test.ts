@@ -104,10 +104,10 @@ describe('the log', () => {
     const log = await createLog({ level: 'info', stream, faults, now: () => nowMs });
     const text = 'x'.repeat(100_000);
     for (let each = 0; each < 20; each++) log.info({}, text);
-    expect([waiting.length, faults.logDrops]).toEqual([11, 9]);
+    expect([waiting.length, faults.log.droppedLines]).toEqual([11, 9]);
     waiting.splice(0, 5); // not half of it
     log.info({}, text);
-    expect([waiting.length, faults.logDrops]).toEqual([6, 10]);
+    expect([waiting.length, faults.log.droppedLines]).toEqual([6, 10]);
     waiting.splice(0, 1);
     log.info({}, 'at last');
     const told = 'lines of the log were dropped so far: whoever reads it does not keep up';

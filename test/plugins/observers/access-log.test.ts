@@ -147,8 +147,11 @@ it('opens its file again at SIGUSR1', async () => {
 
 it('drops lines rather than keep more than it can write, and says how many', async () => {
   const { rig, lines, warn } = await logged({ connections: false, messages: 1 });
+  const faultsOf = () => rig.balancer.stats().faults?.logs['access-log'];
+  expect(faultsOf()).toEqual({ writeErrors: 0, droppedLines: 0 });
   for (let count = 0; count < 11; count++) rig.client().send('?\n'.repeat(1000));
   rig.advance(11_000);
   expect(warn).toHaveBeenCalledWith({ dropped: 1000 }, 'lines of the access log were dropped: there are too many');
+  expect(faultsOf()).toEqual({ writeErrors: 0, droppedLines: 1000 });
   expect(await lines()).toHaveLength(10_000);
 });

@@ -56,6 +56,8 @@ describe('GET /metrics', () => {
       'pointsman_reloads_total{outcome="succeeded"} 0',
       'pointsman_backend_in_flight{listener="edge",backend="a"} 2',
       'pointsman_backend_state{listener="edge",backend="b",state="drain"} 1',
+      'pointsman_log_write_errors_total{log="process"} 0',
+      'pointsman_log_lines_dropped_total{log="process"} 0',
     ]) {
       expect(text.split('\n')).toContain(line);
     }
