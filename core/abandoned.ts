@@ -1,6 +1,6 @@
 /**
- * Requests that a backend had and will not answer. When its link closes they are sent once to another backend where pool and protocol
- * allow it, else refused to their clients at once; so they are when the answer is overdue.
+ * Requests that a backend had and will not answer, because its link closed or the answer is overdue. If the link closed they are
+ * sent once to another backend, where pool and protocol allow it; otherwise they are refused to their clients at once.
  */
 import type { Accounting } from './accounting.ts';
 import type { Client } from './client.ts';
@@ -26,7 +26,7 @@ export interface AbandonedOptions {
 
 export class Abandoned {
   readonly #options: AbandonedOptions;
-  /** Whether requests are kept so that they can be replayed. */
+  /** Whether requests are kept for replay. */
   readonly #replays: boolean;
   readonly #hasRoom: (client: Client, bytes: number) => boolean;
 
@@ -38,7 +38,7 @@ export class Abandoned {
     this.#hasRoom = hasRoom;
   }
 
-  /** Keeps a request that may be replayed, if its backend goes. Neither what is sent a second time is kept, nor what a check asks. */
+  /** Keeps a request that may be replayed if its backend goes away. Replays themselves, and what checks ask, are not kept. */
   keep(message: Message, exchange: Exchange): void {
     if (!this.#replays) return;
     const { facts, pool } = this.#options;
@@ -49,8 +49,8 @@ export class Abandoned {
   }
 
   /**
-   * The link is closed: requests it carried will not be answered. Those in `waiting` never left and are sent again.
-   * @returns replays of those that it carried, which are held
+   * The link is closed: the requests it carried will not be answered. Those in `waiting` never left, and are sent again.
+   * @returns the replays of those it carried, which count as held
    */
   abandon(link: Link, waiting: readonly TakenBack[]): readonly TakenBack[] {
     this.release(waiting);
@@ -66,7 +66,7 @@ export class Abandoned {
     return replays;
   }
 
-  /** Nobody waits any more for what a check has asked on that link. */
+  /** The check that asked on this link no longer waits for an answer. */
   forget(standIn: Client, link: Link): void {
     this.#options.exchanges?.forget(standIn, link);
   }

@@ -1,11 +1,11 @@
 /**
- * Accounting: every message that was received has exactly one outcome, so that at every instant, in each direction,
- * `received = forwarded + refused + discarded + held`.
+ * Accounting: every message received has exactly one outcome, so that at every instant, in each direction, `received = forwarded +
+ * refused + discarded + held`.
  *
- * A request whose backend goes away has been forwarded, and stays so, whatever is done for its client then: it is `abandoned`
- * besides. If it is sent to another backend, that replay is a message of the balancer's own. It is counted apart, as received
- * when it is taken up, and has one outcome like all others. So nothing that has been counted is ever taken back. What checks ask
- * over links are messages of its own as well, and counted apart.
+ * A request whose backend goes away has been forwarded, and still counts as that, whatever is done for its client then: it is
+ * counted as `abandoned` in addition. If it is sent to another backend, that replay is a message of the balancer's own, counted
+ * separately: as received when it is made, and with one outcome like any other. So a count is never taken back. What checks ask
+ * over links are messages of the balancer's own too, and counted separately.
  */
 import type { RouteReason } from './message.ts';
 import { ordinaryReasons, type Reason } from './outcome.ts';
@@ -22,11 +22,11 @@ export class Counters {
   discarded = 0;
   /** Queued for a peer that cannot take them yet. */
   held = 0;
-  /** Those of the refused and discarded whose end could not be told. */
+  /** The refused and discarded messages whose end could not be found. */
   frameErrors = 0;
   readonly refusedFor = new Map<Reason, number>();
   readonly discardedFor = new Map<Reason, number>();
-  /** Those of them that nobody misses. */
+  /** The refused and discarded messages that nobody misses. */
   readonly ordinary = { refusedFor: new Map<Reason, number>(), discardedFor: new Map<Reason, number>() };
 
   refuse(reason: Reason): void {
@@ -35,7 +35,7 @@ export class Counters {
     if (ordinaryReasons.has(reason)) add(this.ordinary.refusedFor, reason, 1);
   }
 
-  /** @param isOrdinary the discard has said so; some reasons are so anyway */
+  /** @param isOrdinary the discard says that nobody misses the message; some reasons imply it anyway */
   discard(reason: Reason, count = 1, isOrdinary = false): void {
     if (count === 0) return;
     this.discarded += count;
@@ -65,7 +65,7 @@ function add(counts: Map<Reason, number>, reason: Reason, count: number): void {
   counts.set(reason, (counts.get(reason) ?? 0) + count);
 }
 
-/** All that one listener counts. */
+/** Everything that one listener counts. */
 export class Accounting {
   readonly client = new Counters();
   readonly backend = new Counters();
@@ -89,11 +89,11 @@ export class Accounting {
   turnedAway = 0;
   /** Messages that went to another backend because the first could not be reached. */
   redispatched = 0;
-  /** Requests whose link broke before they were answered. They have been forwarded, and stay so. */
+  /** Requests whose link broke before they were answered. They count as forwarded all the same. */
   abandoned = 0;
-  /** Those of them whose client got the protocol's error reply at once. */
+  /** Abandoned requests whose client got the protocol's error reply at once. */
   abandonedRefused = 0;
-  /** Bytes that dedicated links relayed, backend to client: messages that nobody counts. */
+  /** Bytes from backends that dedicated links have relayed to clients. */
   relayedBytes = 0;
   /** Messages for each backend, by its index. */
   readonly toBackend: number[];
@@ -103,7 +103,7 @@ export class Accounting {
     this.toBackend = Array.from({ length: backends }, () => 0);
   }
 
-  /** Counts a message that has been routed, by why. (Compared, not looked up: a property of that name costs ten times as much.) */
+  /** Counts a routed message by its reason. (Compared, not looked up: a property by that name costs ten times as much.) */
   route(reason: RouteReason): void {
     const { routes } = this;
     if (reason === 'identifier') routes.identifier++;
@@ -130,42 +130,45 @@ export interface DirectionStats {
   readonly refused: number;
   readonly discarded: number;
   readonly held: number;
-  /** Those of the refused and discarded whose end could not be told: most cost their connection. */
+  /** The refused and discarded messages whose end could not be found; most of them cost their connection. */
   readonly frameErrors: number;
   readonly refusedFor: CountsByReason;
   readonly discardedFor: CountsByReason;
-  /** Those of them that nobody misses: the discard says so (`ordinary`), or whoever would have got them has gone. */
+  /**
+   * The refused and discarded messages that nobody misses: the discard says so (`ordinary`), or whoever would have got them is
+   * gone.
+   */
   readonly ordinary: { readonly refusedFor: CountsByReason; readonly discardedFor: CountsByReason };
 }
 
 type CountsByReason = Readonly<Record<string, number>>;
 
-/** Requests that correlate. */
+/** Requests of protocols that correlate. */
 interface ExchangeStats {
-  /** They wait for their answer. */
+  /** Waiting for their answer. */
   readonly open: number;
-  /** Given up on: the answer did not come in time. */
+  /** Given up on, as the answer did not come in time. */
   readonly expired: number;
   /** Lost with their link. */
   readonly abandoned: number;
-  /** Those of the expired and the abandoned whose client got an error reply; others were taken up as replays. */
+  /** The expired and abandoned requests whose client got an error reply; others were replayed. */
   readonly refused: number;
 }
 
 export interface ListenerStats {
   readonly fromClients: DirectionStats;
   readonly fromBackends: DirectionStats;
-  /** Requests of clients that were sent again, as the backend that had them went away. */
+  /** Clients' requests that were sent again because the backend that had them went away. */
   readonly replays: DirectionStats;
-  /** What checks have asked over links. The answers are among those from backends. */
+  /** Requests of checks over links. The answers are counted with those from backends. */
   readonly checks: DirectionStats;
-  /** Messages routed, by why they went where they went. */
+  /** Messages routed, by the reason for their destination. */
   readonly routes: Readonly<Record<RouteReason, number>>;
   /** Messages whose identifier names a backend that the pool does not have: refused, or counted under `rechosen` as well. */
   readonly unknownIdentifiers: number;
   readonly connections: { readonly open: number; readonly accepted: number; readonly turnedAway: number };
   readonly exchanges: ExchangeStats;
-  /** Ids that are remembered, and were pushed out; those in flight are requests, where exchanges do not count them. */
+  /** Ids remembered, and ids evicted. `inFlight` are requests, where exchanges do not count those. */
   readonly affinity: { readonly entries: number; readonly evicted: number; readonly inFlight: number };
   readonly redispatched: number;
   readonly relayedBytes: number;
@@ -182,40 +185,41 @@ export interface ListenerStats {
 export interface BackendStats {
   readonly up: boolean;
   readonly state: BackendState;
-  /** It drains, nobody has sent it anything for `drainedSeconds`, and nobody waits for its answer: it may be stopped. */
+  /** It is draining, has been sent nothing for `drainedSeconds`, and owes no answer: it can be stopped. */
   readonly drained: boolean;
-  /** For how many workers it is up, where several share the work. */
+  /** In how many workers it is up, where several processes share the work. */
   readonly upIn?: number;
   /** What its checks say; true if there are none. */
   readonly passing: boolean;
-  /** It gets no new work for a while, as it stands out. */
+  /** Outlier detection has ejected it: it gets no new work for a while. */
   readonly ejected: boolean;
-  /** Its share of new work now: less than it has been given as long as it starts slowly. */
+  /** Its share of new work now: less than its configured weight during slow start. */
   readonly weight: number;
-  /** How its checks went; `last` is the plugin's name and what came of it. */
+  /** The results of its checks; `last` is the plugin's name and its last result. */
   readonly checks: { readonly passed: number; readonly failed: number; readonly last: string | undefined };
   readonly ejections: number;
-  /** Connects that failed. */
+  /** Failed attempts to connect. */
   readonly failedConnects: number;
-  /** Requests whose answer did not come: overdue, or lost with their link. */
+  /** Requests that were not answered: overdue, or lost with their link. */
   readonly unanswered: number;
   readonly messages: number;
   readonly inFlight: number;
   readonly links: number;
-  /** The listener's links to it, by how far they are; those that are closed will be opened again. */
+  /** The listener's links to it by state; closed ones will be opened again. */
   readonly linkStates: Readonly<Record<'connecting' | 'greeting' | 'open' | 'closed', number>>;
   /** Messages that wait for it. */
   readonly queued: number;
   readonly latencyMs: number;
-  /** How many answers took no longer than so many milliseconds, and longer than the class before: four classes for each doubling. */
+  /** How many answers took at most this many milliseconds, and longer than the class before: four classes for each doubling. */
   readonly latencyCounts: Readonly<Record<string, number>>;
   /** How long ago it last got a message, in seconds; undefined: it never has. */
   readonly idleSeconds: number | undefined;
 }
 
 /**
- * True if the identity holds in both directions of each listener. What waits for a client is held by the listener that has received
- * it, and queued at the client's own, which may be another one: only all listeners of a pool together have as much in queues as they hold.
+ * Whether the identity holds in both directions of each listener. A message that waits for a client is held by the listener that
+ * received it, but queued at the client's own listener, which may be another one: only the sums over all listeners of a pool must
+ * agree.
  */
 export function balances(...listeners: readonly ListenerStats[]): boolean {
   let waiting = 0;

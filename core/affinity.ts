@@ -1,7 +1,7 @@
 /**
- * The affinity table: where messages went whose relatives may carry no identifier (a CANCEL, an ACK, a retry). Of fixed
- * size: entries lie in a ring in the order they came, so a flood of ids pushes out the oldest and costs no memory. Ids are
- * kept as 64-bit keyed hashes under a key drawn at start: nobody can aim for a collision, and chance makes one in 2^64.
+ * The affinity table: where messages went whose relatives may carry no identifier (a CANCEL, an ACK, a retry). Its size is fixed:
+ * entries lie in a ring in the order they came, so that a flood of ids evicts the oldest and costs no memory. Ids are kept as
+ * 64-bit hashes under a random key, so that nobody can construct a collision, and chance makes one in 2^64.
  */
 import { KeyedHash } from './hash.ts';
 import type { Message } from './message.ts';
@@ -25,7 +25,7 @@ class CollectedIds implements RelatedIds {
   readonly highs: number[] = [];
   readonly lows: number[] = [];
   message: Message | undefined;
-  /** Which of those that the object `message` has served. */
+  /** Which of the messages that the object `message` has served in turn. */
   serial = 0;
   readonly #hash: KeyedHash;
 
@@ -56,7 +56,7 @@ class CollectedIds implements RelatedIds {
 }
 
 const none = -1;
-/** A chain has at most as many entries as the table: an error in here must not stop the event loop. */
+/** Thrown instead of looping for ever if a chain is broken: it can have no more entries than the table. */
 const endlessChain = 'a chain of the affinity table does not end where it should';
 
 /** The state of an entry: it counts as its backend's request in flight, it has come to rest, or neither. */
@@ -65,14 +65,14 @@ const [open, inFlight, settled] = [0, 1, 2];
 export class Affinity implements AffinityTable {
   /** Entries pushed out while they were still alive, because the table was full. */
   evicted = 0;
-  /** Entries in use, expired ones that nothing has touched since included. */
+  /** Entries in use, including expired ones that nothing has touched since. */
   size = 0;
-  /** How many of them count as in flight. */
+  /** How many entries count as in flight. */
   inFlight = 0;
 
-  /** Backends by their index, those that the config has no more included. */
+  /** Backends by their index, including those that are no longer in the config. */
   readonly #known: Backend[] = [];
-  /** Whether unsettled entries count as the backend's requests in flight: where no exchanges do. */
+  /** Whether unsettled entries count as the backend's requests in flight; they do unless exchanges count those. */
   readonly #countsInFlight: boolean;
   #relate: (message: Message, ids: RelatedIds) => void;
   readonly #hash: KeyedHash;
@@ -105,7 +105,7 @@ export class Affinity implements AffinityTable {
     this.#ids = new CollectedIds(this.#hash);
   }
 
-  /** Goes on under another pipeline of the same protocol and pool. It may become larger, but not smaller. */
+  /** Goes on under another pipeline of the same protocol and pool. It may grow larger, but not smaller. */
   follow(entries: number, relate: (message: Message, ids: RelatedIds) => void): void {
     this.#limit = Math.max(this.#limit, entries);
     this.#relate = relate;
@@ -179,7 +179,7 @@ export class Affinity implements AffinityTable {
     }
   }
 
-  /** Counts nothing as in flight any more: nobody looks after it from now on. */
+  /** Stops counting anything as in flight: nobody maintains it from now on. */
   stop(): void {
     this.expire(Number.POSITIVE_INFINITY);
   }

@@ -1,6 +1,6 @@
 /**
- * The balancer: pools and listeners as the settings say. The whole of it runs in one process on one event
- * loop; where there are several workers (workers/), each has one of its own.
+ * The balancer: the pools and listeners that the settings describe, in one process on one event loop. Where there are several
+ * workers (workers/), each has a balancer of its own.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ListenerStats } from './accounting.ts';
@@ -28,11 +28,11 @@ import type { Settings } from './settings.ts';
 import { type Handover, Siblings } from './workers/siblings.ts';
 import { remainsOf, totalOf, withoutBackends } from './workers/totals.ts';
 
-/** How long plugins may take to start, and others to stop, in a reload: it must not hold up the next one. */
+/** How long plugins may take to start, and others to stop, in a reload, so that the next reload is not held up. */
 const reloadSeconds = 30;
 const stopping = 'no reload: the balancer is stopping';
 
-/** How often it is looked whether a listener that leaves has clients still. */
+/** How often it is checked whether a leaving listener still has clients. */
 const leavingMs = 1000;
 
 export interface BalancerOptions {
@@ -45,7 +45,7 @@ export interface BalancerOptions {
   readonly onBackendNews?: Services['onBackendNews'];
   /** Takes messages to clients of other processes; calls back when they have left. Undefined: there are no other processes. */
   readonly handOver?: (handover: Handover, then: () => void) => void;
-  /** What goes wrong in the process. Undefined: nobody else counts that. */
+  /** Counts what goes wrong in the process. Undefined: nobody does. */
   readonly faults?: Faults | undefined;
 }
 
@@ -57,9 +57,9 @@ export interface BalancerStats {
 
 export interface ReloadStats {
   readonly succeeded: number;
-  /** Refused: the settings before stayed. */
+  /** Reloads that were refused: the previous settings stayed. */
   readonly failed: number;
-  /** When the last one that succeeded did, in milliseconds since 1970; undefined: none has. */
+  /** When the last successful reload was, in milliseconds since 1970; undefined: there was none. */
   readonly lastAt: number | undefined;
   /** How long that took. */
   readonly lastMilliseconds: number | undefined;
@@ -76,9 +76,9 @@ export class Balancer implements Observable {
   #observers: readonly PipelineEnd[] = [];
   #services: Services;
   #parts: Parts;
-  /** Listeners that the settings have no more, or have others for: they go on with the clients that they have. */
+  /** Listeners that were removed or replaced, and go on with the clients they have. */
   #leaving: readonly Listener[] = [];
-  /** What those that have left had counted. */
+  /** What listeners that have left had counted. */
   #remains: BalancerStats = { listeners: {} };
   #reloads: ReloadStats = { succeeded: 0, failed: 0, lastAt: undefined, lastMilliseconds: undefined };
   #reloading: Promise<unknown> = Promise.resolve();
@@ -116,7 +116,7 @@ export class Balancer implements Observable {
     return this.#parts.pools;
   }
 
-  /** Observers that stay keep their lines, with what they last said. */
+  /** Observers that stay keep their channels, and the last order sent over them. */
   #servicesFor(settings: Settings, before?: Settings): Services {
     const { runtime, log, onBackendNews } = this.#options;
     const uses = settings.observers ?? [];
@@ -144,8 +144,8 @@ export class Balancer implements Observable {
   }
 
   /**
-   * Goes on with other settings (reload.ts): no connection is dropped and no message lost. One reload waits for the other.
-   * @throws PointsmanError (rejects with) if it cannot; then it goes on with those it has
+   * Changes to other settings (reload.ts): no connection is dropped and no message lost. Reloads run one after the other.
+   * @throws PointsmanError (rejects with) if it cannot; it then goes on with the settings it has
    */
   reload(settings: Settings): Promise<void> {
     const reloaded = this.#reloading.then(() => this.#reload(settings));
@@ -214,7 +214,7 @@ export class Balancer implements Observable {
     this.#remains = totalOf([this.#remains, withoutBackends(remainsOf(statsOf(listener)))]);
   }
 
-  /** Stops accepting, lets outstanding answers through until the deadline, closes everything. */
+  /** Stops accepting, lets outstanding answers through until the deadline, then closes everything. */
   async stop({ deadlineSeconds }: { deadlineSeconds: number }): Promise<void> {
     this.#isStopping = true;
     this.#cancelLook?.();
@@ -225,12 +225,12 @@ export class Balancer implements Observable {
     await Promise.all(all.map((listener) => listener.stop(deadlineSeconds)));
   }
 
-  /** Another process has found a backend up or down: who thinks otherwise connects to find out. */
+  /** Another process has found a backend up or down: links that know otherwise connect to find out. */
   look({ pool, backend, up }: Pick<BackendNews, 'pool' | 'backend' | 'up'>): void {
     for (const listener of this.listeners) if (listener.settings.pool === pool) listener.look(backend, up);
   }
 
-  /** Sends on what another process has taken in for one of our clients; false if that is gone, or does not read. */
+  /** Passes on what another process has received for one of our clients; false if the client is gone or does not read. */
   receive({ to, messages }: Handover): boolean {
     const client = this.#clients.at(to.slot, to.generation);
     if (client === undefined) return false;

@@ -1,4 +1,4 @@
-/** A client connection. */
+/** A client connection, as plugins see it and as the core keeps it. */
 import type { KnownToken } from './identifiers.ts';
 import type { AddressLoad } from './limits/visitors.ts';
 import type { Link } from './link.ts';
@@ -10,11 +10,11 @@ import type { ListenerFacts, Token } from './plugin.ts';
 import type { Backend } from './pool.ts';
 import type { ClientCertificate, Ends, Socket } from './runtime/runtime.ts';
 
-/** What a check asks over a link (check-lines.ts). */
+/** A check's request over a link (check-lines.ts). */
 export interface Question {
-  /** Who is asked. */
+  /** The backend that is asked. */
   readonly backend: Backend;
-  /** It has not reached the backend, or the answer will not come. */
+  /** Called if the request does not reach the backend, or its answer will not come. */
   lost(reason: Reason): void;
 }
 
@@ -22,22 +22,22 @@ export class Client extends Peer {
   /** Its IP address; empty for unix sockets. */
   readonly address: string;
   readonly port: number;
-  /** What it has shown in its TLS handshake; undefined: nothing that verifies. */
+  /** The certificate it has shown in its TLS handshake; undefined: none that verifies. */
   readonly certificate: ClientCertificate | undefined;
-  /** Its place among the client connections of the process, and which of those that had it. @internal */
+  /** Its slot among the client connections of the process, and which of the slot's successive users it is. @internal */
   slot = 0;
   /** @internal */
   generation = 0;
-  /** Tells the process from others, and from its earlier runs. @internal */
+  /** Distinguishes the process from others, and from its own earlier runs. @internal */
   instance = '';
   readonly openedAtMs: number;
-  /** Its token, made when first asked for. @internal */
+  /** Its token, made when it is first asked for. @internal */
   token: Token | undefined;
-  /** The same, to compare with what messages carry. @internal */
+  /** Its token, to compare with what messages carry. @internal */
   knownToken: KnownToken | undefined;
   /** Its requests that wait for an answer. @internal */
   outstanding = 0;
-  /** What counts for its address; undefined: it has none. @internal */
+  /** The limits and counts of its address; undefined: it has none. @internal */
   load: AddressLoad | undefined;
   /** Its dedicated links. @internal */
   readonly links = new Map<Backend, Link>();
@@ -45,7 +45,7 @@ export class Client extends Peer {
   readonly states: unknown[] = [];
   /** The connection is closed. */
   closed = false;
-  /** What a check asks over a link, if this stands in for a client there; undefined: it is one. */
+  /** The check's request, if this stands in for a client in a check over a link; undefined: it is a real client. */
   readonly question: Question | undefined;
   #onClosed: ((client: Client) => void) | undefined;
 
@@ -72,29 +72,29 @@ export class Client extends Peer {
     if (!isFamiliar) this.states.length = 0;
   }
 
-  /** Where it has connected. A message may name a client of another listener than the one it arrived at. */
+  /** The listener it has connected to. A message may name a client of another listener than the one it arrived at. */
   get listener(): ListenerFacts {
     return this.pipeline.listener;
   }
 
-  /** Says at which port of its address it is answered, which is the one it sends from unless this says another. Datagrams only. */
+  /** Sets the port of its address where answers go, instead of the one it sends from. Datagrams only. */
   answerAt(port: number): void {
     if (this.socket?.answerPort !== undefined) this.socket.answerPort = port;
   }
 
-  /** Names the connection in logs and to operators. */
+  /** The name of the connection in logs and to operators. */
   get id(): string {
     return `${this.instance}-${this.slot}-${this.generation}`;
   }
 
-  /** Both ends of its connection; undefined where the transport does not tell. */
+  /** Both ends of its connection; undefined if the transport does not tell. */
   get ends(): Ends | undefined {
     const { localAddress, localPort } = this.socket ?? {};
     if (localAddress === undefined || localPort === undefined) return undefined;
     return { remoteAddress: this.address, remotePort: this.port, localAddress, localPort };
   }
 
-  /** For `onConnect` taps that wait: nothing is read until they have answered. @internal */
+  /** While `onConnect` taps wait, nothing is read from it. @internal */
   pauseReading(): void {
     this.socket?.pause();
   }
@@ -104,7 +104,7 @@ export class Client extends Peer {
     if (!this.closed && !this.stalled) this.socket?.resume();
   }
 
-  /** Queues a message that another process has taken in and counted; false if it gets no more. @internal */
+  /** Queues a message that another process has received and counted; false if the client cannot take it. @internal */
   pass(message: Uint8Array): boolean {
     if (this.closing || !this.pipeline.forwarding.hasRoom(this, message.length)) return false;
     if (message.length > this.longestMessageBytes) return true; // that one is lost
@@ -118,7 +118,7 @@ export class Client extends Peer {
     if (this.question === undefined) super.send(bytes);
   }
 
-  /** An answer, maybe the last it waited for, has been forwarded. @internal */
+  /** An answer, perhaps the last one it waited for, has been forwarded. @internal */
   onSettled(): void {
     this.#finishIfDone();
   }
@@ -129,7 +129,7 @@ export class Client extends Peer {
     this.#finishIfDone();
   }
 
-  /** It will send no more; what it is owed is still delivered. */
+  /** It will send nothing more; what it is owed is still delivered. */
   protected override afterEnd(): void {
     this.cutShort();
     this.endLinks();
@@ -137,8 +137,8 @@ export class Client extends Peer {
   }
 
   /**
-   * If it will send no more, its links half-close, all at once when the last of its messages has left: one that waits for a backend
-   * may yet have to go to another.
+   * If it will send nothing more, half-closes its links: all at once, when the last of its messages has left, since one that waits
+   * for a backend may still have to go to another.
    * @internal
    */
   endLinks(): void {
@@ -149,7 +149,10 @@ export class Client extends Peer {
     if (waiting.length === 0) for (const link of links) link.endAfterQueue();
   }
 
-  /** Closes a half-closed connection when nothing is owed to it: at the end of the turn, as a request may just be on its way to another backend. */
+  /**
+   * Closes a half-closed connection when nothing is owed to it. It does so at the end of the turn, as a request may be on its way
+   * to another backend.
+   */
   #finishIfDone(): void {
     if (!this.finished) return;
     this.pipeline.runtime.atTurnEnd(() => {

@@ -1,8 +1,8 @@
-/** All client connections of the process, by slot and generation: what a token for a client connection is looked up in. */
+/** All client connections of the process, by slot and generation. A token for a client connection is looked up here. */
 import type { Client } from './client.ts';
 import type { Clock } from './plugin.ts';
 
-/** Who a process is. Undefined members are drawn when it starts. */
+/** The identity of a process. Undefined members are drawn at random when it starts. */
 export interface Identity {
   /** 8 random bytes that tell this process from its replicas and from its earlier runs. */
   readonly instance?: Buffer;
@@ -10,7 +10,7 @@ export interface Identity {
   readonly processSecret?: Buffer;
 }
 
-/** How the ids of connections begin. */
+/** The beginning of all ids of connections. */
 export const instanceName = (instance: Buffer): string => instance.toString('hex', 0, 4);
 
 export class Clients {
@@ -47,7 +47,7 @@ export class Clients {
     return this.#slots.length;
   }
 
-  /** Whoever is in that slot now. */
+  /** The client in that slot now. */
   inSlot(slot: number): Client | undefined {
     return slot >= 0 && slot < this.#slots.length ? this.#slots[slot] : undefined;
   }

@@ -1,4 +1,4 @@
-/** What becomes of a message that goes nowhere: it is refused in the words of its protocol, or discarded, and counted. */
+/** What happens to a message that goes nowhere: it is refused in the terms of its protocol, or discarded, and counted. */
 import { Client, type Question } from './client.ts';
 import { PluginError } from './errors.ts';
 import type { Exchanges } from './exchanges.ts';
@@ -14,7 +14,7 @@ export interface DroppingOptions {
   readonly log: Logger;
 }
 
-/** What is logged of a refusal. */
+/** The part of a refusal that is logged. */
 function about({ reason, detail }: Refusal): object {
   const text = typeof detail === 'string' ? detail : (detail as { readonly text?: unknown } | undefined)?.text;
   return typeof text === 'string' ? { reason, detail: text } : { reason };
@@ -56,7 +56,7 @@ export class Dropping {
     if (message.from === 'backend' && message.exchange !== undefined) this.#exchanges?.close(message.exchange);
   }
 
-  /** What a check asks gets no reply: the check hears why. */
+  /** A check's request gets no reply: the check is told why instead. */
   #dropQuestion(message: Message, outcome: Refusal | Discard, question: Question): void {
     if (message.exchange !== undefined) this.#exchanges?.close(message.exchange);
     message.counters.discard(outcome.reason);
@@ -65,8 +65,8 @@ export class Dropping {
   }
 
   /**
-   * Sends an answer of our own; false if there is no way. A client that does not read is not read from either, so that
-   * replies cannot pile up; a backend gets none then, as others wait for what it sends.
+   * Sends a reply of our own; false if that is not possible. Nothing more is read from a client that does not read, so that replies
+   * cannot pile up; a backend in that state gets no reply, as others wait for what it sends.
    */
   reply(peer: Client | Link, bytes: Uint8Array): boolean {
     const { outbox } = peer;
@@ -101,7 +101,7 @@ function nameOf(source: Client | Link): string {
   return source instanceof Client ? source.address : source.backend.name;
 }
 
-/** What a plugin threw costs its message, never the others. */
+/** What a plugin throws costs the message at hand, never others. */
 export function pluginFault(error: unknown, log: Logger): Refusal {
   const fault = error instanceof PluginError ? error : PluginError.threw('core', 'pipeline', error);
   log.error({ plugin: fault.plugin, hook: fault.hook, err: fault }, fault.message);

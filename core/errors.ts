@@ -1,4 +1,4 @@
-/** Errors that the balancer throws or logs, each with a stable code and whose fault it is. */
+/** Errors that the balancer throws or logs, each with a stable code, and with whose fault it is. */
 import { relative } from 'node:path';
 
 export type Fault = 'client' | 'backend' | 'config' | 'plugin' | 'internal';
@@ -8,7 +8,7 @@ interface ErrorFacts {
   readonly summary: string;
 }
 
-/** All error codes. Messages vary, codes stay. */
+/** All error codes. Messages may change, codes do not. */
 export const errorCodes = {
   POINTSMAN_PLUGIN: { fault: 'plugin', summary: 'A plugin threw, or answered what the hook does not allow.' },
   POINTSMAN_CONFIG: { fault: 'config', summary: 'The config has errors; nothing was started.' },
@@ -31,7 +31,7 @@ export class PointsmanError extends Error {
   }
 }
 
-/** A plugin did wrong; the message begins with `[plugin] hook:`. */
+/** A plugin did something wrong; the message begins with `[plugin] hook:`. */
 export class PluginError extends PointsmanError {
   readonly plugin: string;
   readonly hook: string;
@@ -57,10 +57,13 @@ export function checkNoPromise(plugin: string, hook: string, answer: unknown): v
   throw new PluginError(plugin, hook, 'answered a promise, but is to be synchronous');
 }
 
-/** Ours: whoever writes a config or a plugin has no use for places there. */
+/** Our own folder: places in it are of no use to whoever writes a config or a plugin. */
 const own = ['.', '../plugins/'].map((folder) => new URL(folder, import.meta.url).pathname);
 
-/** What was thrown, in words; if that is no plugin's own word but the engine's, with the place: `x is not defined (acme.ts:7:3)`. */
+/**
+ * The message of what was thrown. If it comes from the JavaScript engine and not from a plugin, the place is added: `x is not
+ * defined (acme.ts:7:3)`.
+ */
 export function withPlace(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
   const isOfEngine = [TypeError, ReferenceError, RangeError, SyntaxError].some((type) => cause instanceof type);

@@ -22,11 +22,11 @@ export class Exchange {
   link: Link | undefined;
   /** When it was opened, in milliseconds of the runtime's monotonic clock. */
   openedAtMs = 0;
-  /** The bytes that stood in the request where the id is now. */
+  /** The bytes of the request that the id has replaced. */
   original: Buffer = noBytes;
-  /** What the protocol plugin leaves here in `insertId`, for its `refuseAbandoned`. */
+  /** Kept here by the protocol plugin in `insertId`, for its `refuseAbandoned`. */
   note: unknown = undefined;
-  /** The request as it came, kept so that it can be replayed. @internal */
+  /** The request as it came, kept for replay. @internal */
   request: Buffer | undefined;
 
   // For the table: its neighbours on the link, in the order of opening.
@@ -37,7 +37,7 @@ export class Exchange {
 
   #store = Buffer.allocUnsafeSlow(32);
 
-  /** Keeps the whole request, which counts on its pool's `keptBytes` until the exchange is closed. @internal */
+  /** Keeps the whole request, which counts towards its pool's `keptBytes` until the exchange is closed. @internal */
   keepRequest(message: Message): void {
     this.request = Buffer.allocUnsafeSlow(message.length);
     copyBytes(message.bytes, message.start, message.end, this.request, 0);
@@ -59,26 +59,25 @@ export class Exchange {
 export class Carried {
   oldest: Exchange | undefined;
   newest: Exchange | undefined;
-  /** Whether the table looks here for what is overdue. */
+  /** Whether the table checks this list for overdue requests. */
   isKnown = false;
 }
 
 /** What plugins see of the table. */
 export interface ExchangeTable {
   /**
-   * Opens an exchange for the request at hand, remembering `length` bytes of it from `offset`.
-   * Call it in `insertId`; undefined if that is too long to remember (over 4 KiB), or too many
-   * requests are outstanding; refuse the message then.
+   * Opens an exchange for the request at hand, remembering `length` bytes of it from `offset`. Call it in `insertId`. Undefined if
+   * those are too many to remember (over 4 KiB), or too many requests are outstanding: refuse the message then.
    */
   open(message: Message, offset: number, length: number): Exchange | undefined;
-  /** The outstanding request with that id if `message` came on the link that carried it. */
+  /** The outstanding request with that id, if `message` came on the link that carried the request. */
   find(message: Message, id: number): Exchange | undefined;
 }
 
-/** How many bytes of one request are remembered, and of all at once, so that long ids cannot fill the memory. */
+/** How many bytes of one request are remembered, and of all together, so that long ids cannot fill the memory. */
 const originalBytesEach = 4096;
 const originalBytesLimit = 16_777_216;
-/** Objects kept for reuse, and how many bytes of memory one may hold; the rest is left to the garbage collector. */
+/** How many objects are kept for reuse, and how many bytes of memory each may hold; the rest is left to the garbage collector. */
 const sparesKept = 4096;
 const spareBytesKept = 256;
 const firstSlots = 256;
@@ -89,8 +88,8 @@ function emptySlots(count: number): (Exchange | undefined)[] {
 
 export class Exchanges implements ExchangeTable {
   /**
-   * Outstanding requests by the low bits of their ids. A power of two, at least twice as many slots as requests where the ids
-   * suffice; doubled when it must be, so that a quiet listener stays small.
+   * Outstanding requests by the low bits of their ids. The number of slots is a power of two, at least twice that of requests if
+   * the ids are wide enough for that; it doubles when needed, so that a quiet listener stays small.
    */
   #slots: (Exchange | undefined)[] = emptySlots(firstSlots);
   readonly #spares: Exchange[] = [];
@@ -200,8 +199,8 @@ export class Exchanges implements ExchangeTable {
 
   /**
    * Gives up on requests whose answer is overdue. The core calls it about once a second.
-   * @param lose is told of each that a backend has, while it is still open
-   * @param onOverdue is told of each link that was to bring such answers, and of how many
+   * @param lose is called with each request that a backend has, while its exchange is still open
+   * @param onOverdue is called with each link that should have brought such answers, and their number
    */
   expire(lose: (exchange: Exchange) => void, onOverdue: (link: Link, requests: number) => void): void {
     const before = this.#now() - this.#expiryMs;
@@ -239,7 +238,7 @@ export class Exchanges implements ExchangeTable {
 
   /**
    * Gives up on all requests that `link` carried.
-   * @param lose is told of each, while it is still open
+   * @param lose is called with each, while its exchange is still open
    */
   abandon(link: Link, lose: (exchange: Exchange) => void): void {
     const { carried } = link;
@@ -252,7 +251,7 @@ export class Exchanges implements ExchangeTable {
     this.#carriers.delete(link);
   }
 
-  /** Ids that differ in their low bits still do when there are more of those. */
+  /** Doubles the slots. Ids that differ in their low bits still do when more of those bits are used. */
   #grow(): void {
     const slots = emptySlots(2 * this.#slots.length);
     for (const each of this.#slots) if (each !== undefined) slots[each.id & (slots.length - 1)] = each;
@@ -260,8 +259,8 @@ export class Exchanges implements ExchangeTable {
   }
 
   /**
-   * The next id whose slot is free. There is one, as fewer requests are outstanding than there are slots; a full round
-   * over the slots passes each occupied one once, so where half of them are free an id costs two steps on average.
+   * The next id whose slot is free. There is one, as there are fewer outstanding requests than slots. A full round over the slots
+   * passes each occupied one once, so that where half of them are free an id takes two steps on average.
    */
   #freeId(): number {
     const mask = this.#slots.length - 1;

@@ -1,7 +1,7 @@
-/** What goes wrong in a process besides messages and is survived: counted here, for the statistics. */
+/** Counts what goes wrong in a process apart from messages and does not end it, for the statistics. */
 
 export interface FaultStats {
-  /** Errors that nobody caught: in a timer, or a promise, of a plugin. */
+  /** Errors that nobody caught, in a timer or a promise of a plugin. */
   readonly uncaught: number;
   /** What happened to each log: `process` is that of the process, the others have the names of the observers that write them. */
   readonly logs: Readonly<Record<string, LogFaults>>;

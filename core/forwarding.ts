@@ -1,4 +1,4 @@
-/** Hands a message to its destination's outbox, and keeps what must be known of it until it is answered. */
+/** Hands a message to its destination's outbox, and keeps what must be known about it until it is answered. */
 import type { Abandoned } from './abandoned.ts';
 import type { Accounting } from './accounting.ts';
 import type { Affinity } from './affinity.ts';
@@ -36,7 +36,7 @@ export interface ForwardingOptions {
 }
 
 export class Forwarding {
-  /** Set once, before the first message: links need the pipeline, and the pipeline links. */
+  /** Set once, before the first message: links need the pipeline, and the pipeline needs links. */
   links!: Links;
   readonly #options: ForwardingOptions;
   readonly #abandoned: Abandoned;
@@ -50,7 +50,7 @@ export class Forwarding {
     this.#isTapped = options.hooks.isTapped('forward');
   }
 
-  /** Answers why not, if the message cannot be forwarded. */
+  /** Returns why not, if the message cannot be forwarded. */
   forward(message: Message, destination: Destination): Refusal | Discard | undefined {
     const failure =
       destination instanceof Client ? this.#toClient(message, destination) : this.#toBackend(message, destination);
@@ -98,7 +98,7 @@ export class Forwarding {
     return undefined;
   }
 
-  /** What a backend answers to a check says nothing of how it treats clients. */
+  /** A backend's answer to a check tells nothing about how it treats clients. */
   #toCheck(message: Message, standIn: Client): undefined {
     message.reason = 'check';
     if (this.#isTapped) this.#options.hooks.forward.call(message, standIn);
@@ -112,7 +112,10 @@ export class Forwarding {
     return outbox.waitingBytes <= 2 * backend.pool.settings.queueBytes;
   }
 
-  /** Whether a client can take a message. Its own dedicated link is made to wait for it, others until the end of the turn at most. */
+  /**
+   * Whether a client can take a message. If not, its own dedicated link waits for it; other links wait until the end of the turn at
+   * most.
+   */
   #canTake(message: Message, client: Client): boolean {
     const { outbox } = client;
     if (outbox.waitingBytes === 0) return true;
@@ -124,8 +127,8 @@ export class Forwarding {
   }
 
   /**
-   * A client that does not read must not make a link wait that others share: it is closed. That it reads shows at the end of the
-   * turn, as TLS hands nothing over before: until then it may have twice as much, and whoever sends more waits.
+   * A client that does not read must not make a shared link wait: it is closed. Whether it reads shows only at the end of the turn,
+   * since TLS hands nothing over before that; until then it may be owed twice as much, and whoever sends it more has to wait.
    */
   hasRoom(client: Client, bytes: number, source?: Peer): boolean {
     const { limits, runtime } = this.#options;
@@ -155,7 +158,7 @@ export class Forwarding {
     client.destroy('slow-client');
   }
 
-  /** Tells whether what a backend sends says that it has failed, and how long it has taken. */
+  /** Reports whether a backend's message shows a failure, and how long the answer took. */
   #judge(message: Message, outliers: Outliers): void {
     if (message.from !== 'backend') return;
     const { backend } = message.source as Link;

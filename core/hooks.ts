@@ -1,5 +1,5 @@
 /**
- * The hooks of a pipeline: six that a message passes in this order, and four at the side. Taps go through a guard that
+ * The hooks of a pipeline: six that a message passes in this order, and four at the side. Each tap is called through a guard that
  * names the plugin in whatever goes wrong.
  */
 import { AsyncSeriesBailHook, SyncBailHook, SyncHook } from 'tapable';
@@ -38,38 +38,40 @@ export type Detected =
   | Discard;
 
 /**
- * The arguments and answer of each hook. An answer of `undefined` leaves the question to the next tap.
+ * The arguments and the answer of each hook. An answer of `undefined` leaves the question to the next tap.
  *
- * A message passes the hooks from `frame` to `forward` in one go, and all of them again if it has had to wait, or goes to a second
- * backend: what a tap has found in it may be kept in the plugin's closure for the later ones. `refuse` may come for a message that has
- * passed none of them.
+ * A message passes the hooks from `frame` to `forward` in one go, and passes all of them again if it has had to wait or goes to a
+ * second backend. So what a tap finds in a message can be kept in the plugin's closure for the later taps. `refuse` may be called
+ * for a message that has passed none of them.
  */
 export interface HookSignatures {
   /** A client has connected; a `Refusal` turns it away. The only hook that may wait: `async` taps are fine. */
   onConnect: (client: Client) => Refusal | undefined | Promise<Refusal | undefined>;
   /**
-   * Where does the message at `bytes[start]` end? Bytes from `end` on are not received yet, whatever stands there. Keep no
-   * bytes: `scan.resume` remembers how far the search got.
+   * Where does the message at `bytes[start]` end? Bytes from `end` on have not been received, whatever they contain. Keep no bytes:
+   * `scan.resume` remembers how far the search got.
    */
   frame: (bytes: Buffer, start: number, end: number, scan: Scan) => Framed | undefined;
   /** Whom does the message name? */
   detectId: (message: Message) => Detected | undefined;
   /** Nobody is named: which of `pool.available` gets it? */
   chooseBackend: (message: Message, pool: Pool) => Backend | undefined;
-  /** Writes the token of the message's backend into it (undefined: there is none, the message goes from client to client). */
+  /** Writes the token of the message's backend into it (undefined: there is none, as the message goes from client to client). */
   insertId: (message: Message, token: Token | undefined) => Refusal | undefined;
-  /** The message leaves for its destination. The last place for edits, and the one for observers. */
+  /** The message is about to leave for its destination. The last place for edits, and the one for observers. */
   forward: (message: Message, destination: Client | Link) => void;
-  /** Turns a refusal into the protocol's error reply to the message's sender. Undefined: it has none for this. */
+  /**
+   * Turns a refusal into the protocol's error reply to the message's sender. An undefined answer: the protocol has no reply for it.
+   */
   refuse: (message: Message, refusal: Refusal) => Uint8Array | undefined;
   /**
    * A message goes nowhere: it has been refused (`replied`: its sender got the protocol's error reply) or discarded. For observers.
-   * Messages that are dropped after they have been forwarded, out of a queue, are only counted.
+   * A message that is dropped from a queue after it has been forwarded is only counted.
    */
   onDrop: (message: Message, outcome: Refusal | Discard, replied: boolean) => void;
   /**
-   * A link is up, before anything else is sent on it: `link.send()` begins a handshake, `link.hold()` waits for its answer. That comes
-   * as a message whose `source` is the link, and ends in `link.release()`, or in `link.destroy()`.
+   * A link is up, and nothing has been sent on it yet: `link.send()` begins a handshake, `link.hold()` waits for its answer. The
+   * answer arrives as a message whose `source` is the link; end the handshake with `link.release()` or `link.destroy()`.
    */
   onLink: (link: Link) => void;
   /** A client connection is closed. */
@@ -139,10 +141,10 @@ export class PipelineHooks {
   }
 
   /**
-   * Measures how long taps take, of all hooks but `onConnect`, and of taps that are there already.
-   * @param which one call of so many, or whether the call that is about to be made is measured
-   * @param now milliseconds
-   * @param measured is told of each call that was measured
+   * Measures how long the taps of all hooks but `onConnect` take, including taps that are already there.
+   * @param which measures one call in this many, or decides whether the next call is measured
+   * @param now returns the time in milliseconds
+   * @param measured is told of each measured call
    */
   time(
     which: number | (() => boolean),
@@ -170,7 +172,7 @@ export class PipelineHooks {
 
   /**
    * The hooks as the plugin of that name sees them.
-   * @param onFault given for an observer: its taps decide nothing, and this hears what goes wrong in them
+   * @param onFault given for an observer, whose taps decide nothing: called with whatever goes wrong in them
    */
   forPlugin(plugin: string, onFault?: (error: Error) => void): Hooks {
     const view = {} as { [Name in HookName]: Tappable<HookSignatures[Name]> };
@@ -194,7 +196,7 @@ export class PipelineHooks {
   }
 }
 
-/** Answers true once in so many calls. */
+/** Returns true once in this many calls. */
 function oneOf(every: number): () => boolean {
   let calls = 0;
   return () => {
@@ -203,7 +205,7 @@ function oneOf(every: number): () => boolean {
   };
 }
 
-/** In place of "cannot read properties of undefined". */
+/** Throws a clear error instead of "cannot read properties of undefined". */
 function existing(hooks: Hooks, name: string | symbol): unknown {
   if (typeof name === 'string' && !(name in hooks)) {
     throw new TypeError(`there is no hook "${name}"; there are ${hookNames.join(', ')}`);
@@ -215,13 +217,16 @@ type AnyTap = (...args: never[]) => unknown;
 
 type SyncHookName = Exclude<HookName, 'onConnect'>;
 
-/** Made for each tap of a hook: calls it, names the plugin in what goes wrong, and lets no answer through that the hook does not allow. */
+/**
+ * Made for each tap of a hook: calls the tap, names the plugin in whatever goes wrong, and lets through only answers that the hook
+ * allows.
+ */
 type Guard<Name extends SyncHookName> = (
   plugin: string,
   tap: HookSignatures[Name],
 ) => (...args: Parameters<HookSignatures[Name]>) => ReturnType<HookSignatures[Name]>;
 
-/** An observer's tap: whatever it answers or throws, the message goes its way. No hook passes on more than four things. */
+/** An observer's tap: whatever it answers or throws, the message goes on. No hook passes more than four arguments. */
 function watching(plugin: string, hook: HookName, given: AnyTap, onFault: (error: Error) => void): AnyTap {
   const tap = given as (...args: unknown[]) => unknown;
   return (one: unknown, two?: unknown, three?: unknown, four?: unknown): undefined => {
@@ -234,14 +239,16 @@ function watching(plugin: string, hook: HookName, given: AnyTap, onFault: (error
   };
 }
 
-/** Made for each tap of a hook where calls are timed: lets those be timed that are due. */
+/** Made for each tap of a hook whose calls are timed: times those that are due. */
 type Timer<Name extends SyncHookName> = (
   call: HookSignatures[Name],
   isDue: () => boolean,
   timed: HookSignatures[Name],
 ) => HookSignatures[Name];
 
-/** One for each hook, written out as the guards are: a pair of length-prefixed messages takes 70 ns less than with one for all. */
+/**
+ * One for each hook, written out like the guards: a pair of length-prefixed messages takes 70 ns less than with one for all hooks.
+ */
 const timers: { readonly [Name in SyncHookName]: Timer<Name> } = {
   frame: (call, isDue, timed) => (bytes, start, end, scan) =>
     isDue() ? timed(bytes, start, end, scan) : call(bytes, start, end, scan),
@@ -271,8 +278,8 @@ function listening(hook: 'forward' | 'onDrop' | 'onLink' | 'onDisconnect') {
 }
 
 /**
- * One guard for each hook, written out: what is common comes first, and a tap is called from a site that its hook shares with no
- * other. Between these and no guards at all no difference could be measured.
+ * One guard for each hook, written out: the common case comes first, and each hook calls its taps from a call site of its own. No
+ * difference could be measured between these guards and none at all.
  */
 const guards: { readonly [Name in SyncHookName]: Guard<Name> } = {
   frame: (plugin, tap) => (bytes, start, end, scan) => {
@@ -365,7 +372,7 @@ const guards: { readonly [Name in SyncHookName]: Guard<Name> } = {
   onDisconnect: listening('onDisconnect'),
 };
 
-/** The error for an answer that a hook does not allow; that it is a promise says more than what it is not. */
+/** The error for an answer that a hook does not allow. If the answer is a promise, the error says that instead. */
 function wrongAnswer(plugin: string, hook: HookName, answer: unknown, text: string): PluginError {
   try {
     checkNoPromise(plugin, hook, answer);

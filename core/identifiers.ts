@@ -25,11 +25,11 @@ const version = 0x10;
 const clientKind = 0x01;
 const sealedFlag = 0x04;
 const clientBodyBytes = 16;
-/** Behind the instance. */
+/** After the instance. */
 const slotInBody = 8;
 const longestNameBytes = 63;
 
-/** A key with what is derived from it for one use. */
+/** A key, and what is derived from it for one use. */
 class EnvelopeKey {
   readonly id: Buffer;
   readonly #mac: Buffer;
@@ -88,7 +88,10 @@ class TokenIndex<Value> {
     return undefined;
   }
 
-  /** Of the last eight bytes, which are part of the MAC. Tokens come from the config, so nobody outside can fill a bucket. */
+  /**
+   * The hash of the last eight bytes, which are part of the MAC. Known tokens come from the config, so nobody outside can fill a
+   * bucket.
+   */
   #hash(view: DataView, start: number, end: number): number {
     let hash = 0;
     if (end - start >= 8) {
@@ -124,7 +127,7 @@ export interface IdentifierOptions {
   readonly mode: IdentifierMode | undefined;
   readonly pool: Pool;
   readonly clients: Clients;
-  /** Finds the client whose connection another process has. Undefined: there are no others. */
+  /** Finds a client whose connection another process has. Undefined: there are no other processes. */
   readonly elsewhere?: ((place: ClientPlace, token: Token) => Client | undefined) | undefined;
 }
 
@@ -135,12 +138,14 @@ export class Identifiers implements TokenBook {
   readonly #pool: Pool;
   readonly #clients: Clients;
   readonly #elsewhere: IdentifierOptions['elsewhere'];
-  /** By place: the first signs. */
+  /** The first key signs; all verify. */
   readonly #backendKeys: readonly EnvelopeKey[];
   readonly #clientKeys: readonly EnvelopeKey[];
-  /** By the backend's index, made when first asked for: also answers of backends that the config has no more need theirs. */
+  /**
+   * By the backend's index, made when first asked for: answers of backends that are no longer in the config need theirs as well.
+   */
   readonly #tokens: Token[] = [];
-  /** Where a client's slot stands in the tokens that we make. */
+  /** The offset of a client's slot in the tokens that we make. */
   readonly #slotOffset: number;
   #form: TokenForm = 'text';
   #foldCase = false;
@@ -175,7 +180,7 @@ export class Identifiers implements TokenBook {
     this.followPool();
   }
 
-  /** Knows the backends that the pool has now. */
+  /** Indexes the tokens of the backends that the pool has now. */
   followPool(): void {
     const form = this.#form;
     this.#index = new TokenIndex(this.#foldCase);
@@ -207,8 +212,8 @@ export class Identifiers implements TokenBook {
   }
 
   /**
-   * The client that has been given this very token: responses name clients all the time, and such a one needs no MAC. Its
-   * slot is read where our own tokens have it; whatever else stands there finds another client, or none.
+   * The client that was given exactly this token: responses name clients all the time, and these need no MAC. The slot is read from
+   * where our own tokens have it; if something else stands there, it finds another client or none.
    */
   #knownClient(bytes: Buffer, view: DataView, start: number, end: number): Client | undefined {
     if (!this.#namesClients) return undefined;
@@ -224,7 +229,7 @@ export class Identifiers implements TokenBook {
     return at + 4 <= end ? bytes.readUInt32BE(at) : -1;
   }
 
-  /** A slot has 32 bits, and so they are in at most 8 of the characters, which have 5 each. */
+  /** A slot has 32 bits, which lie in at most 8 of the characters of 5 bits each. */
   #slotInText(bytes: Buffer, start: number, end: number): number {
     const firstBit = 8 * this.#slotOffset;
     const at = start + Math.floor(firstBit / 5);
@@ -234,7 +239,7 @@ export class Identifiers implements TokenBook {
     return (high | (this.#bitsInText(bytes, at + 4) >> bitsBehind)) >>> 0;
   }
 
-  /** What four characters stand for. */
+  /** The 20 bits that four characters stand for. */
   #bitsInText(bytes: Buffer, at: number): number {
     let bits = 0;
     for (let i = at; i < at + 4; i++) bits = (bits << 5) | base32Value(foldCase(bytes[i]!, this.#foldCase));
@@ -260,7 +265,7 @@ export class Identifiers implements TokenBook {
     return body;
   }
 
-  /** Reads a token that is none of our backends': a client's, one of a backend that is gone, or a forged one. */
+  /** Reads a token that is not the known token of a backend: a client's, one of a backend that is gone, or a forged one. */
   #open(bytes: Buffer, start: number, end: number): Destination | TokenFault {
     // Where backends go by their names any other name is that of a backend we do not have.
     const otherwise: TokenFault = this.mode === 'plain' ? 'unknown' : 'forged';
@@ -287,7 +292,7 @@ export class Identifiers implements TokenBook {
     return otherwise;
   }
 
-  /** @param raw the token that it is from */
+  /** @param raw the token that `body` is from */
   #clientAt(body: Buffer, raw: Buffer): Client | TokenFault {
     if (body.length !== clientBodyBytes) return 'forged';
     const instance = body.subarray(0, 8);
@@ -319,13 +324,16 @@ export function encodeBase32(bytes: Uint8Array): Buffer {
   return text;
 }
 
-/** What a character of lower-case base32 stands for; -1: it is none. */
+/** The value of a character of lower-case base32; -1: it is not one. */
 function base32Value(byte: number): number {
   if (byte >= 0x61 && byte <= 0x7a) return byte - 0x61;
   return byte >= 0x32 && byte <= 0x37 ? byte - 0x32 + 26 : -1;
 }
 
-/** The inverse. Undefined for anything `encodeBase32` cannot have written, but for letter case where that is folded. */
+/**
+ * The inverse of `encodeBase32`. Undefined for anything that cannot have written, except for upper-case letters where case is
+ * folded.
+ */
 export function decodeBase32(bytes: Uint8Array, start: number, end: number, folds: boolean): Buffer | undefined {
   const decoded = Buffer.allocUnsafe(Math.floor(((end - start) * 5) / 8));
   let bits = 0;

@@ -1,10 +1,10 @@
 /**
- * Bytes to compare with, four at a time and all of them, so that time tells nothing about how many fit: 20 ns for 70 bytes, of
- * 60 one by one.
+ * Bytes to compare others with, four at a time, and always all of them, so that the time taken does not tell how many match: 20 ns
+ * for 70 bytes, against 60 ns one by one.
  */
 export class KnownBytes {
   readonly length: number;
-  /** The last word may take bytes of the one before once more. Of fewer than four bytes there is none. */
+  /** The last word may overlap the one before. There are no words if there are fewer than four bytes. */
   readonly #words: Int32Array;
   protected readonly bytes: Uint8Array;
 
@@ -18,7 +18,7 @@ export class KnownBytes {
     );
   }
 
-  /** Whether exactly these bytes stand at `at`, and before `end`. */
+  /** Whether exactly these bytes stand at `at`, and end before `end`. */
   isAt(view: DataView, at: number, end: number): boolean {
     if (end - at < this.length) return false;
     const words = this.#words;

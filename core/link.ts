@@ -11,14 +11,14 @@ export class Link extends Peer {
   /** @internal */
   declare readonly outbox: LinkOutbox;
   readonly backend: Backend;
-  /** Whom a dedicated link serves; undefined if it is shared. */
+  /** The client that a dedicated link serves; undefined if the link is shared. */
   readonly client: Client | undefined;
   /** `greeting`: connected, but `hold` says that nothing may be sent yet. */
   state: 'idle' | 'connecting' | 'greeting' | 'open' | 'closed' = 'idle';
-  /** Connects that failed, or that lasted a moment only, since the last one that did not. @internal */
+  /** How many attempts to connect have failed, or lasted only a moment, since the last good one. @internal */
   failures = 0;
   openedAtMs = 0;
-  /** Its requests that wait for an answer. @internal */
+  /** Its requests that are waiting for an answer. @internal */
   readonly carried = new Carried();
 
   readonly #links: Links;
@@ -82,20 +82,20 @@ export class Link extends Peer {
   }
 
   /**
-   * In `onLink`: sends bytes before anything else goes out on the link. Later: queues them after what waits. They are no
-   * message and are not counted.
+   * In `onLink`: sends bytes before anything else on the link. Later: queues them after what is waiting. They are not a message,
+   * and are not counted.
    */
   override send(bytes: Uint8Array): void {
     if (this.#greeting !== undefined) this.#greeting.push(bytes);
     else super.send(bytes);
   }
 
-  /** In `onLink`: nothing else is sent until `release()`. The pool's connect timeout goes on meanwhile. */
+  /** In `onLink`: nothing else is sent until `release()`. The pool's connect timeout keeps running. */
   hold(): void {
     this.#held = true;
   }
 
-  /** The backend has answered the handshake: what waits may leave. */
+  /** The backend has answered the handshake: what is waiting may leave. */
   release(): void {
     if (!this.#held) return;
     this.#held = false;
@@ -124,13 +124,13 @@ export class Link extends Peer {
     if (this.ended || this.client?.closed) this.#linger();
   }
 
-  /** Half-closes once its queue is empty: its client has sent all it will. @internal */
+  /** Half-closes once its queue is empty, as its client will send nothing more. @internal */
   endAfterQueue(): void {
     this.#endAfterQueue = true;
     if (this.state === 'open') this.endWhenEmpty();
   }
 
-  /** The client of this dedicated link has closed. @internal */
+  /** The client of this dedicated link has closed its connection. @internal */
   onClientGone(): void {
     if (this.outbox.waitingBytes === 0 || this.state === 'closed') {
       this.destroy();
@@ -141,14 +141,14 @@ export class Link extends Peer {
     if (this.state === 'open') this.#linger();
   }
 
-  /** Nobody waits for this link any more: if the backend does not close it soon, we do. */
+  /** Nobody needs this link any more: if the backend does not close it soon, we do. */
   #linger(): void {
     if (this.state === 'closed') return; // ending has closed it
     this.#cancelTimeout?.();
     this.#cancelTimeout = this.#links.runtime.after(lingerMs, () => this.socket?.destroy());
   }
 
-  /** Framing is lost, so what else comes is not understood: what waits leaves on a new link. */
+  /** Framing is lost, so nothing that comes later can be understood: what is waiting leaves on a new link. */
   override closeGently(): void {
     this.destroy();
   }

@@ -1,6 +1,6 @@
 /**
- * The links of one listener: opens them, keeps shared ones open, and takes care of what was queued for a backend that
- * turns out to be unreachable.
+ * The links of one listener: opens them, keeps shared ones open, and redirects what was queued for a backend that turns out to be
+ * unreachable.
  */
 import type { Client } from './client.ts';
 import { Link } from './link.ts';
@@ -12,23 +12,28 @@ import { writeProxyHeader } from './runtime/proxy-protocol.ts';
 import { reach } from './runtime/reach.ts';
 import type { Runtime } from './runtime/runtime.ts';
 
-/** The first wait after a failed connect; each further one is twice as long, up to the last. */
+/** How long to wait after the first failed attempt to connect, and at most; each wait is twice as long as the one before. */
 const firstBackoffMs = 200;
 const lastBackoffMs = 10_000;
-/** A shared link that broke sooner after it opened counts as a failure: the backend is down, and the next connect waits. */
+/**
+ * A shared link that breaks sooner than this after it opened counts as failed: the backend is down, and the next attempt to connect
+ * has to wait.
+ */
 const steadyMs = 1000;
 
-/** Something about a backend has changed. */
+/** A change in what is known about a backend. */
 export interface BackendNews {
-  /** Whose links have found it out; undefined: it is known of the pool as a whole. */
+  /** The listener whose links have found it out; undefined: it concerns the pool as a whole. */
   readonly listener: string | undefined;
   readonly pool: string;
   readonly backend: string;
-  /** `link`: it can be reached. `checks`: it passes them. `ejection`: it is not ejected. `drain`: it has nothing left to drain. */
+  /**
+   * `link`: it can be reached. `checks`: it passes them. `ejection`: it is not ejected. `drain`: it still has something to drain.
+   */
   readonly aspect: 'link' | 'checks' | 'ejection' | 'drain';
-  /** Whether it is as the aspect says. */
+  /** Whether the aspect holds. */
   readonly up: boolean;
-  /** Why it is not. */
+  /** Why the aspect does not hold. */
   readonly error: string | undefined;
 }
 
@@ -57,21 +62,21 @@ export class Links {
   readonly #pool: Pool;
   #pipeline: Pipeline;
   readonly #turn: Turn;
-  /** Shared links by the backend's index; those of backends that the config has no more are among `#retired`. */
+  /** Shared links by the backend's index; those of backends no longer in the config are in `#retired`. */
   readonly #shared: Link[][] = [];
   readonly #dedicated = new Set<Link>();
-  /** Links to backends that the config has no more, which wait for answers; and since when. */
+  /** Links to backends no longer in the config that still wait for answers, and since when. */
   readonly #retired = new Map<Link, number>();
-  /** How to cancel the timers that are set. */
+  /** Cancel the timers that are set. */
   readonly #waits = new Set<() => void>();
-  /** Shared links that wait before they connect again, with how to stop that. */
+  /** Shared links that wait before they connect again; calling the value ends the wait. */
   readonly #reopens = new Map<Link, () => void>();
-  /** Backends that are probed until they can be reached again, with how to stop that. */
+  /** Backends that are probed until they can be reached again; calling the value ends that. */
   readonly #probes = new Map<Backend, () => void>();
   readonly #tell: (backend: Backend, error: string | undefined) => void;
   #stopped = false;
 
-  /** @param tell is told of a backend whose `up` has changed, and why it is down */
+  /** @param tell is called with each backend whose `up` has changed, and why it is down */
   constructor(
     runtime: Runtime,
     turn: Turn,
@@ -96,7 +101,7 @@ export class Links {
     return links;
   }
 
-  /** Shared links are opened ahead of the first message, so that a backend that is down is known to be. */
+  /** Opens shared links before the first message, so that backends that are down are known to be. */
   start(): void {
     for (const link of this.#shared.flat()) link.connect();
     // Whoever had found those down may be gone.
@@ -104,8 +109,8 @@ export class Links {
   }
 
   /**
-   * Goes on under another pipeline, or with what the pool has now: links to backends that stay are kept, new backends get theirs,
-   * and those that are gone are asked nothing more.
+   * Goes on under another pipeline, or with the backends that the pool has now: links to backends that stay are kept, new backends
+   * get theirs, and those that are gone get no more requests.
    */
   follow(pipeline: Pipeline, isFamiliar: boolean): void {
     this.#pipeline = pipeline;
@@ -123,7 +128,7 @@ export class Links {
     }
   }
 
-  /** What waits for it goes through the pipeline again; answers that are due still come. */
+  /** What is waiting for it goes through the pipeline again; answers that are due still arrive. */
   #retire(link: Link): void {
     this.#retired.set(link, this.runtime.now());
     const { backend } = link;
@@ -142,8 +147,8 @@ export class Links {
   }
 
   /**
-   * Closes links to backends that are gone as soon as nobody waits for an answer there. Where that is not known, they are given the
-   * time that an answer may take.
+   * Closes links to backends that are gone as soon as no answer is due there. If nobody can tell, they get the time that an answer
+   * may take.
    */
   closeRetired(replySeconds: number, isKnown: boolean): void {
     const now = this.runtime.now();
@@ -154,7 +159,7 @@ export class Links {
   }
 
   /**
-   * What a link begins with, where backends want to know whose it is.
+   * The first bytes of a link to a backend that wants to know whose link it is.
    * @param client undefined: it is our own
    */
   prefaceFor(client: Client | undefined): Buffer | undefined {
@@ -169,7 +174,7 @@ export class Links {
     for (const link of this.#retired.keys()) if (link.client === undefined) yield link;
   }
 
-  /** The link that messages from `source` to `backend` take: always the same one, which keeps them in order. */
+  /** The link for messages from `source` to `backend`: always the same one, which keeps them in order. */
   for(source: Client | Link, backend: Backend): Link | undefined {
     if (this.mode === 'shared') {
       const link = this.sharedFor(source, backend)!;
@@ -189,7 +194,7 @@ export class Links {
     return link;
   }
 
-  /** The shared link among those to `backend` that is for `source`; undefined: there is none to a backend that is gone. */
+  /** The one of the shared links to `backend` that serves `source`; undefined: the backend is gone, and there is none. */
   sharedFor(source: Client | Link, backend: Backend): Link | undefined {
     const links = this.#shared[backend.index];
     if (links === undefined || links.length === 1) return links?.[0];
@@ -203,8 +208,8 @@ export class Links {
   }
 
   /**
-   * What had not been handed to the socket is sent through the pipeline again, as it was received: to another backend if
-   * this one could not be reached, in its old order either way.
+   * What had not been handed to the socket goes through the pipeline again as it was received, in its old order: to another backend
+   * if this one could not be reached.
    * @param reached the link had been open, so the backend could be reached
    */
   onClosed(link: Link, reached: boolean, error: Error | undefined): void {
@@ -229,7 +234,10 @@ export class Links {
     this.#redispatch(link, waiting);
   }
 
-  /** Answers that it was to bring are overdue. Requests among them that have not left are refused; what waits besides is sent anew. */
+  /**
+   * Answers that it should have brought are overdue. Requests among them that have not left are refused; anything else that is
+   * waiting is sent again.
+   */
   onOverdue(link: Link): void {
     if (!link.outbox.holdsOverdue) return;
     const waiting = link.outbox.takeBack();
@@ -237,12 +245,15 @@ export class Links {
     this.#redispatch(link, waiting);
   }
 
-  /** The backend answers nothing more on this link; what waits leaves on its successor. */
+  /** The backend answers nothing more on this link; what is waiting leaves on its successor. */
   onEnding(link: Link): void {
     this.#redispatch(link, this.#takeBack(link));
   }
 
-  /** All that has to go another way: what the backend had and will not answer, if it may be replayed, then what has never left. */
+  /**
+   * Everything that has to go another way: first what the backend had and will not answer, if it may be replayed, then what never
+   * left.
+   */
   #takeBack(link: Link): readonly TakenBack[] {
     const waiting = link.outbox.takeBack();
     const replays = this.#pipeline.abandoned.abandon(link, waiting);
@@ -269,7 +280,7 @@ export class Links {
     this.#reopens.set(link, cancel);
   }
 
-  /** Connects a link that is closed, without waiting any longer. */
+  /** Connects a closed link at once. */
   #connect(link: Link): void {
     this.#reopens.get(link)?.();
     this.#reopens.delete(link);
@@ -290,8 +301,8 @@ export class Links {
   }
 
   /**
-   * Somebody else has found the backend up or down. That is a hint, no proof: who thinks otherwise connects now instead of
-   * after its back-off, and marks the backend by what comes of it. A link that is open knows better: the backend is up.
+   * Somebody else has found the backend up or down. That is a hint, not proof: links that know otherwise connect now instead of
+   * after their back-off, and mark the backend by the result. If a link is open, the backend is up whatever the hint says.
    */
   look(backend: Backend, up: boolean): void {
     if (this.#stopped || backend.up === up) return;
@@ -305,7 +316,7 @@ export class Links {
     }
   }
 
-  /** Without shared links nothing else would notice that a backend is back. */
+  /** Without shared links nothing else would notice that a backend is up again. */
   #probe(backend: Backend, failures: number): void {
     this.#probes.set(
       backend,

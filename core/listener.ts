@@ -23,20 +23,23 @@ import type { ListeningSocket, Runtime, Socket, SocketHandler } from './runtime/
 import type { Services } from './services.ts';
 import type { ListenerSettings } from './settings.ts';
 
-/** How often deadlines are looked after. */
+/** How often deadlines are checked. */
 const sweepMs = 1000;
-/** How often it is looked, when it stops, who is owed nothing any more. */
+/** How often, while it is stopping, it is checked who is owed nothing any more. */
 const stopLookMs = 20;
-/** Where nobody can tell whether answers are due, a client that has been quiet for so long is taken to have had them. */
+/** If nobody can tell whether answers are due, a client that has been quiet for this long is taken to have had them all. */
 const quietMs = 1000;
-/** When it stops, clients get so long to close their end: a close with something unread would take from them what is on its way. */
+/**
+ * When it stops, how long clients have to close their end: if we closed with something unread, they would lose what is on its way
+ * to them.
+ */
 const farewellMs = 1000;
 
-/** A listening socket, and who sees to those that connect there. */
+/** A listening socket, and the listener that accepts connections there. */
 interface Door {
   readonly socket: ListeningSocket;
   keeper: Listener;
-  /** What cannot be changed while it is open. */
+  /** The settings that cannot be changed while it is open. */
   readonly fixed: object;
 }
 
@@ -86,7 +89,7 @@ export class Listener {
     });
   }
 
-  /** Where it listens; undefined before `start`, and when another has taken over. */
+  /** Where it listens; undefined before `start`, and after another listener has taken over. */
   get address(): Address | undefined {
     return this.#door?.socket.address;
   }
@@ -98,8 +101,8 @@ export class Listener {
   }
 
   /**
-   * Prepares other settings: a pipeline that takes over from the one there is.
-   * @returns undefined if that is not possible, and it takes another listener
+   * Prepares other settings: composes a pipeline that can take over from the present one.
+   * @returns undefined if that is not possible, and another listener is needed
    * @throws PluginError if a plugin cannot be applied
    */
   prepare(settings: ListenerSettings, pool: Pool, services: Services): Composed | undefined {
@@ -110,7 +113,7 @@ export class Listener {
     return composed;
   }
 
-  /** Goes on with what has been prepared. */
+  /** Goes on with what `prepare` has made. */
   succeed(settings: ListenerSettings, composed: Composed): void {
     const isFamiliar = areFamiliar(this.composed, composed);
     const { limits } = settings;
@@ -128,7 +131,7 @@ export class Listener {
     if (settings.tls !== undefined) this.#door?.socket.secure?.(settings.tls);
   }
 
-  /** Knows the backends that the pool has now. */
+  /** Follows the pool to the backends that it has now. */
   followPool(isFamiliar = true): void {
     this.composed.identifiers.followPool();
     this.#links.follow(this.composed.pipeline, isFamiliar);
@@ -138,7 +141,7 @@ export class Listener {
     return formatAddress(this.settings.listen) === formatAddress(address);
   }
 
-  /** @throws PointsmanError if the door, which stays open, cannot be as the settings want it */
+  /** @throws PointsmanError if the listening socket, which stays open, cannot be used with these settings */
   #checkDoor(door: Door | undefined, settings: ListenerSettings, composed: Composed): void {
     if (door === undefined || isDeepStrictEqual(door.fixed, fixedOf(settings, composed))) return;
     throw new PointsmanError(
@@ -152,7 +155,7 @@ export class Listener {
     this.#checkDoor(this.#door, settings, composed);
   }
 
-  /** Accepts where another did, which goes on with the clients that it has. */
+  /** Accepts connections where `from` did, which goes on with the clients that it has. */
   takeOver(other: Listener): void {
     const door = other.#door!;
     other.#door = undefined;
@@ -204,7 +207,7 @@ export class Listener {
     }
   }
 
-  /** Opens links, and looks after deadlines. */
+  /** Opens links, and begins to check deadlines. */
   run(): void {
     this.#links.start();
     if (this.#links.mode === 'shared') this.#pool.linkLines.add(this.#lines);
@@ -213,12 +216,12 @@ export class Listener {
     this.composed.log.info({ address: formatAddress(this.#door.socket.address), pool: this.#pool.name }, 'listening');
   }
 
-  /** Accepts no more, and has no clients. */
+  /** It accepts no connections, and has no clients. */
   get hasEnded(): boolean {
     return this.#door === undefined && this.#clients.size === 0;
   }
 
-  /** Stops accepting; clients go on. */
+  /** Stops accepting; its clients stay. */
   async close(): Promise<void> {
     this.#pool.linkLines.delete(this.#lines);
     const door = this.#door;
@@ -232,7 +235,10 @@ export class Listener {
     if (backend !== undefined) this.#links.look(backend, up);
   }
 
-  /** Turns away who may not connect before it costs anything; else answers what to call when the connection has closed. */
+  /**
+   * Turns away whoever may not connect, before it costs anything; otherwise returns a function to call when the connection has
+   * closed.
+   */
   #admit(address: string, isAmongLast: boolean): (() => void) | undefined {
     const whyNot = isAmongLast ? 'too many open files' : this.#visitors.enter(address, this.#runtime.now());
     if (whyNot === undefined) return () => this.#visitors.leave(address);
@@ -294,7 +300,7 @@ export class Listener {
     });
   }
 
-  /** One timer for all deadlines instead of some for each connection. */
+  /** One timer checks all deadlines, instead of several for each connection. */
   #sweep(): void {
     const { headerSeconds, idleSeconds, replySeconds } = this.settings.limits;
     const { exchanges, affinity, log, pipeline } = this.composed;
@@ -328,8 +334,9 @@ export class Listener {
   }
 
   /**
-   * Stops accepting, closes clients that are owed nothing at once and the others as soon as they have their answers, then everything.
-   * @param deadlineSeconds how long to wait for that; once it stops, it may be told to wait for a shorter time
+   * Stops accepting. Closes clients that are owed nothing at once, the others as soon as they have their answers, and then
+   * everything.
+   * @param deadlineSeconds how long to wait for answers; while it is stopping, it may be called again with a shorter time
    */
   stop(deadlineSeconds: number): Promise<void> {
     this.#stopsAtMs = Math.min(this.#stopsAtMs, this.#runtime.now() + deadlineSeconds * 1000);
@@ -362,7 +369,7 @@ export class Listener {
     }
   }
 
-  /** Whether something is still to come for a client, or waits for it. */
+  /** Whether something is still to come for a client, or is waiting for it. */
   #isOwed(client: Client): boolean {
     if (client.outbox.waitingBytes > 0) return true;
     for (const { backend, outbox } of client.links.values()) if (backend.up && outbox.waitingBytes > 0) return true;
@@ -372,7 +379,7 @@ export class Listener {
     return due > 0 && silentMs < this.settings.limits.replySeconds * 1000;
   }
 
-  /** What is lost if it stops now. */
+  /** What is lost if it stops now, in numbers. */
   #outstanding() {
     const { queued, exchanges } = this.stats();
     let connections = 0;
@@ -385,7 +392,7 @@ export class Listener {
     return { connections, requests, queued };
   }
 
-  /** Nothing is to come for anybody, nothing waits, and those whose connections have been closed have heard of it. */
+  /** Whether no answer is due, nothing is waiting, and clients whose connections were closed have been told so. */
   #isSettled(): boolean {
     if ((this.composed.pipeline.waiting?.length ?? 0) > 0) return false;
     if ((this.composed.exchanges?.size ?? 0) > 0) return false;
@@ -409,7 +416,7 @@ export class Listener {
   }
 }
 
-/** What the listening socket has been opened with, and keeps. */
+/** The settings that the listening socket was opened with, and keeps. */
 function fixedOf({ proxyProtocol, limits, listen, tls }: ListenerSettings, { facts }: Composed): object {
   const { transport } = listen;
   return {

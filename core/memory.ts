@@ -1,21 +1,21 @@
 /**
- * The memory that messages pass through: what sockets read into and what outboxes collect in is one ArrayBuffer, the arena.
- * Within one array `copyWithin` copies 128 bytes in 47 ns, where `subarray` and `set` between two take 102 (and leave a view
- * behind to be collected), and `Buffer.copy` 106.
+ * The memory that messages pass through: sockets read into, and outboxes collect in, one ArrayBuffer, the arena. Within one array
+ * `copyWithin` copies 128 bytes in 47 ns; between two, `subarray` and `set` take 102 ns (and leave a view to be collected),
+ * `Buffer.copy` 106 ns.
  */
 
 const arenaBytes = 33_554_432;
-/** In front of what is read there is room for the beginning of a message that an earlier read has brought. */
+/** Room before the bytes that are read, for the beginning of a message that came with an earlier read. */
 export const headroomBytes = 65_536;
 const readBytes = 65_536;
 
 // The system gives memory to a page when it is first touched, so a quiet balancer does not have all of this.
 const memory = new ArrayBuffer(arenaBytes);
 const arena = new Uint8Array(memory);
-/** Not looked up for each copy, which takes 10 ns. */
+/** Kept, as looking it up for each copy takes 10 ns. */
 const { copyWithin, set } = Uint8Array.prototype;
 
-/** The arena's beginning, so that a place in it is the same in the arena: `headroomBytes`, then what sockets read into. */
+/** The beginning of the arena, so that offsets here are offsets in the arena: `headroomBytes`, then what sockets read into. */
 export const readMemory: Buffer = Buffer.from(memory, 0, headroomBytes + readBytes);
 
 const readView = new DataView(memory, 0, readMemory.length);
@@ -25,19 +25,19 @@ export function viewOf(bytes: Uint8Array): DataView {
   return bytes === readMemory ? readView : new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
-/** From this length on a call is quicker than a loop. */
+/** From this length on, a call is faster than a loop. */
 const shortBytes = 24;
 
-/** Copies `source[from, until)` to `target` from `at`, where the two do not overlap. Short pieces: a number, a token. */
+/** Copies `source[from, until)` to `target` at `at`, where the two do not overlap. For short pieces: a number, a token. */
 export function copyBytes(source: Uint8Array, from: number, until: number, target: Uint8Array, at: number): void {
   if (until - from >= shortBytes) target.set(source.subarray(from, until), at);
   else for (let i = from, to = at; i < until; i++, to++) target[to] = source[i]!;
 }
 
-/** A piece of memory to collect output in. */
+/** A piece of memory that output is collected in. */
 export class Slab {
   readonly bytes: Buffer;
-  /** Where it begins in the arena; -1: elsewhere. */
+  /** Where it begins in the arena; -1: it is outside. */
   readonly #arenaStart: number;
 
   constructor(bytes: Buffer, arenaStart = -1) {
@@ -55,7 +55,7 @@ export class Slab {
     else copyBytes(source, 0, source.length, this.bytes, at);
   }
 
-  /** Copies the first `length` bytes of another one to the beginning of this one. */
+  /** Copies the first `length` bytes of another slab to the beginning of this one. */
   putStartOf(other: Slab, length: number): void {
     const from = other.#arenaStart;
     if (from >= 0 && this.isInArena) copyWithin.call(arena, this.#arenaStart, from, from + length);
@@ -70,20 +70,20 @@ export class Slab {
 }
 
 /**
- * Powers of four, so that whatever was given back fits the next taker. The smallest hold a message as is usual: where a thousand
- * clients get one each, their beginnings must not all meet in the same few lines of the caches.
+ * Powers of four, so that whatever is given back fits the next taker. The smallest holds a usual message: where a thousand clients
+ * get one slab each, their beginnings must not all share the same few cache lines.
  */
 const sizes = [1024, 4096, 16_384, 65_536, 262_144];
-/** Bytes kept of each size, besides those in the arena. */
+/** Bytes kept of each size, in addition to those in the arena. */
 const keptBytes = 4 * 1024 * 1024;
 
-/** Slabs that are given back are used again. */
+/** Slabs that were given back, to be used again. */
 class Slabs {
-  /** By their place in `sizes`. */
+  /** By index in `sizes`. */
   readonly #spares: Slab[][] = sizes.map(() => []);
   #arenaUsed = readMemory.length;
 
-  /** One of at least `bytes` bytes. What is in it is of no account. */
+  /** A slab of at least `bytes` bytes. Its contents are undefined. */
   take(bytes: number): Slab {
     for (let i = 0; i < sizes.length; i++) {
       if (bytes <= sizes[i]!) return this.#spares[i]!.pop() ?? this.#make(sizes[i]!);

@@ -1,7 +1,7 @@
 /**
- * Outboxes: what waits to be written to one peer. Messages are copied, edits applied, into one chunk of memory; all that is
- * due for a peer in one turn of the event loop leaves in one write. The outbox of a link also keeps a journal of what it
- * holds, so that messages can be taken back as they came when the backend turns out to be unreachable.
+ * Outboxes: what waits to be written to one peer. Messages are copied, with their edits applied, into one chunk of memory;
+ * everything for one peer in one turn of the event loop leaves in one write. The outbox of a link also keeps a journal of what it
+ * holds, so that messages can be taken back as they came if the backend turns out to be unreachable.
  */
 import type { Counters } from './accounting.ts';
 import type { Client } from './client.ts';
@@ -13,14 +13,14 @@ import type { Reason } from './outcome.ts';
 import type { Backend } from './pool.ts';
 import type { Runtime, Socket } from './runtime/runtime.ts';
 
-/** Who waits for room in an outbox. */
+/** Somebody who waits for room in an outbox. */
 interface Waiter {
   resume(): void;
 }
 
 /**
- * What is put off to the end of the turn: outboxes are flushed, each once; before that, who waited for room goes on. Not at
- * once, because room may be made in the midst of a message, whose hooks and `Message` are still in use.
+ * What is left to the end of the turn: outboxes are flushed, each once, and before that whoever waited for room goes on. Neither is
+ * done at once, because room may appear in the middle of a message, whose hooks and `Message` are still in use.
  */
 export class Turn {
   readonly #runtime: Runtime;
@@ -38,7 +38,7 @@ export class Turn {
     this.#schedule();
   }
 
-  /** There is room for them again. */
+  /** Called when there is room again. */
   resume(waiters: readonly Waiter[]): void {
     for (const waiter of waiters) this.#waiters.push(waiter);
     this.#schedule();
@@ -70,9 +70,9 @@ export class Outbox {
   limitBytes: number;
   /** Bytes that wait here. */
   queuedBytes = 0;
-  /** Messages among them. */
+  /** Messages that wait here. */
   queuedMessages = 0;
-  /** Bytes that the socket has but could not write yet. */
+  /** Bytes that the socket has taken but not written yet. */
   pendingBytes = 0;
   /** Called when all that waited has been taken by the socket. */
   onEmpty: (() => void) | undefined;
@@ -92,7 +92,7 @@ export class Outbox {
   readonly #runCounters: Counters[] = [];
   readonly #runMessages: number[] = [];
   readonly #delimits: boolean;
-  /** Where each message in the chunk ends, if the transport delimits them. */
+  /** The end of each message in the chunk, if the transport delimits them. */
   #ends: number[] = [];
 
   /** @param delimits the transport sends messages one by one */
@@ -106,7 +106,7 @@ export class Outbox {
     return this.queuedBytes + this.pendingBytes;
   }
 
-  /** True from when more waits than the limit allows until half of that is left. */
+  /** True once more is waiting than the limit allows, until half of that is left. */
   get full(): boolean {
     if (!this.#wasFull && this.waitingBytes > this.limitBytes) {
       this.#wasFull = true;
@@ -115,13 +115,13 @@ export class Outbox {
     return this.#wasFull;
   }
 
-  /** Opens the way: from now on what is queued gets written. */
+  /** Opens the way: from now on what is queued is written. */
   open(socket: Socket): void {
     this.#socket = socket;
     this.flush();
   }
 
-  /** Writes bytes ahead of all that waits, through a socket that `open` has not been given yet. */
+  /** Writes bytes ahead of everything that waits, to a socket that `open` has not been given yet. */
   writeAhead(socket: Socket, bytes: Buffer): void {
     if (!socket.write(bytes, [bytes.length])) this.pendingBytes = bytes.length;
   }
@@ -133,7 +133,7 @@ export class Outbox {
     this.onEmpty = undefined; // it was meant for that socket
   }
 
-  /** The socket is closed, so that it writes no longer; what waits stays. */
+  /** The socket is closed and writes nothing more; what is waiting stays. */
   close(): void {
     this.detach();
     slabs.give(this.#writing);
@@ -149,7 +149,7 @@ export class Outbox {
     this.#schedule();
   }
 
-  /** Queues bytes that are no message of anybody: a reply of our own, a relayed piece. */
+  /** Queues bytes that are not a message of a peer: a reply of our own, a relayed piece. */
   appendBytes(bytes: Uint8Array, start = 0, end: number = bytes.length): void {
     const at = this.reserve(end - start);
     this.chunk.put(bytes, start, end, at);
@@ -157,7 +157,7 @@ export class Outbox {
     this.#schedule();
   }
 
-  /** Hands everything that waits to the socket in one write, if it can take it. */
+  /** Hands everything that is waiting to the socket in one write, if it can take it. */
   flush(): void {
     this.#scheduled = false;
     const socket = this.#socket;
@@ -213,7 +213,7 @@ export class Outbox {
     if (this.waitingBytes === 0) this.onEmpty?.();
   }
 
-  /** Drops everything that waits; its messages are discarded for that reason. */
+  /** Drops everything that is waiting; the messages are discarded for that reason. */
   discard(reason: Reason): void {
     for (let i = 0; i < this.#runs; i++) {
       const counters = this.#runCounters[i]!;
@@ -239,7 +239,7 @@ export class Outbox {
     this.queuedMessages = 0;
   }
 
-  /** Makes room for `length` bytes more at the end of the chunk; answers where they go. */
+  /** Makes room for `length` more bytes at the end of the chunk; returns where they go. */
   protected reserve(length: number): number {
     const at = this.queuedBytes;
     const needed = at + length;
@@ -281,27 +281,27 @@ export class Outbox {
 export interface TakenBack {
   readonly bytes: Buffer;
   readonly source: Client | Link;
-  /** The exchange it opened, and its id then: the object may serve another request by now. */
+  /** The exchange it opened, and the exchange's id then: the object may serve another request by now. */
   readonly exchange: Exchange | undefined;
   readonly exchangeId: number;
-  /** That exchange was over when it was taken back. */
+  /** The exchange was over when the message was taken back. */
   readonly isOverdue: boolean;
-  /** It is a replay: the backend that had it before. */
+  /** Set if it is a replay: the backend that had it before. */
   readonly avoids: Backend | undefined;
 }
 
-/** What is `TakenBack` of a message that was in no outbox. */
+/** The rest of a `TakenBack` for a message that was in no outbox. */
 export const anew = { exchange: undefined, exchangeId: 0, isOverdue: false, avoids: undefined } as const;
 
 /** Entries kept for reuse. */
 const entriesKept = 4096;
 
-/** What the journal says of a queued message. Entries are reused: a message costs no allocation. */
+/** The journal's entry for a queued message. Entries are reused: a message allocates none. */
 class Entry {
-  /** Where it lies in the chunk. */
+  /** Its offset in the chunk. */
   start = 0;
   end = 0;
-  /** Its first number among the journal's edits. */
+  /** The index of its first number in the journal's edits. */
   edits = 0;
   source: Client | Link | undefined;
   exchange: Exchange | undefined;
@@ -314,8 +314,8 @@ class Entry {
 }
 
 /**
- * The outbox of a link. Its journal says of each queued message where it lies and how to undo its edits, so that it can be
- * taken back as it was received.
+ * The outbox of a link. Its journal records where each queued message lies and how to undo its edits, so that it can be taken back
+ * as it was received.
  */
 export class LinkOutbox extends Outbox {
   readonly #entries: Entry[] = [];
@@ -355,13 +355,13 @@ export class LinkOutbox extends Outbox {
     }
   }
 
-  /** Whether a request waits here although its exchange is over: no answer to it would find its way. */
+  /** Whether a request is waiting here although its exchange is over: an answer to it would not find its way. */
   get holdsOverdue(): boolean {
     for (let i = 0; i < this.#entryCount; i++) if (this.#entries[i]!.isOverdue) return true;
     return false;
   }
 
-  /** Of the request that is to leave first; undefined if none waits. */
+  /** The exchange of the request that leaves first; undefined if none is waiting. */
   get firstExchange(): Exchange | undefined {
     for (let i = 0; i < this.#entryCount; i++) {
       const { exchange, isOverdue } = this.#entries[i]!;

@@ -1,9 +1,9 @@
 /**
- * What can become of a message other than being forwarded. Every message has exactly one outcome: forwarded, refused
- * (its sender gets the protocol's own error reply) or discarded (nobody gets anything), the last two with a reason.
+ * What can happen to a message other than being forwarded. Every message has exactly one outcome: forwarded, refused (its sender
+ * gets the protocol's own error reply) or discarded (nobody gets anything), the last two with a reason.
  */
 
-/** The reasons the core itself gives. A plugin may give others of its own, in the same kebab-case. */
+/** The reasons that the core itself gives. Plugins may give others, in kebab-case as well. */
 export const coreReasons = [
   /** The framer cannot tell where the message ends; the connection is closed. */
   'broken-frame',
@@ -21,7 +21,7 @@ export const coreReasons = [
   'backend-down',
   /** The connection to the backend ended before the request was answered, or the answer did not come in time. */
   'backend-lost',
-  /** No backend of the pool may be given new work. */
+  /** No backend of the pool can be given new work. */
   'no-backend',
   /** The client connection that the message names is closed. */
   'client-gone',
@@ -29,11 +29,11 @@ export const coreReasons = [
   'no-destination',
   /** A queue or table that the message needs is full, it has waited in one for too long, or too many requests wait for their answers. */
   'overloaded',
-  /** More messages have come in a short time than are let in. */
+  /** More messages came in a short time than are allowed. */
   'rate-limited',
   /** The client did not read what was sent to it; its connection is closed. */
   'slow-client',
-  /** A plugin threw or answered what it must not. */
+  /** A plugin threw, or answered something that is not allowed. */
   'plugin-error',
   /** The worker that held it has ended. */
   'worker-ended',
@@ -47,10 +47,15 @@ export type Reason = CoreReason | (string & {});
 /** Those of the core whose messages nobody misses: whoever would have got them has gone, or has been told that we go. */
 export const ordinaryReasons: ReadonlySet<Reason> = new Set<CoreReason>(['client-gone', 'stopping']);
 
-/** A message is refused: the `refuse` hook turns this into the protocol's error reply. Build those that are always the same once. */
+/**
+ * A message is refused: the `refuse` hook turns this into the protocol's error reply. Create refusals that are always the same only
+ * once.
+ */
 export class Refusal {
   readonly reason: Reason;
-  /** Whatever the protocol's `refuse` tap wants to know: a status, a field name. A text, or the member `text` of an object, is logged. */
+  /**
+   * Whatever the protocol's `refuse` tap needs to know: a status, a field name. A string, or an object's member `text`, is logged.
+   */
   readonly detail: unknown;
   constructor(reason: Reason, detail?: unknown) {
     this.reason = reason;
@@ -59,16 +64,18 @@ export class Refusal {
 }
 
 export interface DiscardOptions {
-  /** Goes back to the message's sender. */
+  /** Sent back to the message's sender. */
   readonly reply?: Uint8Array;
   /**
-   * Nobody misses the message, and no operator need hear of it: it was for us, as a ping that the protocol answers itself, or
-   * what acknowledges a reply of ours. It is counted all the same. Default: false.
+   * Nobody misses the message, and no operator needs to know about it: it was meant for the balancer, such as a ping that the
+   * protocol answers itself, or the acknowledgement of one of our replies. It is counted all the same. Default: false.
    */
   readonly ordinary?: boolean;
 }
 
-/** A message is dropped, with `reply` (if any) going back to its sender. Build those that are always the same once, in `apply`. */
+/**
+ * A message is dropped; `reply` (if any) goes back to its sender. Create discards that are always the same only once, in `apply`.
+ */
 export class Discard {
   readonly reason: Reason;
   readonly reply: Uint8Array | undefined;

@@ -1,4 +1,4 @@
-/** What clients and links have in common: bytes that arrive and are framed, and an outbox for what leaves. */
+/** What clients and links have in common: bytes that arrive and are framed, and an outbox for those that leave. */
 import type { Counters } from './accounting.ts';
 import { copyBytes, readMemory } from './memory.ts';
 import type { Side } from './message.ts';
@@ -11,7 +11,7 @@ import { Scan } from './scan.ts';
 /** How long a connection that we have ended may stay half-open. */
 export const lingerMs = 5000;
 
-/** Why a connection ends: the reason for which its last message or the client itself was refused, or one of these. */
+/** Why a connection ends: the reason why its last message, or the client itself, was refused, or one of these. */
 export type EndReason = Reason | 'client-closed' | 'connection-failed' | 'idle' | 'operator';
 
 const nothing = Buffer.alloc(0);
@@ -27,24 +27,24 @@ export abstract class Peer {
   longestMessageBytes = Number.POSITIVE_INFINITY;
   /** Where the messages it sends are counted. @internal */
   readonly counters: Counters;
-  /** What has arrived: whole messages, and all bytes. */
+  /** How much has arrived: whole messages, and all bytes. */
   receivedMessages = 0;
   receivedBytes = 0;
   /** When bytes last arrived, in milliseconds of the runtime's clock. */
   lastActivityMs: number;
-  /** When the message began whose header is still incomplete; 0 if there is none. @internal */
+  /** When the message whose header is still incomplete began; 0 if there is none. @internal */
   headerSinceMs = 0;
-  /** The socket is gone, or about to be: what still arrives is not looked at. @internal */
+  /** The socket is gone, or about to be: what still arrives is ignored. @internal */
   closing = false;
   /** When `closeGently` was called. @internal */
   closingSinceMs = 0;
-  /** Why the connection is closed, or about to be. */
+  /** Why the connection has been or is being closed. */
   endReason: EndReason | undefined;
   /** The peer has half-closed. @internal */
   ended = false;
-  /** The peer has half-closed, and all it sent before has been dealt with. @internal */
+  /** The peer has half-closed, and everything it sent before has been handled. @internal */
   finished = false;
-  /** Not read from: an outbox it feeds is full. @internal */
+  /** Reading is paused, as an outbox that it feeds is full. @internal */
   stalled = false;
 
   protected socket: Socket | undefined;
@@ -65,8 +65,8 @@ export abstract class Peer {
   }
 
   /**
-   * Goes on with another pipeline from the next message on. What has arrived of that is looked at again from its beginning.
-   * @param isFamiliar its plugins are those of the one before, so that their memory is of use to them
+   * Uses another pipeline from the next message on. What has arrived of that message is looked at again from its beginning.
+   * @param isFamiliar the new pipeline's plugins are the same as before, so that their state is of use to them
    * @internal
    */
   moveTo(pipeline: Pipeline, isFamiliar: boolean): void {
@@ -76,7 +76,7 @@ export abstract class Peer {
     if (isFamiliar) this.scan.note = note;
   }
 
-  /** Bytes of an unfinished message that are kept. @internal */
+  /** How many bytes of an unfinished message are kept. @internal */
   get heldBytes(): number {
     return this.#heldEnd - this.#heldStart;
   }
@@ -100,8 +100,8 @@ export abstract class Peer {
   }
 
   /**
-   * Whether to put the beginning that is kept in front of what has come, instead of adding that to it: if it is the smaller
-   * part, and the message will be whole. What comes byte by byte must not be moved to and fro each time.
+   * Whether to put the kept beginning in front of the bytes that have come, instead of appending those to it: if it is the smaller
+   * part, and the message will then be whole. What comes byte by byte must not be copied each time.
    */
   #fitsBefore(start: number, end: number): boolean {
     const held = this.heldBytes;
@@ -124,12 +124,12 @@ export abstract class Peer {
     if (this.heldBytes === 0 || this.closing) this.dropHeld();
   }
 
-  /** Takes the messages out of `bytes[start, end)` that are whole; answers how far it came. */
+  /** Takes the whole messages out of `bytes[start, end)`; returns how far it came. */
   protected take(bytes: Buffer, start: number, end: number): number {
     return this.pipeline.consume(this, bytes, start, end);
   }
 
-  /** Keeps what has arrived, in memory that doubles: nothing is allocated because a length field promised it. */
+  /** Keeps what has arrived, in memory that doubles: nothing is allocated because a length field promises it. */
   #hold(bytes: Buffer, start: number, end: number): void {
     const length = this.heldBytes;
     const needed = length + end - start;
@@ -157,7 +157,7 @@ export abstract class Peer {
     this.headerSinceMs = 0;
   }
 
-  /** No more will come, or it takes too long: the message that had begun is lost. @internal */
+  /** Nothing more will come, or it takes too long: the message that has begun is lost. @internal */
   cutShort(reason: 'cut-short' | 'header-timeout' = 'cut-short'): void {
     if (this.heldBytes > 0) {
       this.counters.received++;
@@ -179,7 +179,7 @@ export abstract class Peer {
     this.socket?.pause();
   }
 
-  /** Goes on reading, first what had arrived before. @internal */
+  /** Goes on reading, beginning with what had arrived before. @internal */
   resume(): void {
     this.stalled = false;
     if (this.closing) return;
@@ -190,7 +190,7 @@ export abstract class Peer {
     if (this.ended) this.#finish();
   }
 
-  /** Queues bytes that are no message: an error reply, a pong. */
+  /** Queues bytes that are not a message: an error reply, a pong. */
   send(bytes: Uint8Array): void {
     this.outbox.appendBytes(bytes);
   }
@@ -239,7 +239,7 @@ export abstract class Peer {
   /** @internal */
   onOpen(): void {}
 
-  /** The peer has half-closed and all it sent before has been dealt with. */
+  /** Called when the peer has half-closed and everything it sent before has been handled. */
   protected abstract afterEnd(): void;
 
   /** @internal */

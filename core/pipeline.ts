@@ -34,7 +34,7 @@ const backendLost = new Refusal('backend-lost');
 const overloaded = new Refusal('overloaded');
 
 export interface PipelineOptions extends RoutingOptions, ForwardingOptions {
-  /** Whose pipeline it is. */
+  /** The listener whose pipeline it is. */
   readonly listener: ListenerFacts;
   /** Undefined: neither rate nor load is limited. */
   readonly admission: Admission | undefined;
@@ -52,7 +52,7 @@ export class Pipeline {
   readonly waiting: Waiting | undefined;
   readonly runtime: Runtime;
   readonly log: Logger;
-  /** What backends send on dedicated links passes no hook but `frame`. */
+  /** On dedicated links, what backends send passes no hook but `frame`. */
   readonly relaysAnswers: boolean;
 
   readonly #options: PipelineOptions;
@@ -60,7 +60,7 @@ export class Pipeline {
   readonly #identifiers: Identifiers;
   readonly #dropping: Dropping;
   readonly #message = new Message();
-  /** The message at hand has been let in before. */
+  /** The message at hand has been admitted before. */
   #isAgain = false;
 
   constructor(options: PipelineOptions) {
@@ -85,7 +85,7 @@ export class Pipeline {
   }
 
   /**
-   * Takes the messages out of `bytes[start, end)` one by one; answers how far it came. What is left, the peer keeps.
+   * Takes the messages out of `bytes[start, end)` one by one; returns how far it came. The peer keeps the rest.
    * @param relayTo whom they are passed on to as they are; whole, as what other links bring may come between
    */
   consume(peer: Peer, bytes: Buffer, start: number, end: number, relayTo?: Client): number {
@@ -110,7 +110,9 @@ export class Pipeline {
     return at;
   }
 
-  /** How many bytes from `at` make a whole message (or none at all, and are skipped); 0: more must come; -1: it is closing. */
+  /**
+   * How many bytes from `at` make a whole message (or belong to none, and are skipped); 0: more must come; -1: the peer is closing.
+   */
   #frame(peer: Peer, bytes: Buffer, at: number, end: number): number {
     const { scan } = peer;
     const { messageBytes } = this.limits;
@@ -142,7 +144,7 @@ export class Pipeline {
     return this.#lost(peer, bytes, at, end, framed instanceof Refusal ? framed : brokenFrame);
   }
 
-  /** The end of the message at `at` cannot be told, so neither can the beginning of the next one, unless the transport says. */
+  /** The end of the message at `at` cannot be found, so neither can the beginning of the next one, unless the transport tells. */
   #lost(peer: Peer, bytes: Buffer, at: number, end: number, refusal: Refusal): -1 {
     const { scan } = peer;
     this.#message.open(bytes, at, end, scan.from, scan.source);
@@ -153,7 +155,7 @@ export class Pipeline {
     return -1;
   }
 
-  /** What has come is all of the message, and does not make one. */
+  /** What has come is all there is, and does not make a message. */
   breakOff(peer: Peer, bytes: Buffer, at: number, end: number): void {
     peer.scan.resume = 0;
     peer.scan.neededBytes = 0;
@@ -161,7 +163,7 @@ export class Pipeline {
     this.#lost(peer, bytes, at, end, brokenFrame);
   }
 
-  /** One message, framed and counted, to its outcome. */
+  /** Takes one message, framed and counted, to its outcome. */
   #dispatch(message: Message): void {
     let end: Refusal | Discard | undefined;
     try {
@@ -182,7 +184,7 @@ export class Pipeline {
     if (end !== undefined) this.#dropping.drop(message, end);
   }
 
-  /** Lets a client's message in, which may be late, or to another backend. Answers undefined if it waits. */
+  /** Admits a client's message: at once, after a wait, or for another backend. Undefined if it has to wait. */
   #admit(message: Message, route: Route): Route | undefined {
     if (route instanceof Refusal || route instanceof Discard || message.reason === 'check') return route;
     const admission = this.admission!;
@@ -202,14 +204,14 @@ export class Pipeline {
     return (message.backend = placed);
   }
 
-  /** A request that has waited for a backend, through the hooks again. */
+  /** Takes a request that has waited for a backend through the hooks again. */
   #resume({ bytes, client }: WaitingRequest, isLate: boolean): void {
     const failure = this.#reopen(bytes, client) ?? (isLate ? overloaded : undefined);
     if (failure !== undefined) this.#dropping.drop(this.#message, failure);
     else this.#dispatchAgain(this.#message);
   }
 
-  /** A message that never left, through the hooks again as it was received, unless it has waited for too long. */
+  /** Takes a message that never left through the hooks again, as it was received, unless it has waited too long. */
   redispatch(taken: TakenBack, stopping: boolean): void {
     const { source, bytes, isOverdue, avoids } = taken;
     const counters = avoids === undefined ? source.counters : this.accounting.replays;
@@ -238,7 +240,7 @@ export class Pipeline {
     this.#isAgain = false;
   }
 
-  /** Makes a message that had been kept the one at hand. Answers what goes wrong. */
+  /** Makes a message that was kept the one at hand. Returns what goes wrong. */
   #reopen(bytes: Buffer, source: Client | Link): Refusal | undefined {
     const message = this.#message;
     message.open(bytes, 0, bytes.length, source instanceof Client ? 'client' : 'backend', source);
@@ -252,12 +254,12 @@ export class Pipeline {
     }
   }
 
-  /** Goes on with what waits in the pipeline that this one succeeds. */
+  /** Takes over what is waiting in the pipeline that this one succeeds. */
   takeOver(former: Pipeline): void {
     former.waiting?.handOver(({ bytes, client }) => this.redispatch({ ...anew, bytes, source: client }, false));
   }
 
-  /** How many answers a client waits for, as exchanges or the protocol tell. Undefined: nobody can. */
+  /** How many answers a client is waiting for, as exchanges or the protocol tell. Undefined: nobody can tell. */
   answersDue(client: Client): number | undefined {
     const { exchanges, facts } = this.#options;
     if (exchanges !== undefined) return client.outstanding;
@@ -270,7 +272,10 @@ export class Pipeline {
     }
   }
 
-  /** Whether a client that has half-closed is known to have all its answers: by exchanges, by the end of its links, or from the protocol. */
+  /**
+   * Whether a client that has half-closed is known to have all its answers: from exchanges, from its links having ended, or from
+   * the protocol.
+   */
   hasAllAnswers(client: Client): boolean {
     if (client.links.size > 0 || client.outstanding > 0) return false;
     return this.forwarding.links.mode === 'dedicated' || this.answersDue(client) === 0;

@@ -1,9 +1,10 @@
 /**
- * A reload: from the settings that a balancer runs with to others. First everything is made that may fail: pipelines are composed,
- * new addresses opened, plugins started; if one does, what was made is undone, and nothing has changed. Then all changes at once,
- * between two events, so that no message sees half of it. What is left is closed when nobody needs it any more.
+ * A reload: changes from the settings that a balancer runs with to others. First everything that may fail is prepared: pipelines
+ * are composed, new addresses opened, plugins started. If any of it fails, what was prepared is undone and nothing has changed.
+ * Then everything changes at once, between two events, so that no message sees half of it. What is left over is closed when nobody
+ * needs it any more.
  *
- * A listener goes on if its name and address stay, a pool if its name stays, a backend if its name, address and number do.
+ * A listener goes on if its name and address stay, a pool if its name stays, a backend if its name, address and number stay.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Composed } from './compose.ts';
@@ -24,16 +25,16 @@ export interface Parts {
 
 export interface Reloaded {
   readonly parts: Parts;
-  /** Listeners that accept no more, and go on with the clients that they have. */
+  /** Listeners that no longer accept connections, and go on with the clients that they have. */
   readonly leaving: readonly Listener[];
-  /** Ends what the new settings have no use for. */
+  /** Stop what the new settings no longer use. */
   readonly stops: readonly (() => Promise<void>)[];
 }
 
 /**
  * @param services for the new settings
- * @param givenUp rejects when nothing is waited for any more
- * @throws PointsmanError (rejects with) if something cannot be as the settings want it; all is as it was then
+ * @param givenUp rejects when nothing may be waited for any more
+ * @throws PointsmanError (rejects with) if the settings cannot be put into effect; everything is then as it was
  */
 export async function reload(
   before: Parts,
@@ -75,13 +76,13 @@ export async function reload(
 /** What the new settings want, before anything has changed. */
 interface Prepared {
   readonly health: Map<Pool, Health>;
-  /** All that there will be. */
+  /** All listeners after the reload. */
   readonly listeners: Listener[];
-  /** Those that go on with another pipeline. */
+  /** Listeners that go on with another pipeline. */
   readonly successions: { listener: Listener; settings: ListenerSettings; composed: Composed; old: Composed }[];
-  /** Those that take over the listening socket of another one. */
+  /** Listeners that take over another one's listening socket. */
   readonly takeovers: { listener: Listener; from: Listener }[];
-  /** Those that open an address of their own. */
+  /** Listeners that open an address of their own. */
   readonly opened: Listener[];
 }
 
@@ -163,13 +164,13 @@ export function unknownPool({ name, pool }: ListenerSettings): PointsmanError {
   return new PointsmanError('POINTSMAN_CONFIG', `listener ${name} feeds the pool ${pool}, which is not there`);
 }
 
-/** What pipelines are composed with; the rest of a pool may change beneath them. */
+/** The settings that pipelines are composed with; the rest of a pool may change beneath them. */
 function lasting(pool: PoolSettings | undefined): object | undefined {
   const backends = pool?.backends.map(({ name, address, number, limits }) => ({ name, address, number, limits }));
   return pool && { ...pool, backends };
 }
 
-/** What is different, by name: for the log. */
+/** The differences between settings, by name: for the log. */
 export function changesOf(before: Settings, after: Settings): Record<string, readonly string[]> {
   const backendsOf = ({ pools }: Settings) =>
     pools.flatMap((pool) => pool.backends.map((backend) => ({ ...backend, name: `${pool.name}/${backend.name}` })));

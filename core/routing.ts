@@ -1,4 +1,4 @@
-/** Where a message goes: to whom it names, else where its relatives went, else to whom the strategy chooses. */
+/** Decides where a message goes: to whom it names, else to where related messages went, else to whom the strategy chooses. */
 import type { Accounting } from './accounting.ts';
 import type { Affinity } from './affinity.ts';
 import { Client } from './client.ts';
@@ -28,7 +28,7 @@ export interface RoutingOptions {
   readonly pool: Pool;
   readonly identifiers: Identifiers;
   readonly affinity: Affinity | undefined;
-  /** What becomes of messages whose backend is down, and of those whose backend the config has no more. */
+  /** What happens to messages whose backend is down, and to those whose backend is no longer in the config. */
   readonly whenDown: 'refuse' | 'rechoose';
   readonly whenGone: 'refuse' | 'rechoose';
   readonly accounting: Accounting;
@@ -82,7 +82,7 @@ export class Routing {
     return this.#instead(message, this.#options.whenGone, unknownBackend);
   }
 
-  /** Whomever it names, what a check asks is for the backend that is checked. */
+  /** A check's request goes to the backend that is checked, whomever it names. */
   #routeQuestion(message: Message, backend: Backend): Route {
     const detected = this.#hooks.detectId.call(message);
     if (detected instanceof Refusal || detected instanceof Discard) return detected;
@@ -99,7 +99,7 @@ export class Routing {
     return message.client;
   }
 
-  /** Whom a `detectId` tap's answer means. */
+  /** The destination that a `detectId` tap's answer stands for. */
   #resolve(message: Message, detected: Exclude<Detected, Exchange>): Route | 'unknown' {
     if (typeof detected === 'number') return this.#pool.byNumber(detected) ?? 'unknown';
     if (!('offset' in detected)) return detected;
@@ -110,7 +110,7 @@ export class Routing {
     return typeof named === 'string' ? faultOf(named) : named;
   }
 
-  /** The message names a backend that cannot have it. */
+  /** The message names a backend that cannot take it. */
   #instead(message: Message, policy: 'refuse' | 'rechoose', refusal: Refusal): Route {
     if (policy === 'refuse' || message.from === 'backend') return refusal;
     return this.#options.facts.isAnswer?.(message) ? refusal : this.#choose(message, 'rechosen');

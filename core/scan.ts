@@ -11,13 +11,13 @@ export class Scan {
   readonly source: Client | Link;
   readonly limits: Limits;
   /**
-   * The transport has said where the message ends (WebSocket): what comes before `end` is all there is, so 'more' is as good
-   * as 'broken'. What does not fit the protocol costs this message only, not the connection.
+   * The transport has told where the message ends (WebSocket): what comes before `end` is all there is, so 'more' means 'broken'.
+   * Bytes that do not fit the protocol then cost only this message, not the connection.
    */
   readonly isWhole: boolean;
   /**
-   * How many bytes from `start` the framer need not look at again. The core sets it to 0 for each new message; the
-   * framer sets it when it answers 'more', and finds it again when more bytes have come.
+   * How many bytes from `start` the framer need not look at again. The core sets it to 0 for each new message; the framer sets it
+   * when it answers 'more', and finds it again when more bytes have arrived.
    */
   resume = 0;
   /** For the framer alone: what it remembers of this peer from one call to the next; 0 at first. */

@@ -35,13 +35,13 @@ const nobodyListens: Channel = { send() {}, onMessage() {} };
 export class PipelineScopes {
   /** The plugin that has declared the protocol. */
   protocol: PluginDefinition | undefined;
-  /** The plugins that keep something for each client, once for each place in `client.states`. */
+  /** The plugins that keep state for each client, in the order of their places in `client.states`. */
   readonly stateful: PluginDefinition[] = [];
   /** The keys that strategies have asked for with `scope.messageKey`. */
   readonly messageKeys: { readonly plugin: string; readonly key: string }[] = [];
   /** What the plugins have said with `scope.advise`. */
   readonly advice: { readonly plugin: string; readonly text: string }[] = [];
-  /** Reject with a PluginError only; so do `stops`. */
+  /** Both reject only with a PluginError. */
   readonly starts: (() => Promise<void>)[] = [];
   readonly stops: (() => Promise<void>)[] = [];
 
@@ -58,12 +58,12 @@ export class PipelineScopes {
     this.#options = options;
   }
 
-  /** What the protocol can do; next to nothing where no plugin has declared it. */
+  /** What the protocol can do; nothing where no plugin has declared one. */
   get facts(): ProtocolFacts {
     return this.#declared ?? { identifiers: 'text' };
   }
 
-  /** How links to the pool are kept: as its config says, else as the protocol allows. */
+  /** How links to the pool are kept: as the pool's config says, else as the protocol allows. */
   get links(): 'shared' | 'dedicated' {
     return this.#options.pool.settings.links ?? (this.facts.correlates ? 'shared' : 'dedicated');
   }

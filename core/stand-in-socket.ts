@@ -1,4 +1,6 @@
-/** The socket of a stand-in: a client that has no connection here. What is written goes another way, and nothing is read. */
+/**
+ * The socket of a stand-in: a client that has no connection in this process. What is written goes another way, and nothing is read.
+ */
 import type { Runtime, Socket } from './runtime/runtime.ts';
 
 export abstract class StandInSocket implements Socket {
@@ -15,7 +17,7 @@ export abstract class StandInSocket implements Socket {
 
   abstract write(bytes: Buffer, ends: readonly number[]): boolean;
 
-  /** It is closed: tells the stand-in. */
+  /** Called when it is closed. */
   protected abstract onClosed(): void;
 
   pause(): void {}
