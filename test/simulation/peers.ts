@@ -404,7 +404,13 @@ export class SimulatedLink extends End {
     const label = `${request}/${this.backend.serial++}`;
     this.ledger.answer(label, status);
     this.backend.note(`${this.backend.name} answers ${label}${status === undefined ? '' : ` with ${status}`}`);
-    this.peer.send(this.dialect.answer(bytes, label, status));
+    this.#send(this.dialect.answer(bytes, label, status));
+  }
+
+  /** Maybe not all at once. */
+  #send(bytes: Buffer): void {
+    const { backend, peer } = this;
+    for (const piece of peer.socket.delimits ? [bytes] : backend.cut(bytes)) peer.send(piece);
   }
 
   /** Asks a client something. */
@@ -414,7 +420,7 @@ export class SimulatedLink extends End {
     const inquiry = dialect.calls!.inquiry(bytes, label);
     this.ledger.inquire(label, { backend: backend.name, client, forged, way: this });
     backend.note(`${backend.name} asks client ${client} ${label}${forged ? ', forged' : ''}`);
-    this.peer.send(forged ? Buffer.from(dialect.forge(inquiry.toString('latin1'))!) : inquiry);
+    this.#send(forged ? Buffer.from(dialect.forge(inquiry.toString('latin1'))!) : inquiry);
     return label;
   }
 
@@ -472,6 +478,11 @@ export class SimulatedBackend {
     if (!calls.namesClient(got.bytes) || got.client === balancerId) return;
     if (this.callers.length === callsKept) this.callers.shift();
     this.callers.push(got);
+  }
+
+  /** The pieces in which it sends something. */
+  cut(bytes: Buffer): readonly Buffer[] {
+    return this.#chance.percent(30) ? pieces(bytes, this.#chance) : [bytes];
   }
 
   /** Whether it lets a call ring. */

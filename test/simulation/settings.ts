@@ -16,6 +16,7 @@ import roundRobin from '../../plugins/strategies/round-robin.ts';
 import { optionsOf } from '../support/embedded.ts';
 import { type Dialect, dialects } from './dialects.ts';
 import type { Chance } from './peers.ts';
+import { doorkeeper, greeter } from './waiting.ts';
 
 /** Where checks connect: not where messages go, so that what is checked may fail while links are fine. */
 export const checkPort = 9000;
@@ -85,17 +86,21 @@ function drawPool(kind: Kind, chance: Chance): PoolSettings {
     linksPerBackend: 1 + chance.below(2),
     connectSeconds: 5,
     keepaliveSeconds: 0,
-    queueBytes: chance.pick([300, 2000, 262_144]),
-    ...(chance.percent(30) && {
-      limits: { inFlight: chance.pick([3, 30]), messagesPerSecond: chance.pick([0, 20]) },
-      backendLimits: { inFlight: chance.pick([2, 20]), connections: 3 },
-      queueSeconds: chance.pick([0, 1, 10]),
-      queueRequests: 10,
-    }),
+    ...drawQueues(chance),
     ...(kind.replays && { replay: 'once', replayBytes: chance.pick([500, 262_144]) }),
     ...drawHealth(kind, chance),
   };
 }
+
+const drawQueues = (chance: Chance): Pick<PoolSettings, 'queueBytes'> & Partial<PoolSettings> => ({
+  queueBytes: chance.pick([300, 2000, 262_144]),
+  ...(chance.percent(30) && {
+    limits: { inFlight: chance.pick([3, 30]), messagesPerSecond: chance.pick([0, 20]) },
+    backendLimits: { inFlight: chance.pick([2, 20]), connections: 3 },
+    queueSeconds: chance.pick([0, 1, 10]),
+    queueRequests: 10,
+  }),
+});
 
 const drawBackend = (name: string, chance: Chance) => ({
   name,
@@ -152,6 +157,7 @@ function redrawPool(pool: PoolSettings, kind: Kind, chance: Chance): PoolSetting
     backends,
     linksPerBackend: chance.percent(20) ? 1 + chance.below(2) : pool.linksPerBackend,
     ...(chance.percent(20) && drawHealth(kind, chance)),
+    ...(chance.percent(20) && drawQueues(chance)),
   };
 }
 
@@ -160,6 +166,7 @@ function redrawBackend(backend: BackendSettings, kind: Kind, chance: Chance): Ba
   return {
     ...backend,
     ...(chance.percent(30) && { weight: chance.below(4) }),
+    ...(chance.percent(10) && { limits: { inFlight: chance.pick([1, 5]) } }),
     ...(chance.percent(15) && { state: chance.pick(['ready', 'drain', 'maint'] as const) }),
     ...(chance.percent(15) && {
       address: addressOf(name, kind, address.transport as 'tcp' | 'ws', chance.below(200)),
@@ -204,9 +211,10 @@ const drawDeadlines = ({ dialect }: Kind, chance: Chance) => ({
 function drawPipeline({ dialect, replays }: Kind, chance: Chance): ListenerSettings['pipeline'] {
   const strategy = chance.pick(strategies);
   const options = replays ? { ...dialect.options, ...dialect.replaying } : dialect.options;
+  const others = [doorkeeper, greeter].filter(() => chance.percent(20));
   return [
     { plugin: dialect.plugin, options: optionsOf(dialect.plugin, options) },
-    { plugin: strategy, options: optionsOf(strategy) },
+    ...[strategy, ...others].map((plugin) => ({ plugin: plugin as PluginDefinition, options: optionsOf(plugin) })),
   ];
 }
 

@@ -4,6 +4,7 @@
  */
 import { balances } from '../../core/accounting.ts';
 import { Balancer } from '../../core/balancer.ts';
+import type { Client } from '../../core/client.ts';
 import type { Exchanges } from '../../core/exchanges.ts';
 import type { Link } from '../../core/link.ts';
 import type { Listener } from '../../core/listener.ts';
@@ -45,6 +46,8 @@ interface Group {
   readonly all: Set<Listener>;
   /** The shortest time that an answer has ever been waited for. */
   replySeconds: number;
+  /** The longest that a link's queue has ever been allowed to be. */
+  queueBytes: number;
 }
 
 interface ClientOf {
@@ -119,6 +122,7 @@ export class World {
       listeners: [],
       all,
       replySeconds: Number.POSITIVE_INFINITY,
+      queueBytes: 0,
     };
     this.#watch(group);
     this.#meetBackends(group);
@@ -133,7 +137,9 @@ export class World {
   }
 
   /** Backends that the pool has now, wherever they were before, are there when somebody connects. */
-  #meetBackends({ pool, backends, known, dialect, ledger }: Group): void {
+  #meetBackends(group: Group): void {
+    const { pool, backends, known, dialect, ledger } = group;
+    group.queueBytes = Math.max(group.queueBytes, pool.settings.queueBytes);
     for (const each of pool.backends) {
       if (known.has(each)) continue;
       known.add(each);
@@ -271,6 +277,13 @@ export class World {
       [1, () => this.#crowd()],
       [2, () => this.#withClient('ends', (client) => client.end())],
       [2, () => this.#withClient('resets', (client) => client.reset())],
+      [
+        1,
+        () =>
+          this.#withClient('is closed by an operator', ({ peer }) => {
+            void this.balancer.closeConnection((peer.socket.handler as Client).id);
+          }),
+      ],
       [2, () => this.#withClient('pauses', (client) => client.peer.pause())],
       [5, () => this.#withClient('resumes', (client) => client.peer.resume())],
       [2, () => this.#withLink('pauses', (link) => link.peer.pause())],
@@ -501,7 +514,7 @@ export class World {
       const tables = [...group.all].flatMap(({ composed }) => composed.exchanges ?? []);
       for (const { links } of group.backends.values()) {
         for (const { peer } of links) {
-          this.#checkQueue(peer, 2 * group.pool.settings.queueBytes);
+          this.#checkQueue(peer, 2 * group.queueBytes);
           checkExchanges(peer.socket.handler as Link, tables);
         }
       }
@@ -610,7 +623,7 @@ export class World {
         const client = this.#dial(group, listener)!.client;
         for (let i = 0; i < 3; i++) {
           client.peer.send(client.compose('named', this.chance));
-          this.runtime.advance(1000);
+          await this.#advance(1000);
         }
         if (group.dialect.calls !== undefined) this.#proveConversation(group, client);
         const lost = client.requests.find((request) => !group.ledger.isAnswered(request));
