@@ -5,18 +5,20 @@ import { bucketOf, type TokenBucket } from './limits/rate.ts';
 import { type Address, delimits, formatAddress } from './runtime/address.ts';
 import type { BackendSettings, BackendState, LoadLimits, PoolSettings } from './settings.ts';
 
-/** After so long without a peak, 1/e of it is left in `latencyMs`. */
+/** After this many milliseconds without a peak, 1/e of it is left in `latencyMs`. */
 const latencyDecayMs = 10_000;
 
 const defaultDrainedSeconds = 60;
 
-/** Times to answer are counted in so many classes: the first below 1/16 ms, then four of equal width for each doubling. */
+/**
+ * The number of classes that times to answer are counted in: the first below 1/16 ms, then four of equal width for each doubling.
+ */
 const latencyBuckets = 88;
 
-/** Where a class ends, in milliseconds. */
+/** The upper end of a class, in milliseconds. */
 export const latencyBucketMs = (bucket: number): number => ((4 + (bucket % 4)) / 64) * 2 ** Math.floor(bucket / 4);
 
-/** Without logarithms, as it runs for every answer. */
+/** Computed without logarithms, as it runs for every answer. */
 function latencyBucketOf(milliseconds: number): number {
   const sixteenths = milliseconds * 16;
   if (sixteenths < 1) return 0;
@@ -29,11 +31,11 @@ export class Backend {
   /** Its identity on the wire; unique in its pool. */
   readonly name: string;
   readonly address: Address;
-  /** Its share of new work relative to the others now; 0: none. It is `fullWeight`, or less while it starts slowly. */
+  /** Its share of new work relative to the others, now; 0: none. Equal to `fullWeight`, or less during slow start. */
   weight: number;
-  /** Its share once it has started. Set with `pool.setWeight`. */
+  /** Its share after slow start. Set with `pool.setWeight`. */
   fullWeight: number;
-  /** How much of `fullWeight` is in `weight`. Set with `pool.setWeightShare`. @internal */
+  /** The part of `fullWeight` that `weight` is. Set with `pool.setWeightShare`. @internal */
   weightShare = 1;
   /** Lower numbers get new work first; higher ones are backups. */
   priority: number;
@@ -41,50 +43,55 @@ export class Backend {
   state: BackendState;
   /** Its identifier in fixed-width binary fields, from 1; undefined if the config gives none. */
   readonly number: number | undefined;
-  /** An index for arrays that a plugin keeps per backend: small, and never that of another backend of the pool, also after reloads. */
+  /**
+   * An index for arrays that a plugin keeps by backend: small, and never reused for another backend of the pool, even after
+   * reloads.
+   */
   readonly index: number;
   readonly pool: Pool;
-  /** Whether the transport to it says where messages end. */
+  /** Whether its transport tells where messages end. */
   readonly delimits: boolean;
 
-  /** The config has it no more: it may still answer, and gets nothing. @internal */
+  /** It is no longer in the config: it may still answer, and gets nothing more. @internal */
   removed = false;
   /** False from a failed connect until the next successful one. Set with `pool.setUp`. */
   up = true;
-  /** What the checks of its pool say; true as long as they say nothing. Set with `pool.setPassing`. */
+  /** What its checks say; true until they say anything. Set with `pool.setPassing`. */
   passing = true;
-  /** It stands out for failures or slowness, and gets no new work for a while. Set with `pool.setEjected`. */
+  /** It has been ejected for failures or slowness, and gets no new work for a while. Set with `pool.setEjected`. */
   ejected = false;
-  /** How its checks went: how often, and what came of the last one. @internal */
+  /** How many checks passed and failed, and the result of the last one. @internal */
   readonly checks: CheckCounts = { passed: 0, failed: 0, last: undefined };
   /** How often it has been ejected. @internal */
   ejections = 0;
-  /** Connects that failed. */
+  /** Failed attempts to connect. */
   failedConnects = 0;
-  /** Requests whose answer did not come: overdue, or lost with their link. @internal */
+  /** Requests that were not answered: overdue, or lost with their link. @internal */
   unanswered = 0;
-  /** What outlier detection remembers of it. @internal */
+  /** The state that outlier detection keeps for it. @internal */
   outlier: OutlierRecord | undefined;
-  /** Since when it drains, in milliseconds of the runtime's clock, and whether it has been said that it has drained. @internal */
+  /**
+   * Since when it has been draining, in milliseconds of the runtime's clock, and whether it has been reported as drained. @internal
+   */
   drain: { readonly sinceMs: number; isOver: boolean } | undefined;
-  /** Requests outstanding there; where the protocol cannot correlate, sessions that have not settled. */
+  /** Outstanding requests; where the protocol cannot correlate, sessions that have not settled. */
   inFlight = 0;
-  /** Links open to it. */
+  /** Open links to it. */
   connections = 0;
-  /** Dedicated links to it that are open, or are being opened. @internal */
+  /** Dedicated links to it, open or being opened. @internal */
   dedicatedLinks = 0;
   /** Undefined: none. @internal */
   limits: LoadLimits | undefined;
   /** @internal */
   bucket: TokenBucket | undefined;
-  /** Shared links to it whose queue is full. @internal */
+  /** Number of shared links to it whose queue is full. @internal */
   fullLinks = 0;
-  /** When it last got a message, in milliseconds of the runtime's clock; 0: never. Tells when one that drains may be stopped. */
+  /** When it last got a message, in milliseconds of the runtime's clock; 0: never. Tells when a draining backend can be stopped. */
   lastMessageAtMs = 0;
-  /** Peak-sensitive moving average of the time to answer, in milliseconds; 0 until the first answer. */
+  /** Moving average of the time to answer that follows peaks at once, in milliseconds; 0 until the first answer. */
   latencyMs = 0;
   #latencyAtMs = 0;
-  /** How many answers took how long: see `latencyBucketMs`. In 32 bits they would begin anew after some days. @internal */
+  /** How many answers fell into each class of `latencyBucketMs`. (32-bit counters would overflow after some days.) @internal */
   readonly latencyCounts = new Float64Array(latencyBuckets);
 
   constructor(pool: Pool, settings: BackendSettings, index: number) {
@@ -100,31 +107,31 @@ export class Backend {
     this.index = index;
   }
 
-  /** For how many milliseconds more one that drains must get no message. @internal */
+  /** How many more milliseconds a draining backend must get no message before it counts as drained. @internal */
   quietDueMs(nowMs: number): number {
     const quietMs = (this.pool.settings.drainedSeconds ?? defaultDrainedSeconds) * 1000;
     return Math.max(0, Math.max(this.drain?.sinceMs ?? nowMs, this.lastMessageAtMs) + quietMs - nowMs);
   }
 
-  /** It drains, nobody has sent it anything for a while, and nobody waits for its answer. */
+  /** It is draining, has been sent nothing for a while, and owes no answer. */
   hasDrained(nowMs: number): boolean {
     return this.drain !== undefined && this.inFlight === 0 && this.quietDueMs(nowMs) === 0;
   }
 
-  /** Whether messages that name it may go there. One that is ejected keeps the sessions it has. */
+  /** Whether messages that name it may go there. An ejected backend keeps its sessions. */
   get isUsable(): boolean {
     return this.up && !this.removed && this.state !== 'maint' && (this.passing || this.pool.isPanicking);
   }
 
-  /** Whether nothing is known against giving it new work. */
+  /** Whether it can be given new work, as far as is known. */
   get isHealthy(): boolean {
     return this.up && this.passing && !this.ejected;
   }
 
   /**
-   * Takes one measured time to answer into `latencyMs`: it rises at once to a peak, and decays by time, not by answers, so
-   * that a backend nobody asks any more becomes attractive again once it is tried.
-   * @param nowMs the clock of the measurement
+   * Includes one measured time to answer in `latencyMs`: it rises to a peak at once, and decays with time, not with answers, so
+   * that a backend that is no longer asked becomes attractive again.
+   * @param nowMs when it was measured
    * @internal
    */
   observeLatency(milliseconds: number, nowMs: number): void {
@@ -143,19 +150,19 @@ interface CheckCounts {
   last: string | undefined;
 }
 
-/** Told what changes in a pool: what looks after its health (health.ts). */
+/** Told of changes in a pool: whatever looks after its health (health.ts). */
 export interface PoolWatcher {
-  /** A backend may be given new work, and could not before. */
+  /** A backend can be given new work again. */
   onRecovery(backend: Backend): void;
-  /** The operator has changed what a backend is let do. */
+  /** The operator has changed the state of a backend. */
   onState(backend: Backend): void;
-  /** The pool has begun to ignore the health of its backends, or does so no more. */
+  /** The pool has begun, or ceased, to ignore the health of its backends. */
   onPanic(): void;
 }
 
 /** A change of a pool that has been prepared. */
 export interface PoolPlan {
-  /** Runs something that sees the backends there will be. */
+  /** Calls a function while the pool shows the backends that there will be. */
   preview<Value>(callback: () => Value): Value;
   /** Makes the change. */
   commit(): void;
@@ -165,33 +172,33 @@ export class Pool {
   readonly name: string;
   settings: PoolSettings;
   backends: readonly Backend[];
-  /** How many backends there have been. */
+  /** How many backends there have ever been. */
   #indexes = 0;
   readonly #byName = new Map<string, Backend>();
   readonly #byNumber = new Map<number, Backend>();
 
   /**
-   * The backends that new work may go to: healthy, ready, of a weight above 0, of the priorities that are due, and reading what
-   * they are sent (or all of those, if none reads). A new array whenever that changes, or a weight does.
+   * The backends that new work may go to: healthy, ready, with a weight above 0, of the priorities in use, and reading what they
+   * are sent (or all of these, if none reads). A new array whenever this or a weight changes.
    */
   available: readonly Backend[] = [];
-  /** So few backends are healthy that checks and ejections are ignored. */
+  /** Too few backends are healthy, so checks and ejections are ignored. */
   isPanicking = false;
   /** @internal */
   watcher: PoolWatcher | undefined;
   /** @internal */
   bucket: TokenBucket | undefined;
-  /** Where failures of its backends are told, if that is of interest to anybody. @internal */
+  /** Told of failures of its backends; undefined: nobody is interested. @internal */
   outliers: Outliers | undefined;
-  /** The backends that would be available if all read what they are sent. */
+  /** The backends that would be available if all of them read what they are sent. */
   #due: readonly Backend[] = [];
-  /** The links that checks can go over: those of each listener that shares its own. @internal */
+  /** The links that checks can go over: the shared ones of each listener. @internal */
   readonly linkLines = new Set<Lines>();
-  /** Those of all its backends, removed ones among them. @internal */
+  /** Dedicated links of all its backends, including removed ones. @internal */
   dedicatedLinks = 0;
-  /** Bytes of requests that are kept so that they can be replayed. @internal */
+  /** Bytes of requests kept for replay. @internal */
   keptBytes = 0;
-  /** The backends that were healthy and ready when that was last looked at. */
+  /** The backends that were healthy and ready when this was last determined. */
   #fit: ReadonlySet<Backend> = new Set();
 
   constructor(settings: PoolSettings) {
@@ -203,7 +210,7 @@ export class Pool {
     this.#refresh();
   }
 
-  /** Takes over the limits of the settings. */
+  /** Applies the limits of the settings. */
   #limit(): void {
     const { limits, backendLimits } = this.settings;
     this.bucket = bucketOf(limits?.messagesPerSecond, limits?.burstMessages);
@@ -214,8 +221,8 @@ export class Pool {
   }
 
   /**
-   * Prepares other settings. A backend whose name, address and number stay is the same one, with all that is known of it. What an
-   * operator has changed stays too, unless the config has changed it as well.
+   * Prepares other settings. A backend whose name, address and number stay the same goes on, with all that is known about it. What
+   * an operator has changed stays as well, unless the config changes it too.
    * @internal
    */
   plan(settings: PoolSettings): PoolPlan {
@@ -269,7 +276,7 @@ export class Pool {
     return this.#byNumber.get(number);
   }
 
-  /** Of the backends that are available, and that will do, the one with the fewest requests for its weight. @internal */
+  /** Of the available backends that `suits` accepts, the one with the fewest requests for its weight. @internal */
   leastBusy(willDo: (backend: Backend) => boolean): Backend | undefined {
     let least: Backend | undefined;
     for (const each of this.available) {
@@ -279,7 +286,7 @@ export class Pool {
     return least;
   }
 
-  /** Marks a backend up or down; answers whether that was news. @internal */
+  /** Marks a backend up or down; returns whether that is a change. @internal */
   setUp(backend: Backend, up: boolean): boolean {
     if (backend.up === up) return false;
     backend.up = up;
@@ -287,7 +294,7 @@ export class Pool {
     return true;
   }
 
-  /** Notes what checks say of a backend; answers whether that was news. @internal */
+  /** Records what checks say of a backend; returns whether that is a change. @internal */
   setPassing(backend: Backend, passing: boolean): boolean {
     if (backend.passing === passing) return false;
     backend.passing = passing;
@@ -310,14 +317,14 @@ export class Pool {
     this.watcher?.onState(backend);
   }
 
-  /** Gives a backend another weight. @internal */
+  /** Changes the weight of a backend. @internal */
   setWeight(backend: Backend, weight: number): void {
     backend.fullWeight = weight;
     this.setWeightShare(backend, backend.weightShare);
   }
 
   /**
-   * Lets a backend have a part of its weight.
+   * Gives a backend a part of its full weight.
    * @param share above 0, up to 1
    * @internal
    */
@@ -356,7 +363,7 @@ export class Pool {
     this.available = reading.length > 0 ? reading : this.#due;
   }
 
-  /** Those of the lowest priorities that make up enough. */
+  /** The backends of the lowest priority numbers that are enough. */
   #dueOf(backends: readonly Backend[]): readonly Backend[] {
     const { minimumUp = 1 } = this.settings;
     const priorities = [...new Set(backends.map(({ priority }) => priority))].sort((one, other) => one - other);

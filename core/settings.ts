@@ -1,20 +1,20 @@
 /**
- * What a balancer is built from: a config after parsing, validation and defaults, with every name resolved. The loader
- * in config/ makes it from files; tests and embedders may write it themselves.
+ * What a balancer is built from: a config after parsing, validation and filling in defaults, with every name resolved. The loader
+ * in config/ makes it from files; tests and programs that embed a balancer may write it themselves.
  */
 import type { PluginDefinition } from './plugin.ts';
 import type { Address } from './runtime/address.ts';
 
 export interface Settings {
-  /** Keys of identifiers: the first signs, all verify. */
+  /** Keys for identifiers: the first signs, all verify. */
   readonly keys: readonly KeySettings[];
   readonly pools: readonly PoolSettings[];
   readonly listeners: readonly ListenerSettings[];
-  /** What looks at the balancer as a whole, and watches every pipeline. Undefined: nothing. */
+  /** The observers: they look at the balancer as a whole, and watch every pipeline. Undefined: none. */
   readonly observers?: readonly PluginUse[] | undefined;
   /** How many processes share the work; undefined: 1. */
   readonly workers?: number | undefined;
-  /** How long answers that are due are waited for when it stops; undefined: `defaultStopSeconds`. */
+  /** How many seconds to wait, when stopping, for answers that are due; undefined: `defaultStopSeconds`. */
   readonly stopSeconds?: number | undefined;
 }
 
@@ -26,8 +26,8 @@ export interface KeySettings {
 }
 
 /**
- * What an operator lets a backend do: `ready` everything; `drain` what carries its identifier or belongs to a session that it has,
- * but nothing new; `maint` nothing, as if it were down.
+ * What an operator lets a backend do. `ready`: everything. `drain`: only messages that carry its identifier or belong to one of its
+ * sessions. `maint`: nothing, as if it were down.
  */
 export type BackendState = 'ready' | 'drain' | 'maint';
 
@@ -44,15 +44,15 @@ export interface BackendSettings {
   readonly priority?: number | undefined;
 }
 
-/** Bounds of what a pool or a backend is given by the balancer. Undefined or 0: none. */
+/** Limits on what the balancer sends to a pool or a backend. Undefined or 0: none. */
 export interface LoadLimits {
-  /** Requests that wait for their answer. */
+  /** Requests that are waiting for their answer. */
   readonly inFlight?: number | undefined;
-  /** Messages a second, in the long run. */
+  /** Messages a second, on average. */
   readonly messagesPerSecond?: number | undefined;
   /** Messages at once. Undefined: as many as in a second. */
   readonly burstMessages?: number | undefined;
-  /** Dedicated links, those that are being opened among them. */
+  /** Dedicated links, including those being opened. */
   readonly connections?: number | undefined;
 }
 
@@ -63,78 +63,86 @@ export interface PoolSettings {
   readonly links?: 'shared' | 'dedicated' | undefined;
   /** How many shared links each listener keeps to each backend. */
   readonly linksPerBackend: number;
-  /** How many bytes may wait for one backend: above it reading from whoever feeds it pauses until half; above twice that messages are refused. */
+  /**
+   * How many bytes may wait for one backend. Above this, reading from whoever sends it messages pauses, until half is left; above
+   * twice this, messages are refused.
+   */
   readonly queueBytes: number;
   /** Of the pool as a whole. */
   readonly limits?: LoadLimits | undefined;
-  /** Of each backend that has none of its own. */
+  /** Of each backend that has no limits of its own. */
   readonly backendLimits?: LoadLimits | undefined;
-  /** How long new requests wait for a backend with room for them. Undefined: not at all. */
+  /** How many seconds new requests may wait for a backend with room for them. Undefined: not at all. */
   readonly queueSeconds?: number | undefined;
-  /** How many do at most, of each listener, besides that they fit into `queueBytes`. Undefined: 1024. */
+  /** How many may wait at each listener; they also have to fit into `queueBytes`. Undefined: 1024. */
   readonly queueRequests?: number | undefined;
-  /** What becomes of a request whose backend goes away before it answers, if the protocol lets it be replayed. Undefined: `never`. */
+  /**
+   * What happens to a request whose backend goes away before answering, if the protocol lets it be replayed. Undefined: `never`.
+   */
   readonly replay?: 'never' | 'once' | undefined;
-  /** How many bytes of requests are kept for that at most. Undefined: 16 MiB. */
+  /** How many bytes of requests are kept for replay at most. Undefined: 16 MiB. */
   readonly replayBytes?: number | undefined;
-  /** How long a connect (and the handshake replayed after it) may take. */
+  /** How many seconds it may take to connect, including the replayed handshake. */
   readonly connectSeconds: number;
-  /** TCP keepalive starts after that long without traffic; 0: never. */
+  /** TCP keepalive starts after this many seconds without traffic; 0: never. */
   readonly keepaliveSeconds: number;
-  /** Links begin with a PROXY protocol header of that version: dedicated ones tell whose they are. Undefined: without. */
+  /** Links begin with a PROXY protocol header of this version; on dedicated links it names the client. Undefined: no header. */
   readonly proxyProtocol?: 'v1' | 'v2' | undefined;
-  /** How links to `tls://` backends are secured. */
+  /** TLS settings for links to `tls://` backends. */
   readonly tls?: LinkTlsSettings | undefined;
-  /** How backends are asked whether they are well. Undefined: they are not. */
+  /** The health checks. Undefined: none. */
   readonly checks?: readonly CheckUse[] | undefined;
-  /** When a backend stands out among the others, and is ejected. Undefined: never. */
+  /** When outlier detection ejects a backend. Undefined: never. */
   readonly outliers?: OutlierSettings | undefined;
-  /** A backend that has recovered gets its full weight after that long. Undefined: at once. */
+  /** How many seconds a backend that has recovered takes to get back to its full weight. Undefined: none. */
   readonly slowStartSeconds?: number | undefined;
-  /** Backends of a higher priority number get new work when fewer than that many are healthy before them. Undefined: 1. */
+  /** Backends with a higher priority number get new work when fewer than this many before them are healthy. Undefined: 1. */
   readonly minimumUp?: number | undefined;
-  /** When a smaller share of the ready backends is healthy, checks and ejections are ignored. Undefined: 0, never. */
+  /** If a smaller share of the ready backends is healthy, checks and ejections are ignored. Undefined: 0, never. */
   readonly panicPercent?: number | undefined;
-  /** A backend that drains and has had no message for that long has drained, which is logged. Undefined: 60. */
+  /** A draining backend that has had no message for this many seconds is logged as drained. Undefined: 60. */
   readonly drainedSeconds?: number | undefined;
 }
 
 /** Outlier detection. */
 export interface OutlierSettings {
-  /** So many failures in a row eject a backend; 0: none do. */
+  /** This many failures in a row eject a backend; 0: failures do not eject. */
   readonly consecutiveFailures: number;
-  /** Answers that take on average so many times as long as the median backend's eject one. Undefined: none do. */
+  /**
+   * A backend whose answers take on average this many times as long as those of the median backend is ejected. Undefined: slowness
+   * does not eject.
+   */
   readonly latencyFactor?: number | undefined;
-  /** How long it is ejected the first time; the second time twice as long, and so on. */
+  /** How many seconds the first ejection lasts; the second lasts twice as long, and so on, up to the maximum. */
   readonly baseEjectionSeconds: number;
   readonly maxEjectionSeconds: number;
-  /** The share of the pool that may be ejected at once; one backend may in any case. */
+  /** The share of the pool, in percent, that may be ejected at once; one backend always may. */
   readonly maxEjectedPercent: number;
 }
 
-/** A check of the backends of a pool. */
+/** One check of a pool's backends. */
 export interface CheckUse extends PluginUse {
   readonly timing: CheckTiming;
 }
 
-/** What the core itself makes of a check. */
+/** The part of a check's options that the core handles. */
 export interface CheckTiming {
   readonly intervalSeconds: number;
-  /** By how much each interval is longer or shorter at random, lest many balancers ask at once. */
+  /** By how many percent each interval is lengthened or shortened at random, so that balancers do not all ask at once. */
   readonly jitterPercent: number;
-  /** How long the backend may take, the connect included. */
+  /** How many seconds the backend may take, including the time to connect. */
   readonly timeoutSeconds: number;
-  /** So many successes in a row make a backend that failed pass. */
+  /** This many successes in a row make a failing backend pass. */
   readonly rise: number;
-  /** So many failures in a row make a backend that passed fail. */
+  /** This many failures in a row make a passing backend fail. */
   readonly fall: number;
   /** The port to connect to. Undefined: that of the backend's address. */
   readonly port?: number | undefined;
-  /** What it is asked on: a connection of the check's own, or the links of each listener. Undefined: `connection`. */
+  /** What the check goes over: a connection of its own, or the links of each listener. Undefined: `connection`. */
   readonly over?: 'connection' | 'link' | undefined;
 }
 
-/** Reads it from a check's options, which the schema of the core's part of them has accepted (config/schema.ts). */
+/** Takes them out of a check's options, which the core's part of the schema has accepted (config/schema.ts). */
 export function timingOf(options: unknown): CheckTiming {
   const given = options as Omit<CheckTiming, 'timeoutSeconds'> & Partial<CheckTiming>;
   return { timeoutSeconds: Math.min(1, given.intervalSeconds / 2), ...given };
@@ -146,9 +154,9 @@ export interface ListenerSettings {
   readonly pool: string;
   /** `host:port` that the protocol writes where peers must reach us; undefined: the address it listens on. */
   readonly advertise?: string | undefined;
-  /** Addresses and networks (CIDR) of clients that are let in; undefined: all. */
+  /** Addresses and networks (CIDR) of clients that may connect; undefined: all. */
   readonly allow?: readonly string[] | undefined;
-  /** Those that are not, though they be among the former. */
+  /** Addresses and networks that may not connect, even if `allow` includes them. */
   readonly deny?: readonly string[] | undefined;
   /** Connections from these addresses and networks begin with a PROXY protocol header. */
   readonly proxyProtocol?: { readonly from: readonly string[] } | undefined;
@@ -161,44 +169,50 @@ export interface ListenerSettings {
 export type IdentifierMode = 'plain' | 'signed' | 'sealed';
 
 export interface IdentifierSettings {
-  /** Undefined: signed where there are keys and the protocol can carry it, else plain. */
+  /** Undefined: signed if there are keys and the protocol can carry it, else plain. */
   readonly mode?: IdentifierMode | undefined;
-  /** What becomes of a message whose identifier names a backend that is down or gone; undefined: as the protocol says, else refuse. */
+  /**
+   * What happens to a message whose identifier names a backend that is down or gone; undefined: what the protocol says, else
+   * refuse.
+   */
   readonly whenDown?: 'refuse' | 'rechoose' | undefined;
 }
 
-/** Bounds; every one is enforced before anything is buffered. */
+/** Limits; each one is enforced before anything is buffered. */
 export interface Limits {
   /** The longest message, in bytes. */
   readonly messageBytes: number;
   /** The longest header, in bytes, in protocols that have one. */
   readonly headerBytes: number;
-  /** How many bytes may wait for one client: above it a dedicated link pauses, a client of shared links is closed as too slow when the turn of the event loop ends, and one that does not read our replies is not read from. */
+  /**
+   * How many bytes may wait for one client. Above this a dedicated link pauses, a client of shared links is closed as too slow at
+   * the end of the turn of the event loop, and a client that does not read our replies is not read from.
+   */
   readonly queueBytes: number;
   /** Client connections at once. */
   readonly connections: number;
   /** Client connections at once from one address; 0: as many as `connections`. */
   readonly connectionsPerAddress: number;
-  /** Clients that connect from one address a second, in the long run, and at once; 0: any number. */
+  /** New connections from one address: a second on average, and at once; 0: no limit. */
   readonly connectionsPerSecondPerAddress: number;
   /** Outstanding requests at once. */
   readonly inFlight: number;
-  /** Those of the clients at one address; 0: as many as `inFlight`. */
+  /** Outstanding requests of the clients at one address; 0: as many as `inFlight`. */
   readonly inFlightPerAddress: number;
-  /** Messages of all clients a second, in the long run; 0: any number. */
+  /** Messages of all clients a second, on average; 0: no limit. */
   readonly messagesPerSecond: number;
   /** Messages at once; 0: as many as in a second. */
   readonly burstMessages: number;
-  /** Messages of the clients at one address a second; 0: any number. */
+  /** Messages of the clients at one address a second; 0: no limit. */
   readonly messagesPerSecondPerAddress: number;
   readonly burstMessagesPerAddress: number;
-  /** How much of each limit of rate or load new work leaves to sessions, where one is configured. */
+  /** How many percent of each limit of rate or load are kept for sessions, where one is configured. */
   readonly reservedPercent: number;
-  /** How long a message's header may take to arrive; 0: for ever. */
+  /** How many seconds a message's header may take to arrive; 0: no limit. */
   readonly headerSeconds: number;
-  /** How long a client connection may be without traffic; 0: for ever. */
+  /** How many seconds a client connection may be without traffic; 0: no limit. */
   readonly idleSeconds: number;
-  /** How long an answer is waited for. */
+  /** How many seconds to wait for an answer. */
   readonly replySeconds: number;
   /** How many ids of related messages are remembered. */
   readonly affinityEntries: number;
@@ -228,22 +242,22 @@ export const defaultLimits: Limits = {
 
 type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
 
-/** TLS of a listener. The PEM contents, not the paths. */
+/** TLS settings of a listener: the PEM contents, not the paths. */
 export interface ListenerTlsSettings {
   readonly certificate: string;
   readonly key: string;
   /** When the first certificate of the chain expires, in milliseconds since 1970. Undefined: nobody has looked. */
   readonly certificateExpiresAtMs?: number | undefined;
-  /** Who may sign client certificates. */
+  /** The authorities that may sign client certificates. */
   readonly ca?: string | undefined;
   readonly clientCertificate: 'none' | 'optional' | 'required';
   /** Undefined: TLSv1.2. */
   readonly minVersion?: TlsVersion | undefined;
 }
 
-/** TLS of links. The PEM contents, not the paths. */
+/** TLS settings of links: the PEM contents, not the paths. */
 export interface LinkTlsSettings {
-  /** Who may sign the backends' certificates; undefined: the system's authorities. */
+  /** The authorities that may sign the backends' certificates; undefined: the system's. */
   readonly ca?: string | undefined;
   /** Our own certificate and key, for backends that ask for one. */
   readonly certificate?: string | undefined;
@@ -257,7 +271,7 @@ export interface LinkTlsSettings {
   readonly minVersion?: TlsVersion | undefined;
 }
 
-/** One plugin of a pipeline with its options, validated and defaulted. */
+/** A plugin in use with its options, validated and with defaults filled in. */
 export interface PluginUse {
   readonly plugin: PluginDefinition;
   readonly options: unknown;

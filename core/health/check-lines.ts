@@ -1,7 +1,7 @@
 /**
- * The lines on which checks ask a backend: a connection of their own, or a link that carries the messages of clients. Over a link a
- * check's message goes through the listener's pipeline as a client's does, but always to the backend that is checked; its answer comes
- * back by the protocol's own means. Who asks there is a stand-in: a client without a connection.
+ * The lines over which checks ask a backend: a connection of their own, or a link that carries clients' messages. Over a link, a
+ * check's message goes through the listener's pipeline like a client's, but always to the backend that is checked; the answer comes
+ * back by the protocol's own means. The asker there is a stand-in: a client without a connection.
  */
 
 import { Client, type Question } from '../client.ts';
@@ -16,31 +16,31 @@ import { writeProxyHeader } from '../runtime/proxy-protocol.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { StandInSocket } from '../stand-in-socket.ts';
 
-/** Who asks. Hears nothing before `open` has returned, and nothing after it has closed the line. */
+/** The asker. Nothing is called before `open` has returned, or after it has closed the line. */
 export interface Asker {
   onOpen(): void;
-  /** `bytes[start, end)` have come, in memory that is the line's again when this returns. */
+  /** `bytes[start, end)` have come. The memory is reused by the line once this returns. */
   onBytes(bytes: Buffer, start: number, end: number): void;
   onFailed(why: string): void;
-  /** The backend could not be asked, and is not to blame. */
+  /** The backend could not be asked, through no fault of its own. */
   onUnasked(): void;
 }
 
-/** A line that is open, or about to be. */
+/** A line that is open or being opened. */
 export interface Line {
   send(bytes: Uint8Array): void;
-  /** Says nothing more to the asker. */
+  /** Closes the line; the asker is called no more. */
   close(): void;
 }
 
-/** Something that has a line to each backend. */
+/** Opens a line to each backend. */
 export interface Lines {
-  /** Where the line leads over, for errors; undefined: nowhere else. */
+  /** What the line goes over, for error messages; undefined: there is only one way. */
   readonly via: string | undefined;
   open(backend: Backend, asker: Asker): Line;
 }
 
-/** Connections of a check's own. */
+/** Connections of the check's own. */
 export class OwnConnections implements Lines {
   readonly via = undefined;
   readonly #runtime: Runtime;
@@ -100,14 +100,14 @@ interface Services {
   readonly runtime: Runtime;
   readonly turn: Turn;
   readonly clients: Clients;
-  /** The listener's pipeline now. What is under way finishes on the one it began with. */
+  /** The listener's current pipeline. A request under way finishes on the one it began with. */
   readonly pipeline: () => Pipeline;
 }
 
 /** The shared links of one listener. */
 export class LinkLines implements Lines {
   readonly via: string;
-  /** Who asks now. */
+  /** The current asker. */
   readonly standIns = new Set<Client>();
   readonly #services: Services;
 
@@ -121,7 +121,7 @@ export class LinkLines implements Lines {
   }
 }
 
-/** Plays the client: what it is sent is what the asker gets. */
+/** Plays the client: whatever it is sent goes to the asker. */
 class StandIn extends StandInSocket implements Line, Question {
   readonly delimits = false;
   readonly backend: Backend;

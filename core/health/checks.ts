@@ -1,6 +1,6 @@
 /**
- * Active checks. A plugin says how a backend is asked and what it must answer; here is when it is asked, how long the answer may
- * take, and how many answers it takes until a backend is believed to be well, or not.
+ * Active checks. A plugin says how a backend is asked and what it must answer; the core decides when it is asked, how long it may
+ * take to answer, and how many answers it takes until a backend counts as healthy or not.
  */
 
 import { checkNoPromise, PluginError } from '../errors.ts';
@@ -18,32 +18,32 @@ export interface CheckScope {
   readonly log: Logger;
 }
 
-/** How a backend is asked. Each attempt has a connection of its own, or goes over a link, and ends when it passes or fails. */
+/** How to ask a backend. Each attempt has a connection of its own, or goes over a link, and ends when it passes or fails. */
 export interface Check {
-  /** Whether TLS is spoken: as messages do where this is undefined, else whatever the backend's address says. */
+  /** Whether to speak TLS, whatever the backend's address says; undefined: as for messages. */
   readonly security?: 'plain' | 'tls' | undefined;
-  /** The connection is open, TLS handshake included. */
+  /** Called when the connection is open and any TLS handshake is over. */
   onOpen(attempt: Attempt): void;
   /**
-   * Something has come.
-   * @param received all that has come so far; of no use later
+   * Called when bytes have come.
+   * @param received everything that has come so far; valid only during the call
    */
   onBytes?(attempt: Attempt, received: Buffer): void;
 }
 
-/** One time that a backend is asked. */
+/** One attempt to ask a backend. */
 export interface Attempt {
   readonly backend: Backend;
   send(bytes: Uint8Array): void;
-  /** The backend is well. */
+  /** The backend is healthy. */
   pass(): void;
-  /** It is not. */
+  /** The backend is not healthy. */
   fail(why: string): void;
 }
 
-/** What a backend may answer to a check, in bytes. */
+/** The most that a backend may answer to a check, in bytes. */
 const mostAnswerBytes = 65_536;
-/** How much of it is shown when it is not what was expected, in characters. */
+/** How much of an unexpected answer is shown, in characters. */
 const mostShown = 60;
 
 interface Services {
@@ -58,7 +58,7 @@ export class Checks {
   readonly #tell: (backend: Backend, error: string | undefined) => void;
 
   /**
-   * @param tell is told of a backend whose `passing` has changed, and why it fails
+   * @param tell is called with each backend whose `passing` has changed, and why it fails
    * @throws PluginError if a plugin's `check` throws
    */
   constructor(
@@ -103,7 +103,7 @@ export class Checks {
     for (const watch of this.#watches) watch.stop();
   }
 
-  /** A backend passes when all of its checks do; until each has said something, it is as it was. */
+  /** A backend passes when all of its checks pass; until each has a result, its status does not change. */
   #judge({ backend, error }: Watch): void {
     const watches = this.#watches.filter((watch) => watch.backend === backend);
     if (watches.some(({ passing }) => passing === false)) {
@@ -116,7 +116,7 @@ export class Checks {
 
 type Guarded = Required<Pick<Check, 'onOpen' | 'onBytes'>>;
 
-/** What the plugin throws is a failure of the check, and logged. */
+/** If the plugin throws, the check has failed, and the error is logged. */
 function guarded(plugin: string, check: Check, log: Logger): Guarded {
   const call = (what: string, attempt: Attempt, callback: () => void) => {
     try {
@@ -136,23 +136,23 @@ function guarded(plugin: string, check: Check, log: Logger): Guarded {
 /** One check of one backend. */
 class Watch {
   readonly backend: Backend;
-  /** Undefined: nothing is known yet. The first answer is believed at once. */
+  /** Undefined: nothing is known yet. The first result is believed at once. */
   passing: boolean | undefined;
-  /** What was wrong the last time. */
+  /** The reason of the last failure. */
   error: string | undefined;
   readonly #name: string;
   readonly #check: Guarded;
   readonly #timing: CheckTiming;
   readonly #lines: Iterable<Lines>;
   readonly #runtime: Runtime;
-  /** Answers in a row that contradict `passing`. */
+  /** Results in a row that contradict `passing`. */
   #contradictions = 0;
   #cancelWait: (() => void) | undefined;
-  /** The attempts under way: one on each line. */
+  /** The current attempts, one on each line. */
   readonly #trials = new Set<Trial>();
   #onNews: () => void = () => {};
 
-  /** @param lines a backend is well if it is on all of them */
+  /** @param lines a backend is healthy if it is on all of them */
   constructor(
     name: string,
     check: Guarded,
@@ -233,10 +233,10 @@ class Watch {
   }
 }
 
-/** What comes of asking on one line; `unasked`: it could not be asked, through no fault of its own. */
+/** The result of asking on one line; `unasked`: the backend could not be asked, through no fault of its own. */
 type Verdict = 'passed' | 'unasked' | { readonly error: string };
 
-/** A backend is asked on one line. */
+/** One attempt to ask a backend on one line. */
 class Trial implements Attempt, Asker {
   readonly backend: Backend;
   readonly #check: Guarded;
@@ -247,7 +247,7 @@ class Trial implements Attempt, Asker {
   #received: Buffer = Buffer.alloc(0);
   #isOver = false;
 
-  /** @param onEnd is told what has come of it, once, unless it is stopped; never before this has returned */
+  /** @param onEnd is called with the result, once, unless the attempt is stopped; never before this has returned */
   constructor(
     check: Guarded,
     lines: Lines,

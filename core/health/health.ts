@@ -10,15 +10,15 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { Checks } from './checks.ts';
 import { Outliers } from './outliers.ts';
 
-/** In how many steps the weight of a backend that starts slowly rises. */
+/** In how many steps the weight of a backend rises during slow start. */
 const slowStartSteps = 10;
-/** How often one is looked at that would have drained if it did not wait for answers. */
+/** How often to look again at a backend that would have drained if it did not owe answers. */
 const drainingMs = 1000;
 
 interface Services {
   readonly runtime: Runtime;
   readonly log: Logger & { child?(fields: object): Logger };
-  /** Told what has changed. Undefined: that is logged. */
+  /** Called with each change. Undefined: changes are logged. */
   readonly onBackendNews?: ((news: BackendNews) => void) | undefined;
 }
 
@@ -29,11 +29,11 @@ export class Health implements PoolWatcher {
   readonly #tell: (news: BackendNews) => void;
   readonly #checks: Checks;
   readonly #outliers: Outliers | undefined;
-  /** Backends that start slowly, and that drain, with how to stop their timers. */
+  /** Backends in slow start, and backends that drain, each with a function that stops its timer. */
   readonly #starting = new Map<Backend, () => void>();
   readonly #draining = new Map<Backend, () => void>();
 
-  /** @throws PluginError if a check plugin cannot be used so */
+  /** @throws PluginError if a check plugin cannot be used with its options */
   constructor(pool: Pool, services: Services) {
     const { runtime, log, onBackendNews } = services;
     this.#pool = pool;

@@ -1,30 +1,31 @@
 /**
- * Outlier detection: a backend whose answers fail, whose links break, or that is much slower than the others, is ejected: it gets
- * no new work for a while, longer each time. What names it still goes there. Nothing here runs for pools that do not ask for it.
+ * Outlier detection: a backend whose answers fail, whose links break, or that is much slower than the others is ejected: it gets no
+ * new work for a while, longer each time. Messages that name it still go there. None of this runs for pools that do not configure
+ * it.
  */
 import type { Backend, Pool } from '../pool.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { OutlierSettings } from '../settings.ts';
 
-/** Links that break together are one failure. */
+/** Links that break within this time count as one failure. */
 const togetherMs = 1000;
-/** How often latencies are compared, over how many answers in that time at least, and among how many backends. */
+/** How often latencies are compared, over at least how many answers, and among at least how many backends. */
 const compareMs = 10_000;
 const fewestAnswers = 10;
 const fewestBackends = 3;
-/** What is answered faster than that is not slow, however fast the others are. */
+/** Answers faster than this are never slow, however fast those of the others are. */
 const fastMs = 1;
 
-/** What is remembered of one backend, also across reloads. Times are in milliseconds of the runtime's clock. */
+/** The state of one backend, kept across reloads. Times are in milliseconds of the runtime's clock. */
 export class OutlierRecord {
   /** Failures in a row. */
   failures = 0;
   brokenAtMs = Number.NEGATIVE_INFINITY;
-  /** Ejections in a row: without a long time between them. */
+  /** Ejections in a row, without a long time between them. */
   ejections = 0;
-  /** When the last one ends, or has ended. */
+  /** When the last ejection ends or ended. */
   returnsAtMs = Number.NEGATIVE_INFINITY;
-  /** Answers since latencies were last compared, and how long they took together. */
+  /** The number of answers since latencies were last compared, and how long they took together. */
   answers = 0;
   answersMs = 0;
 }
@@ -34,11 +35,11 @@ export class Outliers {
   readonly #settings: OutlierSettings;
   readonly #runtime: Runtime;
   readonly #tell: (backend: Backend, error: string | undefined) => void;
-  /** Backends that are ejected, with how to cancel the timer that ends it. */
+  /** Ejected backends, each with a function that cancels the timer that ends its ejection. */
   readonly #ejected = new Map<Backend, () => void>();
   #cancelCompare: (() => void) | undefined;
 
-  /** @param tell is told of a backend that has been ejected, and why, or is ejected no more */
+  /** @param tell is called with a backend when it is ejected, and why, or when its ejection ends */
   constructor(
     pool: Pool,
     settings: OutlierSettings,
@@ -56,19 +57,19 @@ export class Outliers {
     for (const backend of this.#pool.backends) if (backend.ejected) this.#returnLater(backend);
   }
 
-  /** Who is ejected stays so, for whoever starts next. */
+  /** Stops. Ejected backends stay ejected, for whoever starts next. */
   stop(): void {
     this.#cancelCompare?.();
     for (const cancel of this.#ejected.values()) cancel();
     this.#ejected.clear();
   }
 
-  /** The backend has answered, and well. */
+  /** The backend has answered, without failing. */
   succeeded(backend: Backend): void {
     recordOf(backend).failures = 0;
   }
 
-  /** Its answer says that it has failed, or has not come. */
+  /** Its answer shows a failure, or has not come. */
   failed(backend: Backend, why: string): void {
     const { consecutiveFailures } = this.#settings;
     const record = recordOf(backend);
@@ -86,7 +87,7 @@ export class Outliers {
     this.failed(backend, why);
   }
 
-  /** How long it has taken to answer a request. */
+  /** Records how long an answer took. */
   took(backend: Backend, milliseconds: number): void {
     const record = recordOf(backend);
     record.answers++;
@@ -118,7 +119,7 @@ export class Outliers {
     this.#ejected.set(backend, cancel);
   }
 
-  /** Only a share of the pool may be ejected, though one backend always, and never the last one that is healthy. */
+  /** Whether one more may be ejected: only a share of the pool may, though always one backend, and never the last healthy one. */
   #mayEject(backend: Backend): boolean {
     const { backends } = this.#pool;
     const ejected = backends.filter((each) => each.ejected).length;
@@ -134,7 +135,7 @@ export class Outliers {
     });
   }
 
-  /** Ejects who has been slower than the median of the backends by that factor. */
+  /** Ejects backends that have been slower than the median by the configured factor. */
   #compare(factor: number): void {
     const means = this.#pool.backends.flatMap((backend) => {
       const record = recordOf(backend);

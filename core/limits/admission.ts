@@ -1,7 +1,7 @@
 /**
- * Admission: whether a message is let in, where limits of rate or load are configured for its listener, the address of its
- * client, the pool or a backend. New work, which the strategy has to place, meets each limit earlier than what carries an
- * identifier or belongs to a session: the last part of a limit is reserved for those.
+ * Admission: decides whether a message is let in, where limits of rate or load are configured for its listener, its client's
+ * address, the pool or a backend. New work, which the strategy has to place, reaches each limit earlier than messages that carry an
+ * identifier or belong to a session: the last part of a limit is reserved for those.
  */
 import type { Client } from '../client.ts';
 import type { Exchanges } from '../exchanges.ts';
@@ -27,7 +27,7 @@ export class Admission {
     this.#bucket = bucketOf(limits.messagesPerSecond, limits.burstMessages, nowMs);
   }
 
-  /** Whether anything is limited, so that messages must be looked at. */
+  /** Whether anything is limited, so that messages must be checked. */
   static isNeeded(pool: Pick<Pool, 'settings'>, limits: Limits): boolean {
     return (
       limits.messagesPerSecond > 0 ||
@@ -41,7 +41,7 @@ export class Admission {
   }
 
   /**
-   * Lets a client's message in, by its listener and address, or says why not.
+   * Checks a client's message against the limits of its listener and address; returns why it is refused, if it is.
    * @param isNew the strategy has to place it
    */
   admit(message: Message, isNew: boolean): Refusal | undefined {
@@ -96,12 +96,12 @@ export class Admission {
     return this.#has(bucket, nowMs, isNew);
   }
 
-  /** Whether a rate leaves room for one message more. */
+  /** Whether a rate has room for one more message. */
   #has(bucket: TokenBucket | undefined, nowMs: number, isNew: boolean): boolean {
     return bucket === undefined || bucket.has(nowMs, bucket.burst - this.#openTo(bucket.burst, isNew));
   }
 
-  /** Whether a client has its link to a backend, or may open it. */
+  /** Whether a client has a link to a backend, or may open one. */
   #mayLink(backend: Backend, client: Client): boolean {
     const { dedicatedLinks, settings } = this.#pool;
     const ofBackend = backend.limits?.connections ?? 0;
@@ -110,7 +110,7 @@ export class Admission {
     return !isFull || client.links.has(backend);
   }
 
-  /** How much of a limit there is for new work, or for the rest. */
+  /** How much of a limit is open to new work, or to other messages. */
   #openTo(limit: number, isNew: boolean): number {
     return isNew ? limit - Math.floor((limit * this.#limits.reservedPercent) / 100) : limit;
   }

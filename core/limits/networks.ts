@@ -2,7 +2,7 @@
 import net from 'node:net';
 
 /**
- * Answers whether an address is in one of them. IPv4 addresses may also be asked for in their IPv6 form.
+ * Returns a function that tells whether an address is in one of the networks. IPv4 addresses may also be given in their IPv6 form.
  * @param list `192.0.2.1`, `10.0.0.0/8`, `2001:db8::/32`
  * @throws SyntaxError that names what is none of these
  */

@@ -1,23 +1,23 @@
 /**
- * Who comes to a listener, by address: who may connect, from which networks, how many at once and how often; and what counts for
- * the messages from there, which admission.ts lets in.
+ * Keeps track of a listener's clients by address: who may connect, from which networks, how many at once and how often. It also
+ * keeps the counts of each address that admission.ts checks messages against.
  */
 import type { Limits, ListenerSettings } from '../settings.ts';
 import { networks } from './networks.ts';
 import { bucketOf, type TokenBucket } from './rate.ts';
 
-/** Addresses that are remembered although nobody is connected from there. */
+/** How many addresses are remembered although nobody is connected from there. */
 const addressesKept = 65_536;
 
-/** What comes from one address. */
+/** The counts and limits of one address. */
 export class AddressLoad {
-  /** Clients that are connected from there. */
+  /** Clients connected from there. */
   clients = 0;
-  /** Requests that wait for an answer, also of clients that have gone. */
+  /** Outstanding requests, including those of clients that have left. */
   outstanding = 0;
-  /** Undefined: clients may connect as often as they like. */
+  /** Undefined: new connections are not limited. */
   connects: TokenBucket | undefined;
-  /** Undefined: they may send as much as they like. */
+  /** Undefined: messages are not limited. */
   messages: TokenBucket | undefined;
 
   constructor(limits: Limits) {
@@ -33,7 +33,7 @@ export class AddressLoad {
     }
   }
 
-  /** Whether nothing is left to know of it. */
+  /** Whether there is nothing left to remember about it. */
   isAsNew(nowMs: number): boolean {
     if (this.clients > 0 || this.outstanding > 0) return false;
     return this.connects?.isFull(nowMs) !== false && this.messages?.isFull(nowMs) !== false;
@@ -42,7 +42,7 @@ export class AddressLoad {
 
 export class Visitors {
   #limits: Limits;
-  /** How many there may be at once. */
+  /** How many may be connected at once. */
   #most = 0;
   #count = 0;
   #isAllowed!: (address: string) => boolean;
@@ -54,7 +54,7 @@ export class Visitors {
     this.follow(settings);
   }
 
-  /** Goes on with other settings. */
+  /** Applies other settings. */
   follow({ listen, allow, deny, limits }: ListenerSettings): void {
     // Of datagrams anybody can make up the sender; their listener makes room itself (datagram.ts).
     this.#most = listen.transport === 'udp' ? Number.POSITIVE_INFINITY : limits.connections;
@@ -90,7 +90,7 @@ export class Visitors {
     if (load !== undefined) load.clients--;
   }
 
-  /** What counts for an address; undefined: it is none. */
+  /** The counts of an address; undefined: there is no address. */
   loadOf(address: string): AddressLoad | undefined {
     if (address === '') return undefined;
     let load = this.#loads.get(address);
@@ -98,7 +98,7 @@ export class Visitors {
     return load;
   }
 
-  /** Forgets addresses of which nothing is left to know. To be called about once a second. */
+  /** Forgets addresses about which there is nothing left to remember. To be called about once a second. */
   sweep(nowMs: number): void {
     let surplus = this.#loads.size - addressesKept;
     for (const [address, load] of this.#loads) {

@@ -1,13 +1,13 @@
 /**
- * New requests that wait for a backend with room for them: in the order they came, so many at most, and so long at most. What
- * belongs to a session does not wait with them. They count as held, and their clients have them outstanding.
+ * New requests that wait for a backend with room for them, in the order they came; their number and their time are limited.
+ * Messages that belong to a session do not wait with them. Those that wait count as held, and as outstanding for their clients.
  */
 import type { Client } from '../client.ts';
 import type { Message } from '../message.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { PoolSettings } from '../settings.ts';
 
-/** How often it is looked whether there is room, besides whenever an answer has made some. */
+/** How often to check whether there is room, in addition to whenever an answer has made some. */
 const tickMs = 20;
 const defaultRequests = 1024;
 
@@ -22,15 +22,15 @@ export class Waiting {
   readonly #runtime: Runtime;
   readonly #resume: (request: WaitingRequest, isLate: boolean) => void;
   #queue: WaitingRequest[] = [];
-  /** Where the first one is in the queue. */
+  /** The index of the first one in the queue. */
   #first = 0;
   #bytes = 0;
-  /** The one that is being sent on. */
+  /** The one that is being sent on now. */
   #resumed: WaitingRequest | undefined;
   #cancelTick: (() => void) | undefined;
   #isScheduled = false;
 
-  /** @param resume sends a request on, which may be told to wait again; one that is late is to be refused */
+  /** @param resume sends a request on; it may be made to wait again. A late one is to be refused */
   constructor(settings: PoolSettings, runtime: Runtime, resume: (request: WaitingRequest, isLate: boolean) => void) {
     this.#settings = settings;
     this.#runtime = runtime;
@@ -41,12 +41,12 @@ export class Waiting {
     return this.#queue.length - this.#first;
   }
 
-  /** Whether a new request has to stand in line: others wait, and it is not their first. */
+  /** Whether a new request has to queue: others are waiting, and it is not the first of them. */
   get isLine(): boolean {
     return this.#resumed === undefined && this.length > 0;
   }
 
-  /** Makes a request wait, or wait again; false if there is no room. */
+  /** Makes a request wait, perhaps again; false if there is no room in the queue. */
   add(message: Message, client: Client): boolean {
     if (this.#resumed !== undefined) this.#putBack(this.#resumed);
     else if (!this.#append(message, client)) return false;
@@ -85,7 +85,7 @@ export class Waiting {
     return first;
   }
 
-  /** There may be room: looks at the end of the turn. */
+  /** There may be room: checks at the end of the turn. */
   look(): void {
     if (this.#isScheduled || this.length === 0) return;
     this.#isScheduled = true;
@@ -101,7 +101,7 @@ export class Waiting {
     if (this.length > 0) this.#cancelTick ??= this.#runtime.after(tickMs, this.#tick);
   };
 
-  /** Sends on what has waited, as far as there is room. */
+  /** Sends on requests that have waited, as far as there is room. */
   #drain(): void {
     while (this.length > 0) {
       const request = this.#shift();
@@ -119,7 +119,7 @@ export class Waiting {
     }
   }
 
-  /** Hands all requests, which count as held still, to `take`. */
+  /** Hands all requests, which still count as held, to `take`. */
   handOver(take: (request: WaitingRequest) => void): void {
     this.#cancelTick?.();
     this.#cancelTick = undefined;
