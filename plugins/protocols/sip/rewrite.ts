@@ -86,7 +86,7 @@ export class Rewriter {
     if (header.method === method.register) {
       if (fromClient && this.#places.path) message.splice(at, 0, linesOfSender.path(isSips(header), token));
     } else if (this.#places.recordRoute && recordsRoute(header, routes)) {
-      const secure = isSips(header);
+      const secure = isSips(header) || routes.leadToSips;
       message.splice(at, 0, linesOfSender.recordRoute(secure, token));
       const { linesOfDestination } = this.#self.addressFor(source);
       message.splice(at, 0, linesOfDestination.recordRoute(secure, this.#tokenOf(destination)));

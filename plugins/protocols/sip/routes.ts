@@ -21,6 +21,8 @@ export class OwnRoutes {
   count = 0;
   tokenStart = 0;
   tokenEnd = 0;
+  /** The first route that stays demands TLS all the way. */
+  leadToSips = false;
   /** The line of the first value that stays, and where it begins; -1: none stays. */
   #restLine = -1;
   #restStart = 0;
@@ -41,6 +43,7 @@ export class OwnRoutes {
     this.count = this.tokenStart = this.tokenEnd = 0;
     this.#restLine = -1;
     this.#rerouting = undefined;
+    this.leadToSips = false;
     const first = header.first[field.route]!;
     if (first < 0) return undefined;
     if (mayHoldToken(header) && this.#isRequestUriOwn(header, self)) return this.#findBehindStrict(header, self);
@@ -72,8 +75,9 @@ export class OwnRoutes {
     this.#restStart = at;
     if (line < 0) return undefined;
     if (!isRead && !address.read(bytes, at, header.lineEnds[line]!)) return flaws.route;
-    const isStrict = this.#uri.read(bytes, address.uriStart, address.uriEnd) && !this.#uri.isLoose;
-    return isStrict ? this.#reroute(header, Rerouting.before(header, this.count)) : undefined;
+    if (!this.#uri.read(bytes, address.uriStart, address.uriEnd)) return undefined;
+    this.leadToSips = this.#uri.isSips;
+    return this.#uri.isLoose ? undefined : this.#reroute(header, Rerouting.before(header, this.count));
   }
 
   /** `#uri` is of ours; false if it was not recorded together with the one before it. */

@@ -489,6 +489,18 @@ describe('dedicated links', () => {
 });
 
 describe('sips', () => {
+  it.each([
+    ['the Request-URI demands it', { uri: 'sips:bob@example.net' }, 'sips'],
+    ['the next route does', { extra: ['Route: <sip:192.0.2.1:5060;lr>, <sips:next.example.net;lr>'] }, 'sips'],
+    ['only a later route does', { extra: ['Route: <sip:next.example.net;lr>', 'Route: <sips:x;lr>'] }, 'sip'],
+    ['nothing does', {}, 'sip'],
+  ])('is recorded where %s (section 16.6)', async (_when, options, scheme) => {
+    rig = await sipRig({ transport: 'tls' });
+    rig.client().send(request('INVITE', options));
+    const schemes = values(arrival(rig).message, 'Record-Route').map((route) => /^<(\w+):/.exec(route)![1]);
+    expect(schemes).toEqual([scheme, scheme]);
+  });
+
   it('is recorded as sip where the listener has no TLS', () => {
     rig.client().send(request('INVITE', { uri: 'sips:bob@example.net' }));
     expect(values(arrival(rig).message, 'Record-Route')[0]).toMatch(/^<sip:/);
