@@ -31,7 +31,7 @@ export function fork({ onMessage, onExit }: WorkerEvents): WorkerProcess {
   });
   return {
     pid: worker.process.pid,
-    send: (message) => void (worker.isConnected() && worker.send(message)),
+    send: (message, then) => void (worker.isConnected() && worker.send(message, then)),
     kill: () => void worker.process.kill('SIGKILL'),
   };
 }

@@ -40,13 +40,16 @@ const graceMs = 5000;
 const answerMs = 5000;
 /** How often it is looked whether files can be opened. */
 const filesLookMs = 1000;
+/** So many bytes of messages may wait for a worker that does not keep up; what comes on top is lost, as with a worker that ends. */
+const mostHandoverBytes = 16_777_216;
 /** How long one may take for a reload, in which plugins may start whatever they need. */
 const reloadSeconds = 60;
 
 /** A process that runs a worker. */
 export interface WorkerProcess {
   readonly pid: number | undefined;
-  send(message: ToWorker): void;
+  /** @param then called when it has left, unless the worker ends before */
+  send(message: ToWorker, then?: () => void): void;
   /** Ends it at once. */
   kill(): void;
 }
@@ -90,6 +93,8 @@ interface Post {
   settings: Settings | undefined;
   /** Called in this order with how its reloads went, or that it has ended. */
   readonly reloads: ((fault: PointsmanError | undefined) => void)[];
+  /** Bytes of messages that have not left for it. */
+  handoverBytes: number;
   /** Why it could not start, if it said so. */
   fault: string | undefined;
   /** Cancels the wait for the next one. */
@@ -151,6 +156,7 @@ export class Primary implements Observable {
       stats: undefined,
       settings: undefined,
       reloads: [],
+      handoverBytes: 0,
       fault: undefined,
       cancelWait: undefined,
     }));
@@ -372,6 +378,7 @@ export class Primary implements Observable {
     post.state = 'starting';
     post.startedAtMs = clock.now();
     post.stats = undefined;
+    post.handoverBytes = 0;
     post.fault = undefined;
     post.process = fork({
       onMessage: (message) => this.#hear(post, message),
@@ -438,7 +445,14 @@ export class Primary implements Observable {
   #handOver(from: Post, handover: Handover): void {
     const to = this.#posts.find(({ state, instance }) => state === 'started' && instance === handover.to.instance);
     if (to === undefined) from.process?.send({ type: 'gone', place: handover.to });
-    else to.process?.send({ type: 'handover', handover });
+    else if (to.handoverBytes < mostHandoverBytes) {
+      const { process } = to;
+      const bytes = handover.messages.reduce((sum, { length }) => sum + length, 0);
+      to.handoverBytes += bytes;
+      process?.send({ type: 'handover', handover }, () => {
+        if (to.process === process) to.handoverBytes -= bytes;
+      });
+    }
   }
 
   #assignment(post: Post) {

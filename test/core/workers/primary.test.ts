@@ -15,6 +15,9 @@ class PlayedWorker implements WorkerProcess {
   readonly pid: number;
   readonly heard: ToWorker[] = [];
   killed = false;
+  /** False: what is sent to it does not leave. */
+  reads = true;
+  readonly waiting: (() => void)[] = [];
   readonly #events: WorkerEvents;
 
   constructor(pid: number, events: WorkerEvents) {
@@ -22,8 +25,10 @@ class PlayedWorker implements WorkerProcess {
     this.#events = events;
   }
 
-  send(message: ToWorker): void {
+  send(message: ToWorker, then = () => {}): void {
     this.heard.push(message);
+    if (this.reads) then();
+    else this.waiting.push(then);
   }
 
   kill(): void {
@@ -155,6 +160,20 @@ describe('what a worker hands over', () => {
     const handover = { to: { instance: instances[1]!, slot: 7, generation: 1 }, messages: [Buffer.from('hello')] };
     one!.say({ type: 'handover', handover });
     expect(other!.heard.at(-1)).toEqual({ type: 'handover', handover });
+  });
+
+  it('waits in bounded memory for a worker that does not keep up', async () => {
+    const { forked } = await playStarted();
+    const [one, other] = forked;
+    other!.reads = false;
+    const to = { instance: instanceOf(other!), slot: 7, generation: 1 };
+    const messages = [Buffer.alloc(1_048_576)];
+    const handed = () => other!.heard.filter(({ type }) => type === 'handover').length;
+    for (let i = 0; i < 100; i++) one!.say({ type: 'handover', handover: { to, messages } });
+    expect(handed()).toBe(16);
+    for (const leave of other!.waiting) leave();
+    one!.say({ type: 'handover', handover: { to, messages } });
+    expect(handed()).toBe(17);
   });
 
   it('comes back as gone if that worker has ended, or does not have the client', async () => {
