@@ -276,7 +276,7 @@ export class Pool {
     return this.#byNumber.get(number);
   }
 
-  /** Of the available backends that `suits` accepts, the one with the fewest requests for its weight. @internal */
+  /** Of the available backends that `willDo`, the one with the fewest requests for its weight. @internal */
   leastBusy(willDo: (backend: Backend) => boolean): Backend | undefined {
     let least: Backend | undefined;
     for (const each of this.available) {

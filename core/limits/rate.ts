@@ -1,4 +1,4 @@
-/** How many messages may come: so many a second in the long run, and so many at once. */
+/** A token bucket: limits how many messages may come a second on average, and how many at once. */
 export class TokenBucket {
   /** How many messages it lets through at once when it is full. */
   readonly burst: number;
@@ -14,17 +14,17 @@ export class TokenBucket {
     this.#atMs = nowMs;
   }
 
-  /** Whether one more message may come that leaves so many tokens to others. */
+  /** Whether one more message may come, leaving `reserved` tokens to others. */
   has(nowMs: number, reserved: number): boolean {
     return this.#fill(nowMs) >= 1 + reserved;
   }
 
-  /** Whether it is as a new one would be. */
+  /** Whether it is as full as a new one. */
   isFull(nowMs: number): boolean {
     return this.#fill(nowMs) === this.burst;
   }
 
-  /** A message has come. Call `has` before. */
+  /** Counts a message. Call `has` first. */
   take(): void {
     this.#tokens--;
   }
@@ -38,7 +38,7 @@ export class TokenBucket {
   }
 }
 
-/** A bucket as the settings have it; undefined: the rate is not limited. */
+/** The bucket that the settings ask for; undefined: the rate is not limited. */
 export function bucketOf(perSecond = 0, burst = 0, nowMs = 0): TokenBucket | undefined {
   return perSecond > 0 ? new TokenBucket(perSecond, burst > 0 ? burst : Math.max(1, perSecond), nowMs) : undefined;
 }

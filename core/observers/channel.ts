@@ -1,30 +1,30 @@
 /**
- * What an observer's two halves say to each other: the one in every pipeline, in whatever process, and the one that looks at
- * the whole. Between processes, values are copied as by `structuredClone`.
+ * How the two halves of an observer talk to each other: the one in every pipeline, in whatever process, and the one that looks at
+ * the whole. Values that go to another process are copied as by `structuredClone`.
  */
 
 export interface Channel {
   /**
-   * Says something to the other half. What is sent to pipelines is an order that holds until the next one: pipelines that begin
-   * later hear the last. What pipelines say is dropped where another process does not keep up: let it be little, and seldom.
+   * Sends a value to the other half. What is sent to pipelines is an order that holds until the next one: pipelines that begin
+   * later receive the last order. What pipelines send is dropped if another process does not keep up, so send little, and seldom.
    */
   send(value: unknown): void;
-  /** Hears what the other half says. To call in `apply` or `observe`. */
+  /** Receives what the other half sends. Call it in `apply` or `observe`. */
   onMessage(hear: (value: unknown) => void): void;
 }
 
-/** The end of a line where one observer's pipelines are. */
+/** The end of an observer's channel where its pipelines are. */
 export class PipelineEnd {
   readonly #send: (value: unknown) => void;
   readonly #hearers = new Set<(value: unknown) => void>();
   #last: { readonly value: unknown } | undefined;
 
-  /** @param send takes what pipelines say to the other end */
+  /** @param send takes what pipelines send to the other end */
   constructor(send: (value: unknown) => void) {
     this.#send = send;
   }
 
-  /** What one pipeline gets; `close` when it ends. */
+  /** The channel of one pipeline; to be closed when the pipeline ends. */
   open(): Channel & { close(): void } {
     const own: ((value: unknown) => void)[] = [];
     return {
@@ -40,7 +40,7 @@ export class PipelineEnd {
     };
   }
 
-  /** Hands on what the other end says. */
+  /** Passes on what the other end sends. */
   hear(value: unknown): void {
     this.#last = { value };
     for (const hear of this.#hearers) hear(value);

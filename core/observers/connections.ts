@@ -1,48 +1,51 @@
-/** Client connections as operators see them: listed page by page, so that a process with a hundred thousand can be asked, and closed one by one. */
+/**
+ * Client connections as operators see them: listed page by page, so that a process with a hundred thousand of them can be asked,
+ * and closed one by one.
+ */
 import type { Client } from '../client.ts';
 import type { Clients } from '../clients.ts';
 
 export interface ConnectionFacts {
-  /** Names the connection, and no other one before or after it. */
+  /** Identifies the connection, and no other one before or after it. */
   readonly id: string;
   readonly listener: string;
   /** The client's IP address; empty for unix sockets. */
   readonly address: string;
   readonly port: number;
   readonly openSeconds: number;
-  /** Since it last sent something. */
+  /** Seconds since it last sent something. */
   readonly idleSeconds: number;
   /** Messages and bytes that it has sent. */
   readonly messages: number;
   readonly bytes: number;
-  /** Its requests that wait for an answer. */
+  /** Its requests that are waiting for an answer. */
   readonly outstanding: number;
-  /** Bytes that wait for it. */
+  /** Bytes that are waiting to be sent to it. */
   readonly queueBytes: number;
   /** The backends that it has a dedicated link to. */
   readonly links: readonly string[];
 }
 
 export interface ConnectionQuery {
-  /** How many at most, from 1. */
+  /** The most connections to list, from 1. */
   readonly limit: number;
-  /** The `next` of the page before; undefined: from the beginning. */
+  /** The `next` of the page before; undefined: start at the beginning. */
   readonly from?: string | undefined;
-  /** Only those of this listener, of this IP address. */
+  /** Only connections of this listener, or from this IP address. */
   readonly listener?: string | undefined;
   readonly address?: string | undefined;
 }
 
 export interface ConnectionPage {
   readonly connections: readonly ConnectionFacts[];
-  /** Where the next page begins; undefined: this is the last. */
+  /** Where the next page begins; undefined: this is the last page. */
   readonly next?: string | undefined;
 }
 
-/** How many places are looked at for one page, so that a filter that fits nobody does not hold up traffic. */
+/** How many slots are looked at for one page, so that a filter that matches nothing does not hold up traffic. */
 const mostLookedAt = 10_000;
 
-/** @param nowMs of the clock that connections are measured by */
+/** @param nowMs the time of the clock that connections are measured by */
 export function connectionsOf(clients: Clients, query: ConnectionQuery, nowMs: number): ConnectionPage {
   const connections: ConnectionFacts[] = [];
   const first = Number(query.from ?? 0);
@@ -78,7 +81,7 @@ function factsOf(client: Client, nowMs: number): ConnectionFacts {
   };
 }
 
-/** The connection of that id; undefined if there is none, or none any more. */
+/** The connection with that id; undefined if there is none, or no longer one. */
 export function connectionAt(clients: Clients, id: string): Client | undefined {
   const [, slot, generation] = /^[0-9a-f]+-(\d+)-(\d+)$/.exec(id) ?? [];
   const client = clients.at(Number(slot), Number(generation));

@@ -1,12 +1,12 @@
 /**
- * Where observers have servers of their own: at tcp://host:port, or unix:/path. By custom their option `listen` says it, so that a config
- * in which two have one address is not in order.
+ * Where observers open servers of their own: at tcp://host:port or unix:/path. By convention an observer's option `listen` says so,
+ * which lets `validate` find addresses that are taken twice.
  */
 import { chmodSync } from 'node:fs';
 import type net from 'node:net';
 import { parseAddress } from '../runtime/address.ts';
 
-/** What `net.Server.listen` takes. */
+/** The options for `net.Server.listen`. */
 export type ServerAddress = { readonly host: string; readonly port: number } | { readonly path: string };
 
 /**
@@ -25,7 +25,7 @@ export function serverAddress(text: string): ServerAddress {
 }
 
 /**
- * Lets a server listen. The file of a unix socket that nobody listens on any more is removed first.
+ * Makes a server listen. The file of a unix socket that nobody listens on any more is removed first.
  * @param mode who may open the file of a unix socket
  * @throws Error (rejects with) that says why the address cannot be opened
  */

@@ -1,15 +1,15 @@
-/** A log of an observer's own: JSON lines, written by pino, which never make anybody wait. */
+/** A log file of an observer's own: JSON lines, written by pino, without ever making anybody wait. */
 import type { LogFaults } from '../faults.ts';
 
-/** How much may wait for a slow disk, in bytes; beyond it lines are dropped. */
+/** How many bytes may wait for a slow disk; beyond that, lines are dropped. */
 const mostWaitingBytes = 4 * 1024 * 1024;
 
 export interface LogFileOptions {
-  /** It is appended to. Undefined: standard output. */
+  /** The file, which is appended to. Undefined: standard output. */
   readonly file?: string | undefined;
   /** Fields that are left out of every line. */
   readonly redact?: readonly string[];
-  /** Told what the system says when it cannot be written. */
+  /** Called with the system's error when it cannot be written. */
   onError(error: Error): void;
 }
 
@@ -18,11 +18,11 @@ export interface LogFile {
   write(fields: object): void;
   /** Counts lines that were dropped before they came here. */
   drop(lines: number): void;
-  /** Lines that were dropped, since the disk does not keep up or is full, or before they came here. */
+  /** How many lines were dropped because the disk did not keep up. */
   readonly dropped: number;
-  /** Opens the file again, as after it has been moved away. */
+  /** Reopens the file, for when it has been moved away. */
   reopen(): void;
-  /** Writes what waits, and closes the file. */
+  /** Writes what is waiting, and closes the file. */
   close(): Promise<void>;
 }
 

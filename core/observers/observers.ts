@@ -1,6 +1,6 @@
 /**
- * Observers: plugins that look at the balancer as a whole, for metrics, logs and administration. There is one of each, whatever
- * the number of processes that share the work; their taps in pipelines talk to it over a channel.
+ * Observers: plugins that look at the balancer as a whole, for metrics, logs and administration. There is one of each, however many
+ * processes share the work; their taps in pipelines talk to it over a channel.
  */
 import type { BalancerStats } from '../balancer.ts';
 import { checkNoPromise, PluginError } from '../errors.ts';
@@ -12,22 +12,22 @@ import type { ConnectionPage, ConnectionQuery } from './connections.ts';
 import { type Control, noControl } from './control.ts';
 import { type LogFile, type LogFileOptions, openLogFile } from './log-file.ts';
 
-/** The balancer as observers see it: where several processes share the work, numbers are sums, and orders reach all of them. */
+/** The balancer as observers see it: where several processes share the work, numbers are sums, and orders go to all of them. */
 export interface BalancerView {
-  /** What has been counted since the start. */
+  /** Everything counted since the start. */
   stats(): BalancerStats;
   /**
-   * Changes a backend until the config says otherwise: what it is let do, its share of new work, or both.
+   * Changes a backend until the config says otherwise: its state, its share of new work, or both.
    * @throws PointsmanError POINTSMAN_UNKNOWN_NAME if there is no such pool or backend
    */
   setBackend(pool: string, backend: string, change: BackendChange): void;
-  /** The backends of all pools as the config has them, and as they have been changed since. How they do, `stats()` says. */
+  /** The backends of all pools as the config has them, with later changes. Their condition is in `stats()`. */
   backends(): readonly BackendFacts[];
   /** The certificates that we show, as the config has them. */
   certificates(): readonly CertificateFacts[];
   /** The client connections that are open, page by page. */
   connections(query: ConnectionQuery): Promise<ConnectionPage>;
-  /** Closes a client connection at once; false if there is none of that id. */
+  /** Closes a client connection at once; false if there is none with that id. */
   closeConnection(id: string): Promise<boolean>;
 }
 

@@ -1,4 +1,4 @@
-/** Tells which messages two configs treat differently. */
+/** Finds the messages that two configs treat differently. */
 import type { MessageRecord, Outcome } from './recorder.ts';
 import type { Placed } from './replay.ts';
 
@@ -9,7 +9,7 @@ import type { Placed } from './replay.ts';
  */
 export type Difference = 'framing' | 'outcome' | 'destination' | 'reason' | 'reply' | 'bytes';
 
-/** What the two made of the bytes at one place; undefined: one of the two saw no message there. */
+/** What the two configs made of the bytes at one place; undefined: that one saw no message there. */
 export interface Pair {
   readonly offset: number;
   readonly first: MessageRecord | undefined;
@@ -22,8 +22,8 @@ export class Pairing {
   readonly #second: Placed[] = [];
 
   /**
-   * @param first what the first has framed since the last call
-   * @param ended neither `first` nor `second` goes on: what only the other one saw is not waited for
+   * @param first what the first config has framed since the last call
+   * @param ended there will be no more of either: what only one of them saw is not waited for
    */
   *add(
     first: readonly Placed[],
@@ -48,7 +48,7 @@ export class Pairing {
   }
 }
 
-/** Empty: both treat the message alike. */
+/** Empty if both treat the message alike. */
 export function differencesOf({ first, second }: Pair): readonly Difference[] {
   if (first === undefined || second === undefined) return ['framing'];
   const isCut = ({ outcome }: MessageRecord) => outcome?.kind === 'incomplete';

@@ -1,4 +1,4 @@
-/** Holds what happened in a step against what the test expects. */
+/** Compares what happened in a step of a test with what the test expects. */
 import type { ListenerStats } from '../accounting.ts';
 import type { Settings } from '../settings.ts';
 import { type MessageRecord, Recorder } from './recorder.ts';
@@ -7,12 +7,12 @@ import type { Expectation, Place, StatsPart } from './script.ts';
 
 /** What happened in one step. */
 export interface Event {
-  /** Who sent or answered; undefined in steps where nobody does. */
+  /** Who sent or answered something; undefined in steps where nobody does. */
   readonly client?: string;
   readonly backend?: string;
   /** The client that sent something last. */
   readonly lastClient: string | undefined;
-  /** What arrived, by name. */
+  /** What arrived, by the receiver's name. */
   readonly toBackends: ReadonlyMap<string, Buffer>;
   readonly toClients: ReadonlyMap<string, Buffer>;
   readonly before: ListenerStats;
@@ -21,16 +21,16 @@ export interface Event {
 }
 
 export interface Failure {
-  /** Which expectation; or which step, or part of the test, if that is at fault itself. */
+  /** The expectation that failed; or the step, or part of the test, that is itself at fault. */
   readonly kind: string;
   readonly place: Place;
-  /** In words; undefined: it could not come to that. */
+  /** What was expected, in words; undefined: the test did not get that far. */
   readonly expected: string | undefined;
-  /** In words; or why it could not. */
+  /** What happened, in words; or why the step could not be done. */
   readonly got: string;
   /** The bytes that differ. */
   readonly bytes?: { readonly expected: Buffer; readonly got: Buffer };
-  /** The bytes in question, where there are none to compare them with. */
+  /** The bytes in question, if there are none to compare them with. */
   readonly seen?: readonly Seen[];
 }
 
@@ -40,9 +40,9 @@ interface Seen {
   readonly bytes: Buffer;
 }
 
-/** What expectations look at besides the event. */
+/** What expectations are checked against, in addition to the event. */
 export interface Circumstances {
-  /** All events so far, the present one included. */
+  /** All events so far, including the present one. */
   readonly events: readonly Event[];
   readonly settings: Settings;
   readonly seed: number;
@@ -115,14 +115,14 @@ async function differenceOf(expectation: Expectation, event: Event, circumstance
   }
 }
 
-/** How many bytes the two begin with in common. */
+/** How many bytes the two have in common at their beginnings. */
 export function firstDifference(one: Buffer, other: Buffer): number {
   let at = 0;
   while (at < one.length && at < other.length && one[at] === other[at]) at++;
   return at;
 }
 
-/** What leaves: what reached others than the sender, or, if that is nothing, what went back to it. */
+/** What left: what reached others than the sender or, if nothing did, what went back to it. */
 function leaving(event: Event): { readonly parts: readonly Seen[]; readonly bytes: Buffer } {
   const parts: Seen[] = [];
   const back: Seen[] = [];
@@ -134,7 +134,7 @@ function leaving(event: Event): { readonly parts: readonly Seen[]; readonly byte
 
 const seenIn = (event: Event): readonly Seen[] => leaving(event).parts;
 
-/** In words: where what left went, or why nothing did. */
+/** Where it went, or why nothing left, in words. */
 function whereTo(event: Event): string {
   const { parts, bytes } = leaving(event);
   const ending = endingsOf('refused', event).map((reason) => `refused: ${reason}`);
@@ -184,7 +184,7 @@ function compareWithEarlier(
   return compareNames(`backend ${names.join(', ')}, as of ${what}`, names, event.toBackends, 'backend', event);
 }
 
-/** For which reasons messages of this step were refused or discarded. */
+/** The reasons why messages of this step were refused or discarded. */
 function endingsOf(kind: 'refused' | 'discarded', { before, after, client, backend }: Event): string[] {
   const counts = (stats: ListenerStats) => {
     const sides = [
@@ -245,7 +245,7 @@ class Fault {
   }
 }
 
-/** Whom a message would name if a client sent it: the balancer itself is asked, another one with the same config and keys. */
+/** Whom a message would name if a client sent it, found by asking another balancer with the same config and keys. */
 async function whomItWouldName(bytes: Buffer, { settings, seed }: Circumstances): Promise<string | Fault | undefined> {
   const recorder = new Recorder();
   const quiet = () => {};
@@ -287,7 +287,7 @@ function tokenIn(bytes: Buffer, { messages }: Event, { settings, recorder }: Cir
   return found.toSorted((one, other) => other.length - one.length)[0]?.name;
 }
 
-/** Where `part` does not agree with the statistics. A count that is not there is 0. */
+/** Where `part` differs from the statistics. A count that is not there is 0. */
 function differencesIn(
   part: StatsPart,
   stats: StatsPart,

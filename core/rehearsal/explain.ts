@@ -36,21 +36,21 @@ export interface ListenerFacts {
   readonly checks: readonly CheckFacts[];
   /** Undefined: no backend is ejected. */
   readonly outliers: OutlierSettings | undefined;
-  /** Of all backends together; undefined: none. */
+  /** The limits of all backends together; undefined: none. */
   readonly poolLimits: LoadLimits | undefined;
-  /** How long new requests wait for a backend with room. Undefined: they do not. */
+  /** How many seconds new requests wait for a backend with room. Undefined: they do not wait. */
   readonly queueSeconds: number | undefined;
   readonly replay: 'never' | 'once';
-  /** Which clients may connect, and which may not. Undefined: all, and none. */
+  /** The clients that may connect, and those that may not. Undefined: all, and none. */
   readonly allow: readonly string[] | undefined;
   readonly deny: readonly string[] | undefined;
   readonly identifiers: IdentifierFacts;
   readonly limits: readonly LimitFacts[];
-  /** The affinity table is asked before a strategy is. */
+  /** Whether the affinity table is consulted before the strategy. */
   readonly hasAffinity: boolean;
   /** In the order of the config. */
   readonly plugins: readonly PluginFacts[];
-  /** Every hook with the plugins that tap it, in the order in which they are asked. */
+  /** Every hook with the plugins that tap it, in the order in which they are called. */
   readonly hooks: readonly { readonly hook: HookName; readonly plugins: readonly string[] }[];
 }
 
@@ -61,13 +61,13 @@ interface BackendFacts {
   readonly number: number | undefined;
   readonly priority: number;
   readonly state: BackendState;
-  /** Its own, or those that its pool has for each; undefined: none. */
+  /** Its own limits, or those that its pool has for each backend; undefined: none. */
   readonly limits: LoadLimits | undefined;
 }
 
 interface CheckFacts {
   readonly name: string;
-  /** Those of the plugin, without the core's own. */
+  /** The plugin's options, without the core's. */
   readonly options: unknown;
   readonly timing: CheckTiming;
 }
@@ -80,7 +80,7 @@ interface IdentifierFacts {
   /** The ids of the keys that verify. */
   readonly verify: readonly string[];
   readonly whenDown: 'refuse' | 'rechoose';
-  /** What becomes of a message whose identifier names a backend that the config has no more. */
+  /** What happens to a message whose identifier names a backend no longer in the config. */
   readonly whenGone: 'refuse' | 'rechoose';
 }
 
@@ -180,16 +180,16 @@ export interface Sending {
   readonly backend: string | undefined;
   /** The client's IP address. */
   readonly clientAddress: string;
-  /** How many messages are looked at, from 1. Undefined: all. */
+  /** How many messages to look at, from 1. Undefined: all. */
   readonly mostMessages?: number;
 }
 
-/** What became of bytes that were sent. */
+/** What happened to the bytes that were sent. */
 export interface Conversation {
   readonly messages: readonly MessageRecord[];
-  /** What plugins said when the client connected, or a link came up. */
+  /** What plugins answered when the client connected, or a link came up. */
   readonly greetings: readonly HookAnswer[];
-  /** How many bytes at the end were not looked at, as the connection was closed, or they were too many messages. */
+  /** How many bytes at the end were not looked at, because the connection was closed or there were too many messages. */
   readonly unreadBytes: number;
   /** Messages passed on to the client of a dedicated link, unread. */
   readonly relayed: Buffer | undefined;
@@ -229,7 +229,7 @@ export async function converse(settings: Settings, name: string, sending: Sendin
   }
 }
 
-/** A dedicated link is there once its client has sent something to that backend. Here it need not. */
+/** Opens a dedicated link to that backend, which otherwise opens when its client first sends something there. */
 function openLink(rig: Rig, client: Client, name: string): void {
   const [listener] = rig.balancer.listeners;
   const backend = rig.balancer.pools[0]!.byName(name)!;

@@ -1,6 +1,6 @@
 /**
- * Records what each tap was asked and answered. The recorder stands between plugins and the hooks they tap, so the pipeline is
- * the same and one that nobody records has no trace of it.
+ * Records what each tap was asked and answered. The recorder stands between plugins and the hooks they tap, so the pipeline is the
+ * same, and there is no trace of it where nobody records.
  */
 import { Client } from '../client.ts';
 import { Exchange } from '../exchanges.ts';
@@ -13,7 +13,7 @@ import { Backend, type Pool } from '../pool.ts';
 import type { Scan } from '../scan.ts';
 import type { ListenerSettings } from '../settings.ts';
 
-/** Whom a message names, or why it names nobody who can be found. */
+/** Whom a message names, or why it names nobody that can be found. */
 export type Named = { readonly backend: string } | { readonly client: string } | { readonly fault: TokenFault };
 
 export type Answer =
@@ -23,7 +23,7 @@ export type Answer =
   | { readonly kind: 'broken' }
   | { readonly kind: 'refusal'; readonly reason: string }
   | { readonly kind: 'discard'; readonly reason: string; readonly reply: Buffer | undefined }
-  /** `verified`: its MAC is good; there is none in bare names. */
+  /** `verified`: its MAC is good; bare names have none. */
   | {
       readonly kind: 'token';
       readonly offset: number;
@@ -36,11 +36,11 @@ export type Answer =
   | { readonly kind: 'destination'; readonly names: Named }
   | { readonly kind: 'backend'; readonly name: string }
   | { readonly kind: 'reply'; readonly reply: Buffer }
-  /** It left the question to the next tap, or there was none. */
+  /** The question was left to the next tap, or there was none. */
   | { readonly kind: 'nothing' }
   | { readonly kind: 'error'; readonly message: string };
 
-/** What was replaced where, counted from the first byte of the message as received. */
+/** What was replaced, and where, counted from the first byte of the message as received. */
 export interface Edit {
   readonly offset: number;
   readonly removed: Buffer;
@@ -63,27 +63,27 @@ export type Outcome =
     }
   | { readonly kind: 'refused'; readonly reason: string; readonly reply: Buffer }
   | { readonly kind: 'discarded'; readonly reason: string; readonly reply: Buffer | undefined }
-  /** The framer says so of bytes that belong to no message. */
+  /** The framer said that these bytes belong to no message. */
   | { readonly kind: 'skipped'; readonly reply: Buffer | undefined }
-  /** Its end has not come; `neededBytes` undefined: nor can its length be told. */
+  /** The end of the message has not come; `neededBytes` undefined: its length is not known yet. */
   | { readonly kind: 'incomplete'; readonly neededBytes: number | undefined };
 
 /** One message on its way through the hooks. */
 export interface MessageRecord {
-  /** `client`, or the name of the backend that sent it. */
+  /** `client`, or the name of the backend that sent the message. */
   readonly from: string;
   received: Buffer;
   readonly answers: HookAnswer[];
-  /** The backends that could have been chosen, if anybody was asked to. */
+  /** The backends that could have been chosen, if anybody was asked to choose. */
   available: readonly string[] | undefined;
-  /** What `insertId` was to write. */
+  /** The identifier that `insertId` was given to write. */
   token: Token | undefined;
   outcome: Outcome | undefined;
   /** The bytes that left; undefined if it was not forwarded. */
   sent: Buffer | undefined;
 }
 
-/** After all that plugins ask for, and before. */
+/** Stages after, and before, any that plugins ask for. */
 const last = Number.MAX_SAFE_INTEGER;
 const first = Number.MIN_SAFE_INTEGER;
 
@@ -92,12 +92,12 @@ type TapOptions = string | { name: string; stage?: number; before?: string };
 
 export class Recorder {
   readonly messages: MessageRecord[] = [];
-  /** What `onConnect` and `onLink` taps have answered. */
+  /** What `onConnect` and `onLink` taps answered. */
   readonly greetings: HookAnswer[] = [];
   readonly #most: number;
   #scope: Scope | undefined;
 
-  /** @param most how many messages are let through; what comes behind them is skipped */
+  /** @param most how many messages are let through; the bytes after them are skipped */
   constructor(most = Number.POSITIVE_INFINITY) {
     this.#most = most;
   }
@@ -108,13 +108,13 @@ export class Recorder {
     return { ...settings, pipeline: [...pipeline, { plugin: this.#observer, options: {} }] };
   }
 
-  /** What a backend's token is in this listener. */
+  /** The token of a backend in this listener. */
   tokenOf(backend: string): Token | undefined {
     const found = this.#scope?.pool.byName(backend);
     return found && this.#scope?.identifiers.ofBackend(found);
   }
 
-  /** The plugin as it is, but that its taps are recorded. */
+  /** The same plugin, with its taps recorded. */
   #recorded(plugin: PluginDefinition): PluginDefinition {
     return {
       ...plugin,
@@ -134,7 +134,7 @@ export class Recorder {
     };
   }
 
-  /** Sees what becomes of messages, whoever decided it. */
+  /** Records what happens to messages, whoever decides it. */
   readonly #observer: PluginDefinition = {
     name: 'recorder',
     summary: 'Records what becomes of messages.',
@@ -217,7 +217,7 @@ export class Recorder {
     this.messages.push(record);
   }
 
-  /** The record of the message that is under way. */
+  /** The record of the current message. */
   #at(message: Message): MessageRecord {
     let record = this.messages.at(-1);
     if (record === undefined) {
@@ -236,7 +236,7 @@ function newRecord(from: string, received: Buffer): MessageRecord {
   return { from, received, answers: [], available: undefined, token: undefined, outcome: undefined, sent: undefined };
 }
 
-/** Calls, and notes the answer: what is answered later, later. */
+/** Makes the call and records its answer; if that comes later, then. */
 function observed(call: () => unknown, answered: (answer: unknown) => void, threw: (message: string) => void): unknown {
   let answer: unknown;
   try {
@@ -253,7 +253,7 @@ function observed(call: () => unknown, answered: (answer: unknown) => void, thre
   return answer;
 }
 
-/** Keeps the edits that are made to `message` during the call. */
+/** Records the edits that are made to `message` during the call. */
 function watchingEdits(message: Message, edits: Edit[], call: () => unknown): unknown {
   const splice = message.splice.bind(message);
   message.splice = (offset, remove, bytes) => {

@@ -1,9 +1,9 @@
-/** Sends what many clients have sent through a listener, on virtual sockets: message by message, what became of it. */
+/** Sends what many clients have sent through a listener, on virtual sockets, and tells message by message what happens. */
 import type { Settings } from '../settings.ts';
 import { type MessageRecord, Recorder } from './recorder.ts';
 import { Rig, unchecked, type Wire } from './rig.ts';
 
-/** A message, and where it begins in what its sender has sent on that connection, in bytes. */
+/** A message, and its offset in the bytes that its sender has sent on that connection. */
 export interface Placed {
   readonly offset: number;
   readonly record: MessageRecord;
@@ -17,16 +17,16 @@ export interface ReplayClient {
 /** A client that is connected. */
 interface Caller {
   readonly wire: Wire;
-  /** Where its next message begins. */
+  /** The offset of its next message. */
   offset: number;
   sentBytes: number;
-  /** The message whose end has not come. */
+  /** The message whose end has not come yet. */
   pending: MessageRecord | undefined;
 }
 
-/** The virtual clock follows that far in all; then it stands still, so that times that a file makes up cost nothing. */
+/** How far the virtual clock follows in all; then it stands still, so that times that a file makes up cost nothing. */
 const mostMilliseconds = 86_400_000;
-/** How often what backends have received is dropped, in messages. */
+/** After how many messages the bytes that backends have received are dropped. */
 const messagesBetweenCleanings = 256;
 
 /** Backends take everything and answer nothing. */
@@ -59,7 +59,7 @@ export class Replay {
     return new Replay(rig, recorder);
   }
 
-  /** Moves the clock to when something happened; never back. */
+  /** Moves the clock to the time when something happened, never back. */
   at(timeMicros: number): void {
     this.#startedMicros ??= timeMicros;
     const elapsed = Math.min(Math.floor((timeMicros - this.#startedMicros) / 1000), mostMilliseconds);
@@ -69,8 +69,8 @@ export class Replay {
   }
 
   /**
-   * Sends on that connection, which is opened if need be.
-   * @returns the messages that are whole now
+   * Sends bytes on that connection, which is opened if necessary.
+   * @returns the messages that are now complete
    */
   async send(connection: number, client: ReplayClient, bytes: Uint8Array): Promise<readonly Placed[]> {
     let caller = this.#callers.get(connection);
@@ -91,14 +91,14 @@ export class Replay {
     return placed;
   }
 
-  /** Whether nothing that is sent on the connection is looked at any more. */
+  /** Whether anything sent on the connection is ignored from now on. */
   isClosed(connection: number): boolean {
     return this.#callers.get(connection)?.wire.ended ?? false;
   }
 
   /**
    * The client closes the connection.
-   * @returns the message whose end never came, and how many bytes were not looked at as the connection was closed before
+   * @returns the message whose end never came, and how many bytes were ignored because the connection had been closed before
    */
   end(connection: number): { readonly last: Placed | undefined; readonly unreadBytes: number } {
     const caller = this.#callers.get(connection);
@@ -116,7 +116,7 @@ export class Replay {
     await this.#rig.stop();
   }
 
-  /** What peers have received is not asked for here, and would fill the memory. */
+  /** Drops what peers have received: it is not needed here, and would fill the memory. */
   #clean(caller: Caller, messages: number): void {
     caller.wire.peer.chunks.length = 0;
     this.#messages += messages;

@@ -1,6 +1,6 @@
 /**
  * The real balancer on virtual sockets and a virtual clock. Whoever holds the rig plays the clients and the backends: no port is
- * opened, no time passes but what `advance` says, and equal seeds give equal runs.
+ * opened, time passes only in `advance`, and equal seeds give equal runs.
  */
 import { balances, type ListenerStats } from '../accounting.ts';
 import { Balancer, type BalancerOptions } from '../balancer.ts';
@@ -14,7 +14,7 @@ export interface RigOptions {
   readonly seed?: number;
 }
 
-/** The ports that virtual clients connect from begin here. */
+/** The first of the ports that virtual clients connect from. */
 const firstClientPort = 40_000;
 
 export class Rig {
@@ -66,7 +66,7 @@ export class Rig {
     return found;
   }
 
-  /** Runs what is due, what taps have promised included. */
+  /** Runs everything that is due, including what taps have promised. */
   async settle(): Promise<void> {
     this.runtime.settle();
     await new Promise((resolve) => setImmediate(resolve));
@@ -93,12 +93,12 @@ export class Rig {
   }
 }
 
-/** The pool where somebody plays the backends, and says who is down: they answer no checks. */
+/** The pool, with its backends played by somebody who says which of them are down: they answer no checks. */
 export function unchecked(pool: PoolSettings): PoolSettings {
   return { ...pool, checks: [] };
 }
 
-/** Who is connected to is told by the address, so two backends at one address (a warning in a config) would be one. */
+/** Backends are told apart by their address, so two at one address (a warning in a config) would be one. */
 function withAddressesOfTheirOwn(pool: PoolSettings): PoolSettings {
   const taken = new Set<string>();
   const backends = pool.backends.map((backend) => {
@@ -116,7 +116,7 @@ function withAddressesOfTheirOwn(pool: PoolSettings): PoolSettings {
 export class Wire {
   readonly peer: VirtualPeer;
   readonly #runtime: VirtualRuntime;
-  /** How many of the chunks. */
+  /** How many of the chunks have been taken. */
   #taken = 0;
 
   constructor(runtime: VirtualRuntime, peer: VirtualPeer) {
@@ -135,12 +135,12 @@ export class Wire {
     return Buffer.concat(this.peer.chunks);
   }
 
-  /** The single writes that arrived. */
+  /** The bytes of each write that arrived. */
   get writes(): readonly Buffer[] {
     return this.peer.chunks;
   }
 
-  /** Answers what was received since the last `take`. */
+  /** Returns what was received since the last `take`. */
   take(): Buffer {
     const { chunks } = this.peer;
     const taken = Buffer.concat(chunks.slice(this.#taken));
@@ -201,7 +201,7 @@ export class VirtualBackend {
     });
   }
 
-  /** Links the balancer opened to it that are open now, oldest first. */
+  /** The balancer's links to it that are open now, oldest first. */
   get links(): Wire[] {
     return this.#wires.filter((wire) => !wire.closed);
   }
@@ -213,12 +213,12 @@ export class VirtualBackend {
     return links[0]!;
   }
 
-  /** All links there have been, oldest first. */
+  /** All links that there have been, oldest first. */
   get wires(): readonly Wire[] {
     return this.#wires;
   }
 
-  /** Takes what arrived on all links since the last take. */
+  /** Takes what has arrived on all links since the last take. */
   take(): Buffer {
     return Buffer.concat(this.#wires.map((wire) => wire.take()));
   }
@@ -227,7 +227,7 @@ export class VirtualBackend {
     return this.take().toString('latin1');
   }
 
-  /** Refuses connects and resets its links. */
+  /** Refuses attempts to connect, and resets its links. */
   down(): void {
     this.#verdict = 'refuse';
     for (const wire of this.links) wire.peer.reset();
@@ -238,7 +238,7 @@ export class VirtualBackend {
     this.#verdict = 'accept';
   }
 
-  /** Lets connects hang. */
+  /** Leaves attempts to connect unanswered. */
   hang(): void {
     this.#verdict = 'hang';
   }

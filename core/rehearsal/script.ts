@@ -1,6 +1,6 @@
-/** A test of a config, ready to be played: names are resolved, bytes decoded, durations in milliseconds. */
+/** A test of a config, ready to be played: names resolved, bytes decoded, durations in milliseconds. */
 
-/** Where something stands in a config file. */
+/** A place in a config file. */
 export interface Place {
   /** As it was given on the command line. */
   readonly file: string;
@@ -27,7 +27,7 @@ export interface Step {
 
 export type Action =
   | { readonly kind: 'send'; readonly from: string; readonly bytes: Template; readonly byteByByte: boolean }
-  /** `from` undefined: the backend that received something last. */
+  /** `from` undefined: the backend that last received something. */
   | {
       readonly kind: 'reply';
       readonly from: string | undefined;
@@ -41,7 +41,7 @@ export type Action =
 export type Template = readonly (Buffer | Copy)[];
 
 export type Copy =
-  /** All matches, one after the other; of each its first group, if it has one. */
+  /** All matches are copied, one after the other; of each its first group, if it has one. */
   | { readonly written: string; readonly pattern: RegExp }
   | { readonly written: string; readonly offset: number; readonly length: number };
 
@@ -60,7 +60,7 @@ export type Expectation = { readonly place: Place } & (
   | { readonly kind: 'identifier'; readonly name: string | false }
   /** True: for whatever reason; false: not at all. */
   | { readonly kind: 'refused' | 'discarded'; readonly what: string | boolean }
-  /** `client` undefined: the one that sent something last. */
+  /** `client` undefined: the one that last sent something. */
   | { readonly kind: 'closed'; readonly client: string | undefined; readonly isClosed: boolean }
   | { readonly kind: 'stats'; readonly part: StatsPart }
 );

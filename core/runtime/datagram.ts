@@ -1,6 +1,6 @@
 /**
- * UDP: a datagram is a message. What comes from one address and port is one client, until nothing has come from there for long;
- * a link is a socket of its own. Nothing is repeated and nothing is put in order: where it matters, the protocol does that.
+ * UDP: a datagram is a message. All datagrams from one address and port are one client, until none has come for a long time; a link
+ * is a socket of its own. Nothing is repeated or reordered: where that matters, the protocol does it.
  */
 import dgram from 'node:dgram';
 import { once } from 'node:events';
@@ -8,9 +8,9 @@ import net from 'node:net';
 import { plainIp } from './address.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Socket, SocketHandler } from './runtime.ts';
 
-/** The most that IPv4 carries in one datagram. */
+/** The longest payload of an IPv4 datagram. */
 const longestMessageBytes = 65_507;
-/** How much the system keeps of what arrives while the event loop is busy. */
+/** How many bytes the system keeps of what arrives while the event loop is busy. */
 const receiveBufferBytes = 1_048_576;
 
 /** Opens a listener. */

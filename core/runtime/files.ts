@@ -1,7 +1,7 @@
 /**
- * How many files, sockets among them, the process can still open. A new file gets the lowest number that is free, so that its number
- * tells how many there are. Where none can be opened any more, a client is closed without a word, and a worker does not get it at all:
- * so clients are turned away while some are left, for links, logs and files.
+ * How many files, including sockets, the process can still open. A new file gets the lowest free number, so its number tells how
+ * many are open. If none can be opened any more, a client is closed without a word, and a worker does not even get its connection;
+ * so clients are turned away while some files are left, for links, logs and other files.
  */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 

@@ -1,6 +1,6 @@
 /**
- * The server that listens, before those that do handshakes: it takes the PROXY protocol header off a connection that comes through a
- * proxy, and turns away who may not come in, before anything else is done for it.
+ * The server that listens, in front of those that do handshakes: it reads the PROXY protocol header of connections that come
+ * through a proxy, and turns away whoever may not connect, before anything else is done for them.
  */
 import net from 'node:net';
 import { plainIp } from './address.ts';

@@ -1,4 +1,4 @@
-/** Listening sockets that the process has been given by whoever started it: a supervisor, or systemd (sd_listen_fds(3)). */
+/** Listening sockets that the process has inherited from whoever started it: a supervisor, or systemd (sd_listen_fds(3)). */
 
 const firstFd = 3;
 

@@ -1,4 +1,4 @@
-/** Finds out whether somebody can be connected to. */
+/** Finds out whether an address can be connected to. */
 import type { ConnectOptions, Runtime } from './runtime.ts';
 
 /**

@@ -1,6 +1,6 @@
 /**
- * The seam between the core and the world: time, randomness and sockets. node.ts implements it on Node.js, virtual.ts in
- * memory on a clock of its own, so that tests, dry runs and simulations run the same core.
+ * The seam between the core and the world: time, randomness and sockets. node.ts implements it on Node.js; virtual.ts in memory,
+ * with a clock of its own, so that tests, dry runs and simulations run the same core.
  */
 import type { Clock, WebSocketFacts } from '../plugin.ts';
 import type { LinkTlsSettings, ListenerTlsSettings } from '../settings.ts';

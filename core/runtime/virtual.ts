@@ -7,10 +7,10 @@ import { headroomBytes, readMemory } from '../memory.ts';
 import { type Address, delimits, formatAddress } from './address.ts';
 import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, SocketHandler } from './runtime.ts';
 
-/** Something that is due now. */
+/** An event that is due now. */
 interface Due {
   readonly run: () => void;
-  /** Whose events stay in their order among themselves. */
+  /** Events with the same source stay in order among themselves. */
   readonly peer: VirtualPeer | undefined;
 }
 
@@ -20,21 +20,21 @@ interface Timer {
   callback: () => void;
 }
 
-/** How many bytes that belong to nobody surround those that arrive, and how many arrive at once. */
+/** How many bytes of garbage surround those that arrive, and how many bytes arrive at once. */
 const straysAround = 8;
 const readBytes = readMemory.length - headroomBytes - straysAround;
 
 /** The far end of a virtual connection: the client that a test plays, or the backend. */
 export class VirtualPeer {
   readonly #runtime: VirtualRuntime;
-  /** Set when the connection is open. */
+  /** Called when the connection is open. */
   socket!: VirtualSocket;
   chunks: Buffer[] = [];
   ended = false;
   closed = false;
-  /** While true the peer reads nothing; the balancer's writes stay pending. */
+  /** While true, the peer reads nothing, and the balancer's writes stay pending. */
   paused = false;
-  /** What is written reaches the peer at the end of the turn, as over TLS. */
+  /** What is written reaches the peer at the end of the turn, as with TLS. */
   takesLate = false;
   /** Called for each chunk that arrives, after it was added to `chunks`. */
   onBytes: ((bytes: Buffer) => void) | undefined;
@@ -84,7 +84,7 @@ export class VirtualSocket implements Socket {
   #endArrived = false;
   #endDelivered = false;
   #closed = false;
-  /** What was written while the peer does not read. */
+  /** What was written while the peer was not reading. */
   #pending: { readonly bytes: Buffer; readonly ends: readonly number[] }[] = [];
   #ending = false;
 
@@ -166,7 +166,7 @@ export class VirtualSocket implements Socket {
     return true;
   }
 
-  /** The peer gets a stream write by write, messages one by one. */
+  /** The peer receives a stream write by write, or messages one by one. */
   #hand(bytes: Buffer, ends: readonly number[]): void {
     let start = 0;
     for (const end of this.delimits ? ends : [bytes.length]) {
@@ -242,12 +242,12 @@ export class VirtualRuntime implements Runtime {
   #turnEnd: (() => void)[] = [];
   #seed: number;
   readonly #listeners = new Map<string, VirtualListener>();
-  /** Who answers connects, by address: gets the far end of the new connection, or says why there is none. */
+  /** Who answers attempts to connect, by address: receives the far end of the new connection, or says why there is none. */
   readonly servers = new Map<string, (peer: VirtualPeer) => 'accept' | 'refuse' | 'hang'>();
 
   readonly #reorders: boolean;
 
-  /** @param reorders what is due together happens in an order that the seed decides */
+  /** @param reorders events that are due together happen in an order that the seed decides */
   constructor(seed = 1, { reorders = false } = {}) {
     this.#seed = seed;
     this.#reorders = reorders;
@@ -338,7 +338,7 @@ export class VirtualRuntime implements Runtime {
     return peer;
   }
 
-  /** @param peer at which connection it happens; undefined: at none */
+  /** @param peer whose connection it happens on; undefined: on none */
   enqueue(run: () => void, peer?: VirtualPeer): void {
     this.#events.push({ run, peer });
   }
@@ -356,7 +356,7 @@ export class VirtualRuntime implements Runtime {
     }
   }
 
-  /** Runs some of the events, of each connection the oldest first; the others are left to the next turn. */
+  /** Runs some of the events, for each connection the oldest first; the others are left to the next turn. */
   #runInAnyOrder(events: Due[]): void {
     for (let count = Math.ceil(this.random() * events.length); count > 0; count--) {
       const { peer } = events[Math.floor(this.random() * events.length)]!;
@@ -369,7 +369,7 @@ export class VirtualRuntime implements Runtime {
     this.#events = [...events, ...this.#events];
   }
 
-  /** Runs what is due until a promise is settled: what only promises keep waiting is not due. */
+  /** Runs what is due until a promise is settled, which may wait for other promises only. */
   async until<Value>(promise: Promise<Value>): Promise<Value> {
     let isSettled = false;
     const settled = promise.finally(() => {

@@ -1,4 +1,4 @@
-/** WebSocket listeners (RFC 6455): one message of the protocol in each message of the WebSocket, whatever frames it comes in. */
+/** WebSocket listeners (RFC 6455): each WebSocket message carries one message of the protocol, however it is fragmented. */
 import { isUtf8 } from 'node:buffer';
 import http from 'node:http';
 import https from 'node:https';
@@ -10,7 +10,7 @@ import { plainIp } from './address.ts';
 import type { ClientCertificate, Ends, ListenOptions, Socket, SocketHandler } from './runtime.ts';
 import { certificateOf, handshakeMs, serverTls } from './tls.ts';
 
-/** How long after its close frame a connection may stay open. */
+/** How long a connection may stay open after its close frame. */
 const closeMs = 2000;
 
 /**
@@ -71,7 +71,7 @@ class WebSocketSocket implements Socket {
   readonly #stream: net.Socket;
   #handler!: SocketHandler;
   #error: Error | undefined;
-  /** What the client prefers: the kind of its last message. */
+  /** The kind of frame that the client prefers: that of its last message. */
   #binary: boolean;
   #paused = false;
   /** Messages that were on their way through the reader when it was paused, and those that came before they had been dealt with. */

@@ -1,13 +1,13 @@
-/** What the workers have found out about the backends, put together. */
+/** What the workers have found out about the backends, combined. */
 import type { BackendNews } from '../links.ts';
 
-/** A backend that flaps is hinted at no more often, lest workers drive each other past their back-offs. */
+/** The least time between hints about a flapping backend, so that workers do not drive each other past their back-offs. */
 const hintMs = 1000;
 
 export interface Told {
   /** A backend that was up for every worker is down for one, or is up for every one again; likewise what checks and others say. */
   readonly isNews: boolean;
-  /** For how many workers it is down now. */
+  /** In how many workers it is down now. */
   readonly downIn: number;
   /** The other workers should look for themselves. */
   readonly hint: boolean;
@@ -37,7 +37,7 @@ export class BackendStates {
     return { isNews: wasUp !== (downFor.size === 0), downIn: downFor.size, hint };
   }
 
-  /** The worker has ended. Answers which backends are up for all others, when it alone had found them down. */
+  /** The worker has ended. Returns the backends that are up for all others, and were down only for that one. */
   forget(worker: number): BackendNews[] {
     const up: BackendNews[] = [];
     for (const { news, downFor } of this.#states.values()) {

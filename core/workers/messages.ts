@@ -1,4 +1,4 @@
-/** What the primary and its workers say to each other. */
+/** The messages between the primary and its workers. */
 import type { BalancerStats } from '../balancer.ts';
 import type { LogLevel } from '../cli/output.ts';
 import type { Identity } from '../clients.ts';
@@ -11,16 +11,16 @@ import type { PluginDefinition } from '../plugin.ts';
 import type { CheckUse, ListenerSettings, PluginUse, PoolSettings, Settings } from '../settings.ts';
 import type { ClientPlace, Handover } from './siblings.ts';
 
-/** All that a worker needs in order to balance. It reads no config: one that has changed meanwhile must not divide the workers. */
+/** All that a worker needs to begin. It reads no config itself, as one that has changed meanwhile would set workers apart. */
 export interface Assignment {
-  /** Its number, from 1. One that takes the place of another takes over its number too. */
+  /** Its number, from 1. A worker that replaces another takes over its number. */
   readonly worker: number;
   readonly settings: PackedSettings;
   /** The third-party plugins to load. */
   readonly origins: readonly PluginOrigin[];
   readonly identity: Required<Identity>;
   readonly logLevel: LogLevel;
-  /** What it has missed: changes of backends, and the last order of each observer, by its index. */
+  /** What happened before it started: changes of backends, and the last order of each observer, by its index. */
   readonly changes: readonly NamedChange[];
   readonly orders: ReadonlyMap<number, unknown>;
 }
@@ -37,7 +37,7 @@ export type ToWorker =
   | ({ readonly type: 'change' } & NamedChange)
   | { readonly type: 'order'; readonly observer: number; readonly value: unknown }
   | ({ readonly type: 'reload' } & Pick<Assignment, 'settings' | 'origins'>)
-  /** Which workers there are, by their instances. */
+  /** The workers that there are, by their instances. */
   | { readonly type: 'siblings'; readonly instances: readonly string[] }
   | { readonly type: 'handover'; readonly handover: Handover }
   /** No worker has that client. */
@@ -46,31 +46,31 @@ export type ToWorker =
   | { readonly type: 'log-level'; readonly level: LogLevel }
   | { readonly type: 'stop'; readonly deadlineSeconds: number };
 
-/** What the primary asks of a worker, and then waits for. */
+/** What the primary asks a worker, and waits for. */
 export type Question = { readonly connections: ConnectionQuery } | { readonly close: string };
 
 export type FromWorker =
-  /** It runs, and waits for its assignment. */
+  /** It runs, and is waiting for its assignment. */
   | { readonly type: 'ready' }
   /** It listens. */
   | { readonly type: 'started' }
   /** It cannot start, and ends. */
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string }
-  /** It has other settings, or could not have them: then it goes on as before. */
+  /** It has changed to other settings, or could not and goes on as before. */
   | { readonly type: 'reloaded'; readonly fault?: { readonly code: ErrorCode; readonly message: string } | undefined }
   /** What it has counted so far. `final`: it has stopped, and ends. */
   | { readonly type: 'stats'; readonly stats: BalancerStats; readonly final: boolean }
   | { readonly type: 'news'; readonly news: BackendNews }
-  /** For a client of another worker. */
+  /** Messages for a client of another worker. */
   | { readonly type: 'handover'; readonly handover: Handover }
-  /** What was handed over did not reach its client. */
+  /** Messages that were passed on did not reach their client. */
   | { readonly type: 'gone'; readonly place: ClientPlace }
-  /** To the question of that id: a page of connections, or whether one has been closed. */
+  /** The answer to the question with that id: a page of connections, or whether one was closed. */
   | { readonly type: 'answer'; readonly id: number; readonly answer: ConnectionPage | boolean }
-  /** What one of its pipelines says to an observer. */
+  /** What one of its pipelines sends to an observer. */
   | { readonly type: 'report'; readonly observer: number; readonly value: unknown };
 
-/** Settings as they go to another process: code does not, so plugins go by name. */
+/** Settings as they are sent to another process: plugins go by name, as code cannot be sent. */
 export interface PackedSettings extends Omit<Settings, 'listeners' | 'observers' | 'pools'> {
   readonly pools: readonly PackedPool[];
   readonly listeners: readonly PackedListener[];
@@ -100,8 +100,8 @@ export function packSettings(settings: Settings): PackedSettings {
 }
 
 /**
- * @param plugins built-in ones and those loaded
- * @throws Error if one is missing: its module has come to export another
+ * @param plugins the built-in ones and those that were loaded
+ * @throws Error if one is missing: its module now exports another one
  */
 export function unpackSettings(packed: PackedSettings, plugins: readonly PluginDefinition[]): Settings {
   const unpack = ({ plugin: name, options }: PackedUse): PluginUse => {

@@ -27,22 +27,24 @@ import { type FromWorker, type NamedChange, packSettings, type Question, type To
 import type { Handover } from './siblings.ts';
 import { remainsOf, totalOf } from './totals.ts';
 
-/** The first wait before a worker that has ended is replaced; each further one is twice as long, up to the last. */
+/**
+ * How long to wait before a worker that has ended is replaced, at first and at most; each wait is twice as long as the one before.
+ */
 const firstBackoffMs = 200;
 const lastBackoffMs = 10_000;
-/** A worker that has run that long was a good one: the next wait is the first again. */
+/** A worker that has run this long was a good one: the next wait is the first again. */
 const steadyMs = 10_000;
-/** So many in a row that end before they have started are too many, if there is no worker left. */
+/** If this many in a row end before they have started, and no worker is left, no more are started. */
 const mostFailedStarts = 5;
-/** How long workers may take beyond the deadline to stop. */
+/** How much longer than the deadline workers may take to stop. */
 const graceMs = 5000;
 /** How long a worker may take to answer a question; one that is stuck must not hold up whoever asks. */
 const answerMs = 5000;
-/** How often it is looked whether files can be opened. */
+/** How often to check whether files can be opened. */
 const filesLookMs = 1000;
 /** So many bytes of messages may wait for a worker that does not keep up; what comes on top is lost, as with a worker that ends. */
 const mostHandoverBytes = 16_777_216;
-/** How long one may take for a reload, in which plugins may start whatever they need. */
+/** How long a worker may take for a reload, in which plugins may start whatever they need. */
 const reloadSeconds = 60;
 
 /** A process that runs a worker. */
@@ -56,7 +58,7 @@ export interface WorkerProcess {
 
 export interface WorkerEvents {
   onMessage(message: FromWorker): void;
-  /** It has ended. Called once; nothing comes after it. */
+  /** Called once, when it has ended; nothing comes after that. */
   onExit(reason: string): void;
 }
 
@@ -67,45 +69,48 @@ export interface PrimaryOptions {
   readonly logLevel: LogLevel;
   readonly log: Logger & { child(fields: object): Logger };
   readonly clock: Clock;
-  /** What goes wrong in this process. Undefined: nobody else counts that. */
+  /** Counts what goes wrong in this process. Undefined: nobody does. */
   readonly faults?: Faults | undefined;
   /** Makes way for listening on an address, before any worker does. */
   vacate(address: Address): Promise<void>;
-  /** Whether hardly any file can be opened any more. Connections are accepted where nobody sees it (fork.ts), and so is that none can be. */
+  /**
+   * Whether hardly any file can be opened any more. Connections are accepted outside our view (fork.ts), and so is the failure to
+   * accept one.
+   */
   areFilesFew(): boolean;
   /** Starts a process; it says `ready` when it runs. */
   fork(events: WorkerEvents): WorkerProcess;
 }
 
-/** One worker after the other under one number. */
+/** The successive workers of one number. */
 interface Post {
   readonly number: number;
   process: WorkerProcess | undefined;
-  /** What tokens say of the clients of the one that runs, in hexadecimal digits. */
+  /** The instance in the tokens of its worker's clients, in hexadecimal digits. */
   instance: string;
   state: 'starting' | 'started' | 'stopped' | 'ended';
-  /** When the last one was started, in milliseconds of the clock. */
+  /** When the last worker was started, in milliseconds of the clock. */
   startedAtMs: number;
-  /** How many have ended early since one that was good. */
+  /** How many have ended early since the last good one. */
   failures: number;
   stats: BalancerStats | undefined;
   /** The settings that it has been given. */
   settings: Settings | undefined;
-  /** Called in this order with how its reloads went, or that it has ended. */
+  /** Called, in this order, with the results of its reloads, or when it ends. */
   readonly reloads: ((fault: PointsmanError | undefined) => void)[];
   /** Bytes of messages that have not left for it. */
   handoverBytes: number;
   /** Why it could not start, if it said so. */
   fault: string | undefined;
-  /** Cancels the wait for the next one. */
+  /** Cancels the wait for the next worker. */
   cancelWait: (() => void) | undefined;
 }
 
-/** How the ids of connections of that worker begin. */
+/** The beginning of the ids of that worker's connections. */
 const nameOf = (instance: string) => instanceName(Buffer.from(instance, 'hex'));
 
 export class Primary implements Observable {
-  /** Rejects with a PointsmanError when there are no workers any more, and new ones do not start. */
+  /** Rejects with a PointsmanError when there are no workers left, and new ones do not start. */
   readonly failed: Promise<never>;
   /** Workers that ended without being told to. */
   ended = 0;
@@ -123,12 +128,12 @@ export class Primary implements Observable {
   readonly #backends: BackendStates;
   /** What workers that have ended had counted. */
   #remains: BalancerStats = { listeners: {} };
-  /** What a new worker must be told: the last change of each backend, and the last order of each observer. */
+  /** What a new worker has to be told: the last change of each backend, and the last order of each observer. */
   readonly #changes = new Map<string, NamedChange>();
   readonly #orders = new Map<number, unknown>();
   /** Undefined: as it was when it started. */
   #logLevel: LogLevel | undefined;
-  /** Who waits for answers of workers, by the question's id. */
+  /** Who waits for workers' answers, by the question's id. */
   readonly #waiting = new Map<number, (answer: ConnectionPage | boolean | undefined) => void>();
   #lastQuestion = 0;
   #failedStarts = 0;
@@ -168,7 +173,7 @@ export class Primary implements Observable {
 
   /**
    * Starts all workers, or none.
-   * @throws PointsmanError (rejects with) if one cannot start: why the first one could not
+   * @throws PointsmanError (rejects with) if a worker cannot start, with the reason of the first
    */
   async start(): Promise<void> {
     for (const { listen } of this.#settings.listeners) await this.#options.vacate(listen);
@@ -190,7 +195,7 @@ export class Primary implements Observable {
     }
   }
 
-  /** Where workers do not take connections, those that wait here use up the files; the system closes what comes then. */
+  /** While workers accept no connections, those that are waiting here use up the files; further ones are closed by the system. */
   #lookAtFiles(wereFew: boolean): void {
     const { areFilesFew, clock, log } = this.#options;
     this.#cancelFilesLook = clock.after(filesLookMs, () => {
@@ -281,7 +286,7 @@ export class Primary implements Observable {
     });
   }
 
-  /** What an operator has changed holds until the config changes it too. */
+  /** An operator's change holds until the config changes it too. */
   #forgetChanges(before: Settings, after: Settings): void {
     for (const [key, { pool, backend }] of this.#changes) {
       const of = ({ pools }: Settings) =>
@@ -290,7 +295,7 @@ export class Primary implements Observable {
     }
   }
 
-  /** The sums over all workers, as of their last reports, which come about once a second and at the end. */
+  /** The sums over all workers' last reports, which come about once a second and at the end. */
   stats(): BalancerStats {
     const own: BalancerStats = { listeners: {}, faults: this.faults.stats() };
     const total = totalOf([this.#remains, own, ...this.#posts.flatMap(({ stats }) => stats ?? [])]);
@@ -353,7 +358,7 @@ export class Primary implements Observable {
     this.#tellAll({ type: 'log-level', level });
   }
 
-  /** Answers undefined if the worker has not started, ends meanwhile, or takes too long. */
+  /** Undefined if the worker has not started, ends meanwhile, or takes too long. */
   async #ask(post: Post, question: Question): Promise<ConnectionPage | boolean | undefined> {
     const { process, state } = post;
     if (process === undefined || state !== 'started') return undefined;
@@ -441,7 +446,7 @@ export class Primary implements Observable {
     for (const { process } of started) process?.send({ type: 'siblings', instances });
   }
 
-  /** Takes messages from one worker to the one that has their client. */
+  /** Passes messages from one worker to the one that has their client. */
   #handOver(from: Post, handover: Handover): void {
     const to = this.#posts.find(({ state, instance }) => state === 'started' && instance === handover.to.instance);
     if (to === undefined) from.process?.send({ type: 'gone', place: handover.to });
@@ -473,7 +478,7 @@ export class Primary implements Observable {
     };
   }
 
-  /** One worker has found a backend up or down: that is logged once, and the others are told to look for themselves. */
+  /** One worker has found a backend up or down: this is logged once, and the others are told to see for themselves. */
   #spread(post: Post, news: BackendNews): void {
     const { isNews, downIn, hint } = this.#backends.tell(post.number, news);
     if (isNews) this.#logNews(news, downIn);

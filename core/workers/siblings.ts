@@ -1,6 +1,6 @@
 /**
- * Clients whose connections other processes of the same balancer have, as a message may name any of them. What is for such a client
- * goes to a stand-in here, and over the primary to the process that has the connection, which sends it on as it is.
+ * Clients whose connections are in other processes of the same balancer, since a message may name any of them. Messages for such a
+ * client go to a stand-in here, and by way of the primary to the process that has the connection, which sends them on unchanged.
  */
 
 import { Client } from '../client.ts';
@@ -12,7 +12,7 @@ import { StandInSocket } from '../stand-in-socket.ts';
 
 /** A client connection of some process. */
 export interface ClientPlace {
-  /** Of the process, in hexadecimal digits. */
+  /** The instance of the process, in hexadecimal digits. */
   readonly instance: string;
   readonly slot: number;
   readonly generation: number;
@@ -24,7 +24,7 @@ export interface Handover {
   readonly messages: readonly Uint8Array[];
 }
 
-/** How many stand-ins, and how many clients that have turned out to be gone, are remembered. */
+/** How many stand-ins, and clients that have turned out to be gone, are remembered. */
 const mostRemembered = 4096;
 
 export class Siblings {
@@ -32,7 +32,7 @@ export class Siblings {
   readonly #turn: Turn;
   readonly #send: (handover: Handover, then: () => void) => void;
   #instances: ReadonlySet<string> = new Set();
-  /** By place, the one that was needed last comes last; undefined: gone. */
+  /** By place, the least recently needed first; undefined: the client is gone. */
   readonly #standIns = new Map<string, Client | undefined>();
 
   /** @param send takes messages to the process that has the client; calls back when they have left */
@@ -42,14 +42,14 @@ export class Siblings {
     this.#send = send;
   }
 
-  /** Says which processes there are. */
+  /** Tells it which processes there are. */
   set(instances: Iterable<string>): void {
     this.#instances = new Set(instances);
   }
 
   /**
-   * The stand-in of a client; undefined if no process has its connection, as far as is known here.
-   * @param token that of the client
+   * The stand-in for a client; undefined if no process is known to have its connection.
+   * @param token the client's
    */
   client(place: ClientPlace, token: Token, pipeline: Pipeline): Client | undefined {
     if (!this.#instances.has(place.instance)) return undefined;
@@ -60,7 +60,7 @@ export class Siblings {
     return client;
   }
 
-  /** The process that should have the client does not. */
+  /** The process that should have the client does not have it. */
   gone(place: ClientPlace): void {
     const key = keyOf(place);
     this.#standIns.get(key)?.destroy();

@@ -1,4 +1,4 @@
-/** The statistics of several workers as those of one balancer. */
+/** Adds up the statistics of several workers to those of one balancer. */
 import type { BackendStats, DirectionStats, ListenerStats } from '../accounting.ts';
 import type { BalancerStats } from '../balancer.ts';
 import type { FaultStats } from '../faults.ts';
@@ -22,7 +22,7 @@ export function totalOf(workers: readonly BalancerStats[]): BalancerStats {
   return { listeners, ...(faults.length > 0 && { faults: sum(faults) as unknown as FaultStats }) };
 }
 
-/** What is known of a backend and does not add up. */
+/** The members of a backend's statistics that do not add up. */
 const notCounts = [
   'up',
   'upIn',
@@ -98,7 +98,7 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
   return { listeners, faults: stats.faults };
 }
 
-/** How a backend does for nobody: what others say of it counts. */
+/** The statistics of a backend that nobody knows anything about: what others say counts. */
 const forNobody = {
   up: false,
   upIn: 0,
@@ -122,7 +122,7 @@ const uncounted = {
   idleSeconds: undefined,
 } as const;
 
-/** Of backends only what the listener itself has done with them, where another one tells of the same backends. */
+/** The backends' statistics without what another listener tells of the same backends: only what this one has done with them. */
 export function withoutBackends({ listeners }: BalancerStats): BalancerStats {
   const own = Object.entries(listeners).map(([name, stats]) => {
     const backends = Object.entries(stats.backends).map(([backend, its]) => [backend, { ...its, ...uncounted }]);

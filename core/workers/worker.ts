@@ -1,6 +1,6 @@
 /**
- * A worker: a process that balances as any other would, as the primary tells it. Node.js ends it when the channel to the
- * primary breaks, so that none is left behind.
+ * A worker: a process that balances like any other, as the primary tells it to. Node.js ends it when the channel to the primary
+ * breaks, so that none is left behind.
  */
 import { Balancer } from '../balancer.ts';
 import { createLog, type Log, setLogLevel } from '../cli/log.ts';
@@ -14,14 +14,14 @@ import { nodeRuntime } from '../runtime/node.ts';
 import type { Settings } from '../settings.ts';
 import { type Assignment, type FromWorker, type Question, type ToWorker, unpackSettings } from './messages.ts';
 
-/** So many reports of observers' pipelines may wait for a primary that does not keep up; what comes on top is dropped. */
+/** How many reports of observers' pipelines may wait for a primary that does not keep up; further ones are dropped. */
 const mostReports = 1000;
 let reports = 0;
 
-/** How often the primary is told what was counted. */
+/** How often counts are sent to the primary. */
 const reportMs = 1000;
 
-/** Says something to the primary; calls back when that has left. */
+/** Sends something to the primary; calls back when it has left. */
 function tell(message: FromWorker, then = () => {}): void {
   if (process.connected) process.send!(message, undefined, undefined, then);
 }
@@ -117,7 +117,7 @@ async function answerTo(question: Question): Promise<ConnectionPage | boolean> {
   return (await balancer?.connections(question.connections)) ?? { connections: [] };
 }
 
-/** Each report waits until the one before has left. */
+/** Each report is sent only after the one before has left. */
 function reportLater(balancer: Balancer): void {
   setTimeout(
     () => tell({ type: 'stats', stats: balancer.stats(), final: false }, () => reportLater(balancer)),
