@@ -10,6 +10,8 @@ import { type Losses, type Trouble, troublesOf } from './troubles.ts';
 const lookMs = 1000;
 /** Over how many looks rates are taken: workers report once a second, but not when we look. */
 const rateLooks = 3;
+/** What several workers have reported before they heard of a change is old after that. */
+const changeMs = 2000;
 /** Times to answer, and what is lost, are those of so many looks. */
 const mostLooks = 10;
 /** The history has a point for so many looks, and so many of them: 15 minutes. */
@@ -90,6 +92,8 @@ export interface HistoryPoint {
 interface Seen {
   status: BackendRow['status'];
   state: string;
+  /** Since when it has that state. */
+  stateAtMs: number;
   weight: number;
   downs: number;
   downMs: number;
@@ -140,7 +144,7 @@ export class Watch {
     const lastMs = last?.atMs ?? nowMs;
     this.#looks.push({ atMs: nowMs, stats: this.#balancer.stats() });
     if (this.#looks.length > mostLooks + 1) this.#looks.shift();
-    for (const row of this.backends()) this.#compare(row, nowMs - lastMs);
+    for (const row of this.backends()) this.#compare(row, nowMs, nowMs - lastMs);
     if (!again && this.#count++ % historyLooks === 0) {
       this.#history.push(this.#point());
       if (this.#history.length > historyPoints) this.#history.shift();
@@ -148,16 +152,17 @@ export class Watch {
     if (this.#hub.hears('stats')) this.#hub.tell('stats', this.overview());
   }
 
-  #compare(row: BackendRow, elapsedMs: number): void {
+  #compare(row: BackendRow, nowMs: number, elapsedMs: number): void {
     const key = `${row.pool} ${row.name}`;
     const { status, state, weight } = row;
     const seen = this.#seen.get(key);
     if (seen === undefined) {
-      this.#seen.set(key, { status, state, weight, downs: isDown(status) ? 1 : 0, downMs: 0 });
+      this.#seen.set(key, { status, state, stateAtMs: nowMs, weight, downs: isDown(status) ? 1 : 0, downMs: 0 });
       return;
     }
     if (isDown(seen.status)) seen.downMs += elapsedMs;
     if (isDown(status) && !isDown(seen.status)) seen.downs++;
+    if (seen.state !== state) seen.stateAtMs = nowMs;
     if (seen.status !== status || seen.state !== state || seen.weight !== weight) {
       const { pool, name: backend, why } = row;
       const at = new Date().toISOString();
@@ -222,9 +227,11 @@ export class Watch {
         (all) => all.listeners[names[0] ?? '']?.backends[facts.name]?.latencyCounts,
       );
       const seen = this.#seen.get(`${facts.pool} ${facts.name}`);
+      const isOld = seen?.state !== facts.state || this.#scope.clock.now() - seen.stateAtMs < changeMs;
+      const drained = facts.state === 'drain' && stats?.drained === true && !isOld;
       return {
         ...facts,
-        ...statusOf(facts, stats),
+        ...statusOf(facts, stats, drained),
         currentWeight: stats?.weight ?? facts.weight,
         checks: stats?.checks ?? { passed: 0, failed: 0 },
         ejections: stats?.ejections ?? 0,
@@ -240,7 +247,7 @@ export class Watch {
         downs: seen?.downs ?? 0,
         downSeconds: Math.round((seen?.downMs ?? 0) / 1000),
         idleSeconds: stats?.idleSeconds ?? null,
-        drained: stats?.drained ?? false,
+        drained,
       };
     });
   }
@@ -330,7 +337,11 @@ export class Watch {
 
 const isDown = (status: BackendRow['status']) => status === 'down' || status === 'failing' || status === 'maint';
 
-function statusOf({ state }: BackendFacts, stats: BackendStats | undefined): Pick<BackendRow, 'status' | 'why'> {
+function statusOf(
+  { state }: BackendFacts,
+  stats: BackendStats | undefined,
+  drained: boolean,
+): Pick<BackendRow, 'status' | 'why'> {
   if (state === 'maint') return { status: 'maint', why: 'an operator has taken it out' };
   const last = stats?.checks.last;
   if (stats?.up === false) return { status: 'down', why: (!stats.passing && last) || 'it cannot be reached' };
@@ -339,7 +350,7 @@ function statusOf({ state }: BackendFacts, stats: BackendStats | undefined): Pic
   if (state === 'drain') {
     return {
       status: 'drain',
-      why: stats?.drained ? 'has drained: it may be stopped' : 'an operator lets it finish what it has',
+      why: drained ? 'has drained: it may be stopped' : 'an operator lets it finish what it has',
     };
   }
   return { status: 'up', why: last ?? '' };

@@ -119,7 +119,7 @@ describe('verbs on a balancer that runs', () => {
 
   it('tail: where messages go, and why, while they do', async () => {
     const log = { ...collect() };
-    const tailing = tail({ ...options, limit: 1, backend: 'calls/a' }, log);
+    const tailing = tail({ ...options, limit: 1, backend: 'calls/a', reason: 'strategy' }, log);
     const client = net.connect(join(directory, 'edge.sock'));
     // When it listens is for the balancer to know; until then messages are not told.
     const timer = setInterval(() => client.write('{"id":1}\n'), 20);

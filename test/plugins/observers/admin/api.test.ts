@@ -189,6 +189,24 @@ describe('the API', () => {
     ]);
   });
 
+  it('says that a backend has drained, but not from what workers have reported before they heard that it drains', async () => {
+    const { rig, ask } = await play();
+    const { stats } = rig.balancer;
+    rig.balancer.stats = () => {
+      const told = stats.call(rig.balancer);
+      const { edge } = told.listeners;
+      return { ...told, listeners: { edge: { ...edge!, backends: { a: { ...edge!.backends.a!, drained: true } } } } };
+    };
+    const change = async (state: string) => (await ask('PATCH', '/v1/backends/pool/a', { state })).body;
+    expect(await change('drain')).toMatchObject({ status: 'drain', drained: false });
+    rig.advance(3000);
+    const drained = { status: 'drain', drained: true, why: 'has drained: it may be stopped' };
+    expect((await ask('GET', '/v1/backends')).body.backends[0]).toMatchObject(drained);
+    expect(await change('drain')).toMatchObject(drained);
+    expect(await change('ready')).toMatchObject({ status: 'up', drained: false });
+    expect(await change('drain')).toMatchObject({ drained: false, why: 'an operator lets it finish what it has' });
+  });
+
   it('changes what backends get, and says what is wrong with a change', async () => {
     const { rig, ask } = await play();
     const { status, body } = await ask('PATCH', '/v1/backends/pool/a', { state: 'drain', weight: 3 });
