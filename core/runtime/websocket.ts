@@ -76,6 +76,7 @@ class WebSocketSocket implements Socket {
   #paused = false;
   /** Messages that were on their way through the reader when it was paused, and those that came before they had been dealt with. */
   #waiting: Buffer[] = [];
+  #isClosed = false;
   /** `write` has answered false and `onWritten` is due. */
   #owesWritten = false;
   readonly #onSent: () => void;
@@ -109,9 +110,22 @@ class WebSocketSocket implements Socket {
       this.#error = error;
     });
     connection.on('close', () => {
-      this.#waiting = [];
-      handler.onClose(this.#error);
+      this.#isClosed = true;
+      this.#tellIfClosed();
     });
+  }
+
+  /** What came before the close comes first. */
+  #tellIfClosed(): void {
+    if (!this.#isClosed || this.#waiting.length > 0) return;
+    this.#isClosed = false;
+    this.#handler.onClose(this.#error);
+  }
+
+  /** Reads no more. */
+  #forgetWaiting(): void {
+    this.#waiting = [];
+    if (this.#isClosed) setImmediate(() => this.#tellIfClosed());
   }
 
   get certificate(): ClientCertificate | undefined {
@@ -151,16 +165,19 @@ class WebSocketSocket implements Socket {
         const bytes = this.#waiting.shift()!;
         this.#handler.onBytes(bytes, 0, bytes.length);
       }
+      this.#tellIfClosed();
     });
     if (this.writable) this.#connection.resume();
   }
 
   end(): void {
+    this.#forgetWaiting();
     this.#connection.close(1000);
     setTimeout(() => this.#connection.terminate(), closeMs).unref();
   }
 
   destroy(): void {
+    this.#forgetWaiting();
     this.#connection.terminate();
   }
 }

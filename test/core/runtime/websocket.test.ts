@@ -129,6 +129,38 @@ describe('a WebSocket listener', () => {
     expect(balances(stats())).toBe(true);
   });
 
+  it('loses nothing of a client that has closed while it could not be read', async () => {
+    let link: net.Socket | undefined;
+    let received = '';
+    const backend = net.createServer({ pauseOnConnect: true }, (stream) => {
+      link = stream;
+      stream.on('error', () => {});
+      stream.on('data', (bytes) => {
+        received += bytes;
+      });
+      stream.pause();
+    });
+    backend.listen({ port: 0, host: '127.0.0.1' });
+    await once(backend, 'listening');
+    closers.push(() => backend.close());
+    const { port, stats } = await balancerAt({
+      listen: 'ws://127.0.0.1:0',
+      backend: `tcp://127.0.0.1:${(backend.address() as net.AddressInfo).port}`,
+      linkQueueBytes: 100_000,
+    });
+    const stream = net.connect({ port, host: '127.0.0.1' });
+    const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}`, { createConnection: () => stream }));
+    const count = 300;
+    stream.cork();
+    for (let i = 0; i < count; i++) socket.send(`${i} ${'x'.repeat(50_000)}`);
+    socket.close();
+    stream.uncork();
+    await vi.waitFor(() => expect(stats().queuedBytes).toBeGreaterThan(100_000));
+    link!.resume();
+    await vi.waitFor(() => expect(received.match(/\n/g) ?? []).toHaveLength(count), { timeout: 5000 });
+    expect(stats().connections.open).toBe(0);
+  });
+
   it('answers text with text, and binary with binary', async () => {
     const { port } = await overWebSocket('ws://127.0.0.1:0');
     const socket = await connected(new WebSocket(`ws://127.0.0.1:${port}`));
