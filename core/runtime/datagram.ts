@@ -45,7 +45,10 @@ export async function listenDatagrams(
   });
   const listening = once(socket, 'listening'); // which may be told at once
   socket.bind({ port: address.port, address: address.host });
-  await listening;
+  await listening.catch((error: unknown) => {
+    socket.close();
+    throw error;
+  });
   socket.on('error', onError);
   return {
     address: { ...address, port: socket.address().port },

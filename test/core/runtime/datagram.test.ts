@@ -1,7 +1,7 @@
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { balances } from '../../../core/accounting.ts';
 import { guest } from '../../support/lines.ts';
 import { balancerAt } from '../../support/sockets.ts';
@@ -139,6 +139,18 @@ describe('messages in datagrams', () => {
 });
 
 describe('a UDP listener', () => {
+  it('leaves nothing open where its address is taken', async () => {
+    const taken = new Endpoint();
+    const port = await taken.open();
+    const created = vi.spyOn(dgram, 'createSocket');
+    onTestFinished(() => created.mockRestore());
+    await expect(balancerAt({ listen: `udp://127.0.0.1:${port}`, backend: 'tcp://127.0.0.1:1' })).rejects.toThrow(
+      'EADDRINUSE',
+    );
+    const [socket] = created.mock.results.map(({ value }) => value as dgram.Socket);
+    expect(() => socket!.close()).toThrow('Not running');
+  });
+
   it('forgets the client that has been silent for longest when there are too many', async () => {
     const { port, stats } = await balancerAt({
       listen: 'udp://127.0.0.1:0',
