@@ -113,8 +113,8 @@ export class Forwarding {
   }
 
   /**
-   * Whether a client can take a message. If not, its own dedicated link waits for it; other links wait until the end of the turn at
-   * most.
+   * Whether a client can take a message. If it reads slowly, its own dedicated link pauses; other links pause until the end of the
+   * turn at most.
    */
   #canTake(message: Message, client: Client): boolean {
     const { outbox } = client;

@@ -10,7 +10,7 @@ import type { ConnectOptions, ListeningSocket, ListenOptions, Runtime, Socket, S
 /** An event that is due now. */
 interface Due {
   readonly run: () => void;
-  /** Events with the same source stay in order among themselves. */
+  /** The peer whose event it is: events of one peer stay in order among themselves. */
   readonly peer: VirtualPeer | undefined;
 }
 
@@ -369,7 +369,10 @@ export class VirtualRuntime implements Runtime {
     this.#events = [...events, ...this.#events];
   }
 
-  /** Runs what is due until a promise is settled, which may wait for other promises only. */
+  /**
+   * Runs what is due until a promise is settled. Promises that wait only for other promises are not among what is due, so they get
+   * turns in between.
+   */
   async until<Value>(promise: Promise<Value>): Promise<Value> {
     let isSettled = false;
     const settled = promise.finally(() => {

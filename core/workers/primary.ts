@@ -195,7 +195,10 @@ export class Primary implements Observable {
     }
   }
 
-  /** While workers accept no connections, those that are waiting here use up the files; further ones are closed by the system. */
+  /**
+   * Logs when files run out: while workers take no connections, those that are waiting here use them up, and the system closes
+   * further ones.
+   */
   #lookAtFiles(wereFew: boolean): void {
     const { areFilesFew, clock, log } = this.#options;
     this.#cancelFilesLook = clock.after(filesLookMs, () => {

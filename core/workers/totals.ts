@@ -98,7 +98,7 @@ export function remainsOf(stats: BalancerStats = noStats): BalancerStats {
   return { listeners, faults: stats.faults };
 }
 
-/** The statistics of a backend that nobody knows anything about: what others say counts. */
+/** The condition of a backend as seen by nobody: values that let those of others prevail. */
 const forNobody = {
   up: false,
   upIn: 0,

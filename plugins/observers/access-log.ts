@@ -1,11 +1,11 @@
 /** The access log: one line of JSON for each connection, and for some of the messages. It never makes traffic wait. */
 import { definePlugin, type LogFile, type Message, Type } from 'pointsman';
 
-/** How often lines leave the pipelines. */
+/** How often lines are sent from the pipelines. */
 const gatherMs = 100;
-/** How many may come in that time; more are dropped. */
+/** How many lines may be sent in that time; further ones are dropped. */
 const mostLines = 10_000;
-/** How often it is said how many lines were dropped, if any were. */
+/** How often the number of dropped lines is logged, if any were. */
 const dropReportMs = 10_000;
 
 interface Line {
@@ -17,18 +17,18 @@ interface Line {
   readonly direction?: 'from-client' | 'from-backend';
   readonly bytes: number;
   readonly messages?: number;
-  /** How many of a connection's messages were forwarded to which backend. */
+  /** How many of a connection's messages were forwarded to each backend. */
   readonly backends?: Readonly<Record<string, number>> | undefined;
-  /** Why the message went where it did, or nowhere; why the connection ended. */
+  /** Why the message went where it did, or nowhere; or why the connection ended. */
   readonly reason?: string | undefined;
-  /** In seconds: of a connection how long it was open, of an answer how long it took. */
+  /** In seconds: how long a connection was open, or an answer took. */
   readonly duration?: number | undefined;
   /** The trace id of the W3C trace context that the message leaves with. */
   readonly trace?: string | undefined;
   readonly payload?: string;
 }
 
-/** What one pipeline has to log. */
+/** The lines that one pipeline has to log. */
 interface Batch {
   readonly lines: readonly Line[];
   readonly dropped: number;

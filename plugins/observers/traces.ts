@@ -23,21 +23,21 @@ import {
   Type,
 } from 'pointsman';
 
-/** What is not installed with pointsman: what makes spans, and what else there must be for an `endpoint`. */
+/** Packages that are not installed with pointsman: the one that makes spans, and those that an `endpoint` needs as well. */
 const api = '@opentelemetry/api';
 const sdk = ['@opentelemetry/sdk-trace', '@opentelemetry/resources', '@opentelemetry/exporter-trace-otlp-http'];
 
-/** So many requests that wait for their answer may have spans; further ones end theirs when they have been forwarded. */
+/** How many requests waiting for an answer may have spans; further ones end theirs when they are forwarded. */
 const mostWaiting = 10_000;
-/** How often it is looked whether their exchanges are closed without an answer. */
+/** How often to check whether their exchanges were closed without an answer. */
 const lookMs = 1000;
-/** How often, at most, it is said that spans could not be sent. */
+/** How often, at most, it is logged that spans could not be sent. */
 const reportMs = 10_000;
-/** How long a collector that does not answer may keep us from stopping. */
+/** How long a collector that does not answer may delay stopping. */
 const lingerMs = 2000;
-/** How much of a field is shown. */
+/** The longest part of a field that is shown. */
 const mostCharacters = 256;
-/** Among the taps of a hook. */
+/** Stages among the taps of a hook. */
 const first = -1000;
 
 /** https://www.w3.org/TR/trace-context/#traceparent-header; later versions may have more behind the flags. */
@@ -46,19 +46,19 @@ const traceparentBytes = 55;
 /** The bit in the last digit of the flags that says that others trace the message. */
 const sampledFlag = 1;
 
-/** What listeners speak, as OpenTelemetry names it where it has another name. */
+/** The transports of listeners, where OpenTelemetry has another name for them. */
 const transports: Readonly<Record<string, string>> = { tls: 'tcp', ws: 'tcp', wss: 'tcp' };
 
 /** A span that has begun. */
 interface Begun {
   readonly span: Span;
-  /** What makes a time since 1970 of one of the runtime's clock, in milliseconds. */
+  /** The difference between a time since 1970 and one of the runtime's clock, in milliseconds. */
   readonly epochMs: number;
   /** Of its message. */
   readonly serial: number;
 }
 
-/** The span of a request that waits for its answer. */
+/** The span of a request that is waiting for its answer. */
 interface Waiting extends Begun {
   /** An exchange that has another id by now is one of another request. */
   readonly exchangeId: number;
@@ -148,7 +148,7 @@ export default definePlugin({
       return found && message.view(found.offset, found.length).toString('latin1');
     };
 
-    /** Whether the trace context of the message says that it is traced; undefined: it carries none. */
+    /** Whether the message's trace context is sampled; undefined: it carries none. */
     const saysSampled = (message: Message): boolean | undefined => {
       const found = options.parents ? traceparent(message) : undefined;
       if (found === undefined || found.length < traceparentBytes) return undefined;
@@ -158,7 +158,7 @@ export default definePlugin({
       return parentIn(textOf(message, traceparent)!) === undefined ? undefined : true;
     };
 
-    /** Whether it is the turn of a message that carries none. */
+    /** Whether to trace this message, which carries no context. */
     const isDue = (): boolean => {
       if (messages === 0 || ++count < messages) return false;
       count = 0;
@@ -174,7 +174,7 @@ export default definePlugin({
       return true;
     };
 
-    /** Begins the span of the message, if there is one more in this second. */
+    /** Begins a span for the message, if another one is allowed in this second. */
     const begin = (message: Message): void => {
       const { client, from } = message;
       if (tracing === undefined || client?.question !== undefined || !isAllowed()) return;
@@ -193,7 +193,7 @@ export default definePlugin({
       span.addEvent('frame', { 'pointsman.message.bytes': message.length }, epochMs + clock.now());
     };
 
-    /** What is known of the message once it has been routed. */
+    /** Adds what is known about the message once it is routed. */
     const describe = (span: Span, message: Message, outcome: 'forwarded' | 'refused' | 'discarded'): void => {
       const { backend, reason } = message;
       span.setAttribute('pointsman.outcome', outcome);
@@ -213,7 +213,7 @@ export default definePlugin({
       span.end(epochMs + clock.now());
     };
 
-    /** Ends the spans of requests that will not be answered any more: what closes their exchanges says so to nobody. */
+    /** Ends the spans of requests that will not be answered any more: nothing tells us when their exchanges are closed. */
     const look = (): void => {
       for (const [exchange, each] of waiting) {
         if (exchange.id === each.exchangeId) continue;
@@ -337,7 +337,7 @@ function parentIn(text: string): RegExpExecArray | undefined {
   return found === null || /^0+$/.test(found[1]!) || /^0+$/.test(found[2]!) ? undefined : found;
 }
 
-/** OpenTelemetry, as far as it is needed here. */
+/** The parts of OpenTelemetry that are needed here. */
 interface Tracing {
   readonly errorStatus: SpanStatusCode;
   begin(name: string, from: Side, startMs: number, traceparent?: string, tracestate?: string): Span;
@@ -356,7 +356,7 @@ interface Surroundings {
   readonly log: Logger;
 }
 
-/** Loads what is needed, which takes a while. */
+/** Loads the packages that are needed, which takes a while. */
 async function startTracing({ endpoint, service }: Sending, { clock, log }: Surroundings): Promise<Tracing> {
   const { createTraceState, isSpanContextValid, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } = await import(
     '@opentelemetry/api'
@@ -402,7 +402,7 @@ interface Provider {
   stop(): Promise<void>;
 }
 
-/** The one that the process has registered. It stays when we stop, but may be about to end with the process. */
+/** The provider that the process has registered. It stays when we stop, but may be about to end with the process. */
 function registered(provider: TracerProvider & { getDelegate?(): { forceFlush?(): Promise<void> } }): Provider {
   return {
     getTracer: (name) => provider.getTracer(name),
@@ -410,7 +410,7 @@ function registered(provider: TracerProvider & { getDelegate?(): { forceFlush?()
   };
 }
 
-/** One of our own. */
+/** A provider of our own. */
 async function exporting(
   endpoint: string,
   service: string | undefined,

@@ -14,20 +14,20 @@ const nestedTooDeep = -3;
 
 const none = -1;
 
-/** A watched member of the top-level object. Its places count from the first byte of the text. */
+/** A watched member of the top-level object. Its offsets count from the first byte of the text. */
 export class Member {
   readonly name: string;
   readonly codePoints: readonly number[];
-  /** The name without escapes, quotes around it, as nearly everybody writes it; its first and last four bytes. */
+  /** The name without escapes but with its quotes, as nearly everybody writes it; its first and last four bytes. */
   readonly literal: Buffer;
   readonly head: number;
   readonly tail: number;
   present = false;
-  /** The first byte of its name: the quote. */
+  /** The offset of its name's opening quote. */
   at = 0;
   valueAt = 0;
   valueEnd = 0;
-  /** The commas around it, or -1. */
+  /** The offsets of the commas around it, or -1. */
   commaBefore = none;
   commaAfter = none;
 
@@ -44,7 +44,7 @@ export class Member {
     return this.valueEnd - this.valueAt;
   }
 
-  /** Where to cut so that the member and one comma are gone, and the text is JSON as before. */
+  /** Where to cut so that the member and one comma disappear and the rest is still JSON. */
   get cutFrom(): number {
     return this.commaAfter === none && this.commaBefore !== none ? this.commaBefore : this.at;
   }
@@ -55,13 +55,13 @@ export class Member {
 }
 
 export class JsonScan {
-  /** What is wrong with the text that was scanned last; undefined: it is JSON, or blank. */
+  /** What is wrong with the text scanned last; undefined: it is JSON, or blank. */
   fault: JsonFault | undefined;
   /** Its top-level value is an object, as far as it was read. */
   isObject = false;
   /** How many members that object has. */
   memberCount = 0;
-  /** The place behind its opening brace. */
+  /** The offset after its opening brace. */
   bodyAt = 0;
 
   readonly #depth: number;
@@ -84,7 +84,7 @@ export class JsonScan {
     this.#terminator = terminator;
   }
 
-  /** Watches a member from now on. */
+  /** Starts to watch a member. */
   watch(name: string): Member {
     const known = this.#members.find((member) => member.name === name);
     if (known !== undefined) return known;
@@ -96,9 +96,9 @@ export class JsonScan {
   }
 
   /**
-   * Scans `bytes[start, end)`, or what of it stands before the terminator; what it found stands in the fields and watched
-   * members until the next call.
-   * @returns where the text ended, which is `end` or the place of the terminator; negative if it is no JSON
+   * Scans `bytes[start, end)`, or the part of it before the terminator. The fields and the watched members hold what it found until
+   * the next call.
+   * @returns where the text ended, which is `end` or the offset of the terminator; negative if it is not JSON
    */
   scan(bytes: Buffer, start: number, end: number): number {
     if (bytes !== this.#bytes) {
@@ -141,7 +141,7 @@ export class JsonScan {
     return true;
   }
 
-  /** The object whose members are watched, and which most bytes are of: what `#object` does, spelt out. */
+  /** The object whose members are watched, and which most bytes belong to: what `#object` does, written out. */
   private topObject(bytes: Buffer, view: DataView, at: number, end: number): number {
     const start = this.#start;
     this.isObject = true;
@@ -264,7 +264,7 @@ export class JsonScan {
     }
   }
 
-  /** The next place that is no white space, nearly always `at`. */
+  /** The next offset that is not white space, nearly always `at`. */
   private tokenAt(bytes: Buffer, at: number, end: number): number {
     return at < end && bytes[at]! <= 0x20 ? this.spaceEnd(bytes, at, end) : at;
   }
@@ -299,7 +299,7 @@ export class JsonScan {
     return undefined;
   }
 
-  /** The same for any name. */
+  /** The same, for any name. */
   private watchedEscaped(bytes: Buffer, at: number, end: number): Member | undefined {
     for (const member of this.#members) if (spells(bytes, at + 1, end - 1, member.codePoints)) return member;
     return undefined;
@@ -333,7 +333,7 @@ for (let value = 0; value < 16; value++) {
   hexDigits[digit.charCodeAt(0)] = hexDigits[digit.toUpperCase().charCodeAt(0)] = value;
 }
 
-/** 0, which is nowhere allowed in JSON, where the text has ended. */
+/** The next byte; after the end of the text 0, which is allowed nowhere in JSON. */
 function byteAt(bytes: Buffer, at: number, end: number): number {
   return at < end ? bytes[at]! : 0;
 }

@@ -289,9 +289,9 @@ const handshakeTooLong = refusal('handshake-too-long');
 const handshakeAnswer = discard('handshake-answer', { ordinary: true });
 const unasked = discard('no-destination');
 
-/** How many requests of backends are remembered for one client; when one more comes, the oldest is forgotten. */
+/** How many requests of backends are remembered for one client; when there is one more, the oldest is forgotten. */
 const mostBackendRequests = 256;
-/** The longest frame that is kept to be replayed. */
+/** The longest frame that is kept for replay. */
 const handshakeBytes = 4096;
 
 export default definePlugin({
@@ -397,7 +397,7 @@ interface NumberCodec {
   readonly size: number;
   /** The first number that does not fit. */
   readonly limit: number;
-  /** Answers -1 if some byte is no digit; inexact above 2^53. */
+  /** Returns -1 if some byte is not a digit; inexact above 2^53. */
   read(bytes: Buffer, at: number): number;
   write(value: number, target: Buffer): void;
 }
@@ -410,11 +410,13 @@ function numberCodec(
   return encoding === 'binary' ? new BinaryCodec(size, endian) : new DecimalCodec(size, digitBytes[encoding]);
 }
 
-/** The last four bytes are read and written as an integer, what is in front of them as a multiple of 2^32: no step needs fractions. */
+/**
+ * The last four bytes are read and written as an integer, those before them as a multiple of 2^32, so that no step needs fractions.
+ */
 class BinaryCodec implements NumberCodec {
   readonly size: number;
   readonly limit: number;
-  /** Where the most significant byte stands, and in which direction the next one. */
+  /** The offset of the most significant byte, and the direction of the next one. */
   readonly #first: number;
   readonly #step: number;
 
@@ -493,7 +495,7 @@ class LengthField {
   readonly offset: number;
   /** Its width varies with its value. */
   readonly isVarint: boolean;
-  /** How many bytes it has in the frame at hand. */
+  /** How many bytes it has in the current frame. */
   width: number;
   readonly #size: number;
   readonly #adjust: number;
@@ -510,12 +512,12 @@ class LengthField {
     this.#scratch = Buffer.alloc(size);
   }
 
-  /** Where the bytes begin that it counts (but for `adjust`) in the frame at hand. */
+  /** Where the bytes that it counts (apart from `adjust`) begin in the current frame. */
   get end(): number {
     return this.offset + this.width;
   }
 
-  /** The length of the frame at `bytes[start]`, which becomes the one at hand. */
+  /** Returns the length of the frame at `bytes[start]`, which becomes the current one. */
   frame(bytes: Buffer, start: number, end: number): number | 'more' | Refusal {
     const at = start + this.offset;
     let value: number;
@@ -539,7 +541,7 @@ class LengthField {
     return length <= Number.MAX_SAFE_INTEGER ? length : tooLarge;
   }
 
-  /** Makes the field say that the frame at hand is `growth` bytes longer. */
+  /** Makes the field say that the current frame is `growth` bytes longer. */
   resize(message: Message, growth: number): Refusal | undefined {
     const value = message.length - this.end - this.#adjust + growth;
     const scratch = this.#scratch;
@@ -566,15 +568,15 @@ interface Field {
   readonly size: number;
 }
 
-/** Where the fields of the message at hand are. */
+/** The offsets of the fields of the current message. */
 class Layout {
-  /** The message at hand is an answer. */
+  /** The current message is an answer. */
   isAnswer = false;
-  /** How many bytes its inserted identifier takes, marker and all; 0: it has none. */
+  /** How many bytes its inserted identifier takes, including the marker; 0: it has none. */
   insertedBytes = 0;
-  /** Where that is, or would be (which may be beyond the message's end). */
+  /** Where the identifier is, or would be (which may be beyond the message's end). */
   insertion = 0;
-  /** Where the message ends but for an identifier inserted there. */
+  /** Where the message ends, not counting an inserted identifier. */
   #end = 0;
   readonly #length: LengthField;
   readonly #answers: Correlation['answers'];
@@ -590,7 +592,7 @@ class Layout {
     this.#idOffset = id?.insert?.at === 'offset' ? id.offset : Infinity;
   }
 
-  /** Makes `message` the one at hand. */
+  /** Makes `message` the current one. */
   look(message: Message): void {
     this.insertedBytes = 0;
     this.#end = message.length;
@@ -618,7 +620,7 @@ class Layout {
     return at + field.size <= this.#end ? at : -1;
   }
 
-  /** Where `offset` is, which counts as if a varint had one byte and no identifier had been inserted. */
+  /** The real offset for `offset`, which is given as if varints had one byte and no identifier had been inserted. */
   #place(offset: number): number {
     let at = offset;
     if (this.#length.isVarint && offset > this.#length.offset) at += this.#length.width - 1;
@@ -698,7 +700,7 @@ function correlate(field: Correlation, layout: Layout, scope: Scope, errors: Err
   const codec = numberCodec(field.size, field.endian);
   const scratch = Buffer.alloc(field.size);
   const backendRequests = scope.perClient(() => new BackendRequests(2 ** idBits(field.size) - 1));
-  /** What the answer at hand, which a client gives to a backend, gets back. */
+  /** What the current answer, from a client to a backend, gets back. */
   let original: Buffer | undefined;
 
   return {
@@ -781,9 +783,9 @@ function failureIn(field: NonNullable<Options['failure']>, layout: Layout) {
 function keepHandshakes(field: NonNullable<Options['replay']>, layout: Layout, scope: Scope) {
   const codec = numberCodec(field.size, field.endian);
   const { values, answers } = field;
-  /** By the field's value, so their number is bounded; and the link that each went to, which needs no replay. */
+  /** By the field's value, so that their number is bounded; with the link that each was sent on, which needs no replay. */
   const handshakes = scope.perClient(() => new Map<number, { readonly frame: Buffer; readonly link: Link }>());
-  /** How many answers a link still owes to what was replayed on it. */
+  /** How many answers a link still owes to replayed frames. */
   const owed = new WeakMap<Link | Client, number>();
 
   const kindOf = (message: Message): number => {
@@ -864,7 +866,7 @@ function errorReplies(
   );
   const { offset: kept = 0, size: keptSize = 0 } = correlation ?? {};
 
-  /** @param message the one at hand */
+  /** @param message the current one */
   const write = (message: Message, reason: string): Buffer => {
     const reply = Buffer.from(templates.get(reason) ?? template);
     for (const { from, to, size } of copy) {
@@ -984,7 +986,7 @@ function checkPlaces({ length, id, correlation, affinity, keys, replay, failure,
   }
 }
 
-/** @throws Error if a field can never have one of the values that it is held against */
+/** @throws Error if a field can never have one of the values that it is compared with */
 function checkValues({ replay, failure, replayable }: Options): void {
   for (const [option, size, values] of [
     ['replay.values', replay?.size, replay?.values],

@@ -42,7 +42,7 @@ const notAnObject = refusal('not-an-object');
 const forgedIdentifier = refusal('forged-identifier');
 const overloaded = refusal('overloaded');
 
-/** JSON-RPC 2.0 section 5.1: what is the request's own fault has a code there, the rest is ours to number. */
+/** JSON-RPC 2.0 section 5.1: faults of the request itself have codes there; the other codes are ours to choose. */
 const rpcCodes: Readonly<Record<string, number>> = {
   'malformed-json': -32700,
   'invalid-utf8': -32700,
@@ -295,7 +295,7 @@ export default definePlugin({
       return lineOf(to, Buffer.from('{"jsonrpc":"2.0","id":'), rpcIdValue, Buffer.from(rest));
     };
 
-    /** Left in the exchange of a request: whether it is one of JSON-RPC, or its id where another member correlates. */
+    /** Kept in the exchange of a request: whether it is a JSON-RPC request, or its id if another member correlates. */
     const noteOf = (message: Message): boolean | Buffer =>
       jsonrpc.present && correlation !== rpcId
         ? Buffer.from(message.view(rpcId.valueAt, rpcId.valueLength))
@@ -340,7 +340,7 @@ export default definePlugin({
       },
     });
 
-    /** How long the last line was. */
+    /** The length of the last line. */
     let lineBytes = 0;
 
     hooks.frame.tap('ndjson', (bytes, start, end, scan) => {
@@ -384,10 +384,10 @@ export default definePlugin({
       return isText ? message.span(id.valueAt + 1, id.valueLength - 2) : forgedIdentifier;
     });
 
-    /** Whether the object may get an answer: in JSON-RPC, requests do. */
+    /** Whether the object expects an answer: in JSON-RPC, requests do. */
     const asks = () => !jsonrpc.present || (method.present && rpcId.present);
 
-    /** Of each backend, by its index. */
+    /** By the backend's index. */
     const idTexts: IdText[] = [];
     const idTextOf = (token: Token, index: number): IdText => {
       const known = idTexts[index];
@@ -472,7 +472,7 @@ export default definePlugin({
   },
 });
 
-/** A member as it is written; all three share their memory. */
+/** A member to be written; all three share their memory. */
 interface MemberText {
   /** With a comma behind it. */
   readonly followed: Buffer;
@@ -491,7 +491,7 @@ function memberText(name: string, value: string): MemberText {
   return { followed, last, value: last.subarray(-value.length) };
 }
 
-/** Replaces the member's value, or adds the member in front of all that came. */
+/** Replaces the member's value, or adds the member before all others. */
 function write(message: Message, line: JsonScan, member: Member, text: MemberText, isFollowed: boolean): void {
   if (member.present) message.splice(member.valueAt, member.valueLength, text.value);
   else message.splice(line.bodyAt, 0, isFollowed ? text.followed : text.last);
@@ -501,12 +501,12 @@ function cut(message: Message, member: Member): void {
   message.splice(member.cutFrom, member.cutEnd - member.cutFrom);
 }
 
-/** Whether the member is there, and not null. */
+/** Whether the member is present and not null. */
 function hasValue(message: Message, member: Member): boolean {
   return member.present && message.bytes[message.start + member.valueAt] !== 0x6e;
 }
 
-/** Whether the member that an answer has makes it a failure. */
+/** Whether the member in an answer makes it a failure. */
 function isFailure(message: Message, member: Member, { codes }: { readonly codes: readonly number[] }): boolean {
   if (codes.length === 0) return true;
   const error = JSON.parse(message.view(member.valueAt, member.valueLength).toString()) as { code?: unknown };

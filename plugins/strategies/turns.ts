@@ -13,7 +13,7 @@ export class Turns {
   #richest: Backend | undefined;
   #earned = 0;
 
-  /** Enters a backend into this round. */
+  /** Offers a backend for this round. */
   offer(backend: Backend): void {
     const credit = (this.#credits[backend.index] ?? 0) + backend.weight;
     this.#credits[backend.index] = credit;
@@ -21,7 +21,7 @@ export class Turns {
     if (this.#richest === undefined || credit > this.#credits[this.#richest.index]!) this.#richest = backend;
   }
 
-  /** Ends the round: whose turn it is, undefined if nobody was offered. */
+  /** Ends the round: returns whose turn it is; undefined if nobody was offered. */
   take(): Backend | undefined {
     const taken = this.#richest;
     if (taken !== undefined) this.#credits[taken.index]! -= this.#earned;
@@ -31,7 +31,7 @@ export class Turns {
   }
 }
 
-/** After so many rounds credits are written anew, so that numbers stay small enough to be exact. */
+/** After this many rounds the credits are recalculated, so that numbers stay small enough to be exact. */
 const mostRounds = 1_000_000;
 
 export class Rotation {
@@ -44,7 +44,7 @@ export class Rotation {
   /** Rounds since the last `enter`. */
   #rounds = 0;
 
-  /** From now on these are the candidates, with the weights that they have now. */
+  /** Sets the candidates from now on, with their current weights. */
   enter(backends: readonly Backend[]): void {
     for (const lane of this.#lanes) lane.note(this.#credits, this.#rounds);
     this.#rounds = 0;

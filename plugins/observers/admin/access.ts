@@ -1,4 +1,7 @@
-/** Who may use the admin API: where it listens, tokens, certificates, and what browsers must not be made to do. */
+/**
+ * Who may use the admin API: decided by where it listens, by tokens and by certificates; and what browsers must not be tricked
+ * into.
+ */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { BlockList, isIP } from 'node:net';
 import { type ServerAddress, serverAddress } from 'pointsman';
@@ -11,7 +14,7 @@ export interface AccessOptions {
 }
 
 /**
- * Sees to it that nobody is let in by accident.
+ * Makes sure that nobody is let in by accident.
  * @throws Error that begins with the name of the option at fault
  */
 export function checkAccess({ listen, token, tls }: AccessOptions): void {
@@ -48,7 +51,7 @@ function isLoopback(host: string): boolean {
   return family === 0 ? host === 'localhost' : loopback.check(host, family === 6 ? 'ipv6' : 'ipv4');
 }
 
-/** Answers whether a token is the right one, in a time that does not depend on how much of it is. */
+/** Whether a token is the right one, in a time that does not depend on how much of it is right. */
 export function tokenCheck(token: string | undefined): (given: string | undefined) => boolean {
   if (token === undefined) return () => true;
   const digest = (text: string) => createHash('sha256').update(text).digest();
@@ -64,9 +67,9 @@ export interface Sender {
 }
 
 /**
- * Why a request is refused that a page from elsewhere may have made a browser send; undefined if there is no such reason.
- * A page whose name has come to mean our address (DNS rebinding) is known by the Host header: an address or `localhost` cannot be
- * taken over so. One from another site is known by what browsers say of it.
+ * Why a request is refused that a page from elsewhere may have made a browser send; undefined if it is not. A page whose name has
+ * been made to resolve to our address (DNS rebinding) is recognised by the Host header: an address or `localhost` cannot be made
+ * to. One from another site is recognised by what browsers say about it.
  */
 export function whyForeign({ host, origin, fetchSite }: Sender, hosts: readonly string[]): string | undefined {
   const name = nameOf(host);

@@ -1,4 +1,4 @@
-/** Answers requests: who may, what was meant, and what comes of it. */
+/** Answers requests: checks who may ask, parses what is asked, and returns the result. */
 import { isIP } from 'node:net';
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
@@ -13,7 +13,7 @@ import type { Watch } from './watch.ts';
 /** Enough for every message that `explain` is asked about. */
 const mostBodyBytes = 4_194_304;
 
-/** What goes wrong, as RFC 9457 says it. */
+/** An error, in the form of RFC 9457. */
 class Problem extends Error {
   readonly status: number;
   readonly errors: readonly string[] | undefined;
@@ -61,7 +61,7 @@ const security = {
   'cross-origin-resource-policy': 'same-origin',
 } as const;
 
-/** What a handler gets: checked, with defaults. */
+/** The input of a handler: checked, with defaults. */
 interface Asked {
   readonly parameters: Readonly<Record<string, string>>;
   readonly query: Readonly<Record<string, unknown>>;
@@ -75,7 +75,7 @@ export interface ApiParts {
   readonly scope: ObserverScope;
   readonly hub: Hub;
   readonly watch: Watch;
-  /** Answers what is no part of the API: the dashboard. */
+  /** Answers what is not part of the API: the dashboard. */
   readonly files: (path: string) => Response | undefined;
 }
 
@@ -149,7 +149,7 @@ export function createApi(access: AccessOptions, parts: ApiParts): Hono {
   return app;
 }
 
-/** A link on another page leads to the dashboard, and that may be; what it asks for then is its own. */
+/** A link on another page may lead to the dashboard; what the dashboard asks for is then its own request. */
 function siteOf(req: Context['req']): string | undefined {
   const isVisit = req.method === 'GET' && req.header('sec-fetch-mode') === 'navigate' && req.path === '/';
   return isVisit ? undefined : req.header('sec-fetch-site');

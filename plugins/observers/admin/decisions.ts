@@ -1,10 +1,10 @@
 /**
- * What became of messages, told by the taps in every pipeline. They are silent until somebody listens, then tell of no more than
- * so many a second, and say how many they left out.
+ * What happened to messages, reported by the taps in every pipeline. They are silent until somebody listens, then report no more
+ * than so many a second, and say how many they left out.
  */
 import type { Client, Discard, Hooks, Link, Message, Refusal, Scope } from 'pointsman';
 
-/** What became of one message. */
+/** What happened to one message. */
 export interface Decision {
   readonly listener: string;
   readonly from: 'client' | 'backend';
@@ -18,25 +18,25 @@ export interface Decision {
   readonly bytes: number;
 }
 
-/** Which decisions somebody wants to hear of. Undefined members: whatever they are. */
+/** Which decisions somebody wants to hear about. Undefined members match anything. */
 export interface Filter {
   readonly listener?: string | undefined;
   readonly backend?: string | undefined;
-  /** The client's IP address, or how it begins. */
+  /** The client's IP address, or the beginning of it. */
   readonly client?: string | undefined;
   readonly reason?: string | undefined;
   readonly outcome?: string | undefined;
 }
 
-/** What the pipelines are told: which decisions to tell of. None: nobody listens. */
+/** The order to the pipelines: which decisions to report. None: nobody listens. */
 export interface Order {
   readonly filters: readonly Filter[];
 }
 
-/** What they answer. */
+/** The pipelines' report. */
 export interface Report {
   readonly decisions: readonly Decision[];
-  /** How many more there were. */
+  /** How many more decisions there were. */
   readonly leftOut: number;
 }
 
@@ -50,7 +50,7 @@ export function matches(decision: Decision, { listener, backend, client, reason,
   );
 }
 
-/** How long decisions are gathered before they are told. */
+/** How long decisions are collected before they are reported. */
 const gatherMs = 100;
 
 export function tapDecisions(hooks: Hooks, scope: Scope, perSecond: number): void {

@@ -1,4 +1,4 @@
-/** The dashboard's files, which `npm run build` makes: small, read once, and the only ones there are. */
+/** The dashboard's files, made by `npm run build`: few and small, and read once. */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
@@ -9,7 +9,7 @@ const types: Readonly<Record<string, string>> = {
   'icon.svg': 'image/svg+xml',
 };
 
-/** Nothing but our own files and our own API; no script or style may stand in the page. */
+/** Nothing but our own files and our own API is allowed, and no script or style in the page itself. */
 const policy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -21,7 +21,7 @@ const policy = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-/** Answers who answers for them, by path; undefined: there is no such file. */
+/** Returns a function that answers requests for them by path; undefined: there is no such file. */
 export function dashboardFiles(): (path: string) => Response | undefined {
   const folder = builtFolder();
   const files = new Map<string, Buffer>();
@@ -47,7 +47,7 @@ export function dashboardFiles(): (path: string) => Response | undefined {
   };
 }
 
-/** Beside this module, or, where the sources are run, where the build puts it. */
+/** Beside this module, or, when running from sources, where the build puts it. */
 function builtFolder(): URL {
   const built = new URL('./dashboard/', import.meta.url);
   return fileURLToPath(import.meta.url).endsWith('.ts')

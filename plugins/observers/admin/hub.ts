@@ -1,4 +1,4 @@
-/** Those who listen to events: each with what it wants to hear, and a queue that is bounded. */
+/** The listeners to events: each with what it wants to hear, and a bounded queue. */
 import type { ObserverScope } from 'pointsman';
 import { type Decision, type Filter, matches, type Order, type Report } from './decisions.ts';
 
@@ -9,11 +9,11 @@ export interface Wanted extends Filter {
   readonly types: readonly EventType[];
 }
 
-/** How many events may wait for one who reads slowly; further ones it misses, and is told how many. */
+/** How many events may wait for a listener that reads slowly; it misses further ones, and is told how many. */
 const mostWaiting = 1000;
-/** How often something is said to those who hear nothing else, so that broken connections are found. */
+/** How often something is sent to listeners that hear nothing else, so that broken connections are noticed. */
 const heartbeatMs = 15_000;
-/** One who has not read for that long is dropped. */
+/** A listener that has not read for this long is dropped. */
 const mostIdleMs = 60_000;
 export const mostListeners = 64;
 
@@ -36,7 +36,7 @@ export class Hub {
     return this.#listeners.size >= mostListeners;
   }
 
-  /** Whether somebody wants to hear of that. */
+  /** Whether somebody wants to hear about this. */
   hears(type: EventType): boolean {
     for (const { wanted } of this.#listeners) if (wanted.types.includes(type)) return true;
     return false;
@@ -53,7 +53,7 @@ export class Hub {
     return listener.stream;
   }
 
-  /** Tells of something to all who want to hear of it. */
+  /** Sends an event to all who want to hear about it. */
   tell(type: EventType, value: object): void {
     let text: string | undefined;
     for (const listener of this.#listeners) {
@@ -148,7 +148,7 @@ class EventListener {
     } catch {} // it has been cancelled already
   }
 
-  /** Hands on what waits if the last of it has been read. */
+  /** Passes on what is waiting if the last part of it has been read. */
   #flush(): void {
     if (this.#waiting.length === 0 || (this.#controller.desiredSize ?? 0) <= 0) return;
     const missed = this.#missed > 0 ? frame('missed', { count: this.#missed }) : '';

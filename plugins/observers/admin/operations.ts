@@ -1,4 +1,7 @@
-/** Every request that the API knows, with the schemas of what is sent and answered: what checks requests also makes the document. */
+/**
+ * Every request that the API knows, with the schemas of what is sent and answered. Requests are checked by these, and the API
+ * document is made from them.
+ */
 import { Type } from 'pointsman';
 import { eventTypes } from './hub.ts';
 
@@ -118,7 +121,7 @@ export const problem = Type.Object(
   { description: 'What went wrong (RFC 9457).' },
 );
 
-/** Of writes that say all by their path. It is sent all the same: a form of a page elsewhere cannot send JSON. */
+/** For writes whose path says everything. A body is required all the same: a form on another page cannot send JSON. */
 const nothing = Type.Object({}, { ...closed, description: 'An empty object.' });
 const byListener = Type.Optional(Type.String({ description: 'Only of this listener.' }));
 const done = Type.Object({ done: Type.Boolean() });
@@ -307,7 +310,7 @@ export const operations = {
 
 export type OperationId = keyof typeof operations;
 
-/** What an operation may have, seen alike in all of them. */
+/** The members an operation may have, with the same type in all of them. */
 export interface Operation {
   readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
   /** With parameters as `{name}`. */

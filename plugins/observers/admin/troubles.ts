@@ -9,7 +9,7 @@ export interface Trouble {
   readonly text: string;
 }
 
-/** Of the last seconds, for one listener; what is ordinary is left out. */
+/** What one listener lost in the last seconds; ordinary reasons are left out. */
 export interface Losses {
   readonly refusedPerSecond: Readonly<Record<string, number>>;
   readonly discardedPerSecond: Readonly<Record<string, number>>;
@@ -17,11 +17,11 @@ export interface Losses {
   readonly turnedAwayPerSecond: number;
 }
 
-/** How many backends of a pool that have the same trouble are told of one by one, and how many are named beyond. */
+/** How many backends of a pool with the same trouble are listed one by one, and how many are named beyond that. */
 const mostApart = 3;
 
 /**
- * @param listeners with what each has lost of late
+ * @param listeners with what each has lost recently
  * @returns the worst first
  */
 export function troublesOf(

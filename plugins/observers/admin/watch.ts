@@ -1,6 +1,6 @@
 /**
- * What can only be known by looking again and again: rates, times to answer of late, how long backends have been down, and how
- * things were in the last quarter of an hour.
+ * What can only be known by looking again and again: rates, recent times to answer, how long backends have been down, and the
+ * history of the last quarter of an hour.
  */
 import type { BackendFacts, BackendStats, BalancerStats, BalancerView, ListenerStats, ObserverScope } from 'pointsman';
 import type { Hub } from './hub.ts';
@@ -8,21 +8,21 @@ import { type Losses, type Trouble, troublesOf } from './troubles.ts';
 
 /** How often it looks. */
 const lookMs = 1000;
-/** Over how many looks rates are taken: workers report once a second, but not when we look. */
+/** The number of looks that rates are taken over: workers report once a second, but not when we look. */
 const rateLooks = 3;
 /** What several workers have reported before they heard of a change is old after that. */
 const changeMs = 2000;
-/** Times to answer, and what is lost, are those of so many looks. */
+/** The number of looks that times to answer and losses are taken from. */
 const mostLooks = 10;
-/** The history has a point for so many looks, and so many of them: 15 minutes. */
+/** The history has a point for this many looks, and this many points: 15 minutes. */
 const historyLooks = 5;
 const historyPoints = 180;
 
 /** A backend as operators see it. */
 export interface BackendRow extends BackendFacts {
-  /** In one word how it is, whatever the reason. */
+  /** Its condition in one word, whatever the reason. */
   readonly status: 'up' | 'drain' | 'maint' | 'down' | 'failing' | 'ejected';
-  /** What is known about that. */
+  /** The reason, as far as it is known. */
   readonly why: string;
   /** Its share of new work now, less than `weight` while it starts slowly. */
   readonly currentWeight: number;
@@ -58,7 +58,7 @@ export interface ListenerRow {
   readonly connections: number;
   readonly inFlight: number;
   readonly rates: Readonly<Record<string, number>>;
-  /** How many messages go where they go for what reason. */
+  /** How many messages a second are routed for each reason. */
   readonly routesPerSecond: Readonly<Record<string, number>>;
   readonly hooks: readonly HookRate[];
   readonly stats: ListenerStats | null;
@@ -88,7 +88,7 @@ export interface HistoryPoint {
   readonly p99Ms: number | null;
 }
 
-/** How a backend was when it was last looked at. */
+/** The condition of a backend at the last look. */
 interface Seen {
   status: BackendRow['status'];
   state: string;
@@ -135,7 +135,7 @@ export class Watch {
   }
 
   /**
-   * Looks at how things are, and tells of what has changed.
+   * Looks at the state of the balancer, and reports what has changed.
    * @param again before its time, in place of the last look: rates are taken over whole seconds
    */
   look(again = false): void {
@@ -267,7 +267,7 @@ export class Watch {
     };
   }
 
-  /** How much each count of a listener grows a second. */
+  /** How fast each count of a listener grows, a second. */
   #rates(
     listener: string,
     countsOf: (stats: ListenerStats) => Readonly<Record<string, number>>,
@@ -279,7 +279,7 @@ export class Watch {
     );
   }
 
-  /** How much a count grows a second, of late. */
+  /** How fast a count has been growing recently, a second. */
   #rate(count: (stats: BalancerStats) => number, looks = rateLooks): number {
     const last = this.#looks.at(-1);
     const first = this.#looks.at(-1 - looks) ?? this.#looks[0];
@@ -288,7 +288,7 @@ export class Watch {
     return Math.round(Math.max(0, perSecond) * 10) / 10;
   }
 
-  /** The median and the 99th percentile of late, of what is counted by class. */
+  /** The recent median and 99th percentile of what is counted by class. */
   #quantiles(
     countsOf: (stats: BalancerStats) => Readonly<Record<string, number>> | undefined,
   ): [number | null, number | null] {
@@ -377,7 +377,7 @@ const lostFor =
 
 const routed = ({ routes }: ListenerStats) => sum(Object.values(routes), (count) => count);
 
-/** What rates are taken of. */
+/** The counts that rates are taken of. */
 const counts = {
   accepted: ({ connections }: ListenerStats) => connections.accepted,
   closed: ({ connections }: ListenerStats) => connections.accepted - connections.open,
@@ -393,7 +393,7 @@ const counts = {
 
 type Rates = Readonly<Record<string, number>>;
 
-/** How often the hooks run, as far as that is counted. */
+/** How often the hooks run, where that is counted. */
 const ratesOfHooks: Readonly<Record<string, (rates: Rates) => number | undefined>> = {
   onConnect: ({ accepted }) => accepted,
   frame: ({ received }) => received,

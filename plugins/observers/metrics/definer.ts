@@ -1,8 +1,8 @@
-/** How metrics are defined: of listeners, directions or backends, with values read from the statistics whenever somebody asks. */
+/** Defines metrics of listeners, directions and backends. Their values are read from the statistics whenever somebody asks. */
 import type { BackendStats, BalancerStats, DirectionStats, ListenerStats, LogFaults } from 'pointsman';
 import type { Registry } from 'prom-client';
 
-/** Plugins make up reasons of their own; beyond so many for one listener they are one. */
+/** How many reasons one listener may have in a metric: plugins can make up reasons, and further ones are counted as one. */
 const mostReasons = 64;
 
 export type PromClient = typeof import('prom-client');
@@ -35,14 +35,14 @@ export class Definer {
     return Object.entries(this.stats().listeners);
   }
 
-  /** Of each listener one number. */
+  /** One number for each listener. */
   ofListeners(kind: Kind, name: string, help: string, of: (stats: ListenerStats) => number): void {
     this.#define(kind, name, help, ['listener'], (add) => {
       for (const [listener, its] of this.listeners()) add({ listener }, of(its));
     });
   }
 
-  /** Of each listener one number for each direction. */
+  /** One number for each listener and direction. */
   ofDirections(kind: Kind, name: string, help: string, of: (stats: DirectionStats) => number): void {
     this.#define(kind, name, help, ['listener', 'from'], (add) => {
       for (const [listener, its] of this.listeners()) {
@@ -51,7 +51,7 @@ export class Definer {
     });
   }
 
-  /** Of each listener one number for each direction, reason, and whether somebody misses the message. */
+  /** One number for each listener, direction and reason, and for whether somebody misses the message. */
   ofReasons(name: string, help: string, what: 'refusedFor' | 'discardedFor'): void {
     this.counter(name, help, ['listener', 'from', 'reason', 'ordinary'], (add) => {
       for (const [listener, its] of this.listeners()) {
@@ -67,7 +67,7 @@ export class Definer {
     });
   }
 
-  /** Of each backend, as each listener sees it, one number. */
+  /** One number for each listener and backend. */
   ofBackends(kind: Kind, name: string, help: string, of: (stats: BackendStats) => number): void {
     this.#define(kind, name, help, ['listener', 'backend'], (add) => {
       for (const [listener, { backends }] of this.listeners()) {
@@ -76,7 +76,7 @@ export class Definer {
     });
   }
 
-  /** Of each log one number. */
+  /** One number for each log. */
   ofLogs(name: string, help: string, of: (faults: LogFaults) => number): void {
     this.counter(name, help, ['log'], (add) => {
       for (const [log, faults] of Object.entries(this.stats().faults?.logs ?? {})) add({ log }, of(faults));
@@ -105,7 +105,7 @@ export class Definer {
   }
 }
 
-/** Requests that are sent a second time are a direction of their own, and so is what checks ask over links. */
+/** Replayed requests are a direction of their own, and so are checks over links. */
 const directionsOf = ({ fromClients, fromBackends, replays, checks }: ListenerStats) => [
   ['client', fromClients] as const,
   ['backend', fromBackends] as const,

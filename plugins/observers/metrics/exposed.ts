@@ -1,4 +1,4 @@
-/** All metrics that there are: their names, what they mean, and where their values come from. */
+/** All metrics: their names, what they mean, and where their values come from. */
 import type { BalancerStats, BalancerView } from 'pointsman';
 import type { Histogram, OpenMetricsContentType, Registry } from 'prom-client';
 import { Definer, type PromClient } from './definer.ts';
@@ -49,7 +49,7 @@ function ofClients(define: Definer): void {
   );
 }
 
-/** Messages, and what becomes of them. */
+/** Messages, and what happens to them. */
 function ofMessages(define: Definer, gathered: Gathered): void {
   define.ofDirections(
     'counter',
@@ -151,7 +151,7 @@ function ofRequests(define: Definer): void {
   );
 }
 
-/** How backends are. */
+/** The condition of backends. */
 function ofBackends(define: Definer): void {
   define.ofBackends('gauge', 'backend_up', 'Whether the backend can be connected to.', ({ up }) => Number(up));
   define.ofBackends('gauge', 'backend_passing', 'Whether its checks pass; 1 if it has none.', ({ passing }) =>
@@ -177,7 +177,7 @@ function ofBackends(define: Definer): void {
   });
 }
 
-/** What backends do. */
+/** The work of backends. */
 function ofWorkOfBackends(define: Definer, gathered: Gathered): void {
   define.ofBackends(
     'counter',

@@ -1,6 +1,6 @@
 /**
- * Metrics for Prometheus. Nearly all is read from what the core counts, when somebody asks; taps only measure what it does not:
- * bytes, and how long answers and hooks take.
+ * Metrics for Prometheus. Nearly all of them are read from the core's counts when somebody asks; taps measure only what the core
+ * does not count: bytes, and how long answers and hooks take.
  */
 import http from 'node:http';
 import { type Backend, definePlugin, listenAt, type Side, serverAddress, Type } from 'pointsman';
@@ -8,7 +8,7 @@ import type { OpenMetricsContentType } from 'prom-client';
 import { metricsOf } from './exposed.ts';
 import { addDuration, Gathered, type Measured, newBackend, type OfBackend } from './measured.ts';
 
-/** How often what was measured in pipelines is gathered. */
+/** How often pipelines report what they have measured. */
 const gatherMs = 1000;
 
 export default definePlugin({

@@ -1,11 +1,11 @@
-/** What the taps in each pipeline measure, as the core does not count it, and what they have measured together. */
+/** What the taps in each pipeline measure because the core does not count it, and the sums over all pipelines. */
 import type { Side } from 'pointsman';
 
 /** Upper bounds of the buckets of response times, in seconds. */
 export const responseBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const responseBoundsMs = Float64Array.from(responseBounds, (seconds) => seconds * 1000);
 
-/** What one pipeline has measured since it last said so. */
+/** What one pipeline has measured since its last report. */
 export interface Measured {
   readonly listener: string;
   readonly bytes: Readonly<Record<Side, number>>;
@@ -13,7 +13,7 @@ export interface Measured {
   readonly hooks: readonly (readonly [hook: string, plugin: string, seconds: number, calls: number])[];
 }
 
-/** Of the messages to one backend, and from it. */
+/** Counts of the messages to and from one backend. */
 export interface OfBackend {
   readonly name: string;
   readonly forwarded: Record<Side, number>;
@@ -22,7 +22,7 @@ export interface OfBackend {
   readonly responses: Durations;
 }
 
-/** In typed arrays, where numbers are counted up in place. */
+/** In typed arrays, whose numbers are incremented in place. */
 interface Durations {
   /** One number: the sum. */
   readonly seconds: Float64Array;

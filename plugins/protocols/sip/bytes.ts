@@ -4,7 +4,7 @@ import * as characters from './characters.ts';
 
 const { CR, LF, SPACE, TAB, QUOTE, BACKSLASH, classOf, isTokenByte, ascii } = characters;
 
-/** What a quoted string holds, folds included, that needs no second look. */
+/** The bytes of a quoted string, including folds, that need no closer look. */
 const isQuotable: ByteClass = classOf((byte) => byte !== QUOTE && byte !== BACKSLASH && byte !== 0);
 
 const lowerCase = Uint8Array.from({ length: 256 }, (_, byte) => (byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte));
@@ -19,7 +19,7 @@ export function skipBlanks(bytes: Buffer, at: number, end: number): number {
   return at;
 }
 
-/** Where `bytes[start, end)` ends without the blanks at its end. */
+/** The end of `bytes[start, end)` without trailing blanks. */
 export function trimBlanks(bytes: Buffer, start: number, end: number): number {
   while (end > start && isBlank(bytes[end - 1]!)) end--;
   return end;

@@ -1,10 +1,10 @@
 /** What can be wrong with a message, and the answer to it: a Refusal carries its status line. */
 import { type Reason, type Refusal, refusal } from 'pointsman';
 
-/** A status line without its end, and header lines that go with it. */
+/** A status line without its line end, and header lines that go with it. */
 export class Status {
   readonly code: number;
-  /** As the log says it. */
+  /** The wording in the log. */
   readonly text: string;
   readonly line: Buffer;
   readonly headers: Buffer;
@@ -18,7 +18,7 @@ export class Status {
 
 const flaw = (reason: Reason, code: number, phrase: string): Refusal => refusal(reason, new Status(code, phrase));
 
-/** After these nobody can tell where the next message begins. */
+/** Flaws after which the beginning of the next message cannot be found. */
 export const framingFlaws = {
   notSip: flaw('broken-frame', 400, 'Not SIP'),
   lineEnd: flaw('broken-frame', 400, 'CR or LF Alone in a Header'),
@@ -30,7 +30,7 @@ export const framingFlaws = {
   header: flaw('too-large', 513, 'Message Header Too Large'),
 } as const;
 
-/** These spoil one message. */
+/** Flaws that affect only one message. */
 export const flaws = {
   requestLine: flaw('malformed', 400, 'Bad Request Line'),
   statusLine: flaw('malformed', 400, 'Bad Status Line'),

@@ -1,15 +1,15 @@
 /**
- * What a stateless proxy must make again, byte for byte, from a retransmission, a CANCEL or an ACK alone (RFC 3261 section 16.11): the
- * branch of our Via and the To-tag of our own replies. Made of the message and nothing else, so they are the same at every replica,
- * whatever its keys, and after a restart. A secret would protect nothing: whoever could aim for the branch of another's request knows
- * that request, and can copy its Via.
+ * What a stateless proxy must be able to make again, byte for byte, from a retransmission, a CANCEL or an ACK alone (RFC 3261
+ * section 16.11): the branch of our Via and the To-tag of our own replies. They are made from the message and nothing else, so they
+ * are the same at every replica, whatever its keys, and after a restart. A secret would protect nothing: whoever could aim for the
+ * branch of another's request knows that request, and can copy its Via.
  */
 import { KeyedHash, viewOf } from 'pointsman';
 import { isSame, writeHex } from './bytes.ts';
 import type { Header } from './header.ts';
 import { magicCookie } from './via.ts';
 
-/** How long parts may be that are hashed as they are; of a longer one its own hash is taken, which has this many bytes. */
+/** The longest part that is hashed as it is; a longer one is replaced by its own hash, which has this many bytes. */
 const partBytes = 254;
 const isLong = 255;
 const hashBytes = 8;

@@ -1,6 +1,6 @@
 /**
- * Our own header lines. Each stays as it was written last: the messages of one peer come in a row, and what differs from one
- * to the next is only the branch.
+ * Our own header lines. Each keeps what was last written to it: messages of one peer come in a row, and only the branch differs
+ * from one to the next.
  */
 import { writeHex } from './bytes.ts';
 import { ascii } from './characters.ts';
@@ -14,7 +14,7 @@ const uriEnd = ascii('>\r\n');
 /** `ob` tells the registrar that we keep the flow to the client (RFC 5626 section 5.1). */
 const pathEnd = ascii(';ob>\r\n');
 const branchDigits = ascii('0'.repeat(16));
-/** Behind the branch: the parameter that carries the token. */
+/** After the branch: the parameter that carries the token. */
 const viaToken = ascii(`;${tokenParameter}=`);
 
 /** A line with a token in it. */
@@ -39,7 +39,7 @@ class TokenLine {
   }
 }
 
-/** Those that show one address of ours. */
+/** The lines that show one address of ours. */
 export class OwnLines {
   readonly #address: OwnAddress;
   /** By the place of the transport in `viaTransports`. */

@@ -1,4 +1,4 @@
-/** The names that make a difference: of header fields and of methods. */
+/** The names of header fields and methods that are handled specially. */
 import { isSame, isWord } from './bytes.ts';
 import { ascii, classOf } from './characters.ts';
 

@@ -1,4 +1,4 @@
-/** The edits that a proxy makes on the way (RFC 3261 sections 16.6 and 16.7). All else leaves as it came. */
+/** The edits that a proxy makes (RFC 3261 sections 16.6 and 16.7). Everything else leaves as it came. */
 import type { Backend, Client, Link, Message, TokenBook } from 'pointsman';
 import { beginsWith } from './bytes.ts';
 import { ascii } from './characters.ts';
@@ -19,7 +19,7 @@ const sips = ascii('sips:');
 const targetMethods = setOf(method.invite, method.subscribe, method.notify, method.refer, method.update);
 const unrecordedMethods = setOf(method.register, method.cancel, method.ack);
 
-/** A bit for each. */
+/** One bit for each. */
 function setOf(...methods: number[]): number {
   return methods.reduce((bits, id) => bits | (1 << id), 0);
 }
@@ -44,7 +44,7 @@ export class Rewriter {
     this.#identifiers = identifiers;
   }
 
-  /** Edits go from the top of the message to its end, as they are kept in that order. */
+  /** Edits are made from the top of the message to its end, as they are kept in that order. */
   request(message: Message, header: Header, routes: OwnRoutes, sender: Sender | undefined): void {
     this.#addLines(message, header, routes);
     if (sender?.amends(header)) {
@@ -107,7 +107,10 @@ function lengthLine({ bodyBytes }: Header): Buffer {
   return ascii(`Content-Length: ${bodyBytes}\r\n`);
 }
 
-/** One form that every server reads alike: no folded lines, the length written in one way, and nothing behind the body. */
+/**
+ * Puts the message in a form that every server reads alike: no folded lines, the length written in one way, and nothing after the
+ * body.
+ */
 function normalise(message: Message, header: Header): void {
   if (!header.hasLength) {
     message.splice(header.bodyStart - emptyLineBytes - message.start, 0, lengthLine(header));
@@ -131,7 +134,7 @@ function recordsRoute(header: Header, routes: OwnRoutes): boolean {
   return routes.tokenStart === 0 || (targetMethods & bit) !== 0;
 }
 
-/** Whether an edit has removed what stands at `offset`. */
+/** Whether an edit has removed the bytes at `offset`. */
 function isRemoved(message: Message, offset: number): boolean {
   for (let i = 0; i < message.editCount; i++) {
     const at = message.editOffsets[i]!;

@@ -11,11 +11,11 @@ const LEFT_BRACKET = 0x5b;
 const defaultPort = 5060;
 const receivedName = ';received=';
 
-/** Replaces what stands from `start` to `removeEnd` by `added`. */
+/** Replaces the bytes from `start` to `removeEnd` by `added`. */
 type Edit = (start: number, removeEnd: number, added: Buffer) => void;
 
 export class Sender {
-  /** Its requests that wait for their final response. */
+  /** Its requests that are waiting for a final response. */
   answersDue = 0;
   readonly #client: Client;
   // Made when first needed.

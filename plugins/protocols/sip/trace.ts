@@ -1,4 +1,4 @@
-/** The header fields that carry a W3C trace context, which no standard names for SIP: the options do. */
+/** The header fields that carry a W3C trace context. No standard names them for SIP, so options do. */
 import type { Message, TraceContext } from 'pointsman';
 import { ascii } from './characters.ts';
 import type { Header } from './header.ts';
@@ -8,7 +8,7 @@ import { field, fieldOf } from './names.ts';
 const emptyLineBytes = 2;
 
 export class TraceFields {
-  /** What the header is to note. */
+  /** The fields that the header reader has to note. */
   readonly named: readonly NamedField[];
   readonly #traceparent: string | undefined;
   readonly #tracestate: string | undefined;
@@ -41,7 +41,7 @@ export class TraceFields {
     if (this.#tracestate !== undefined) this.#put(message, header, field.tracestate, this.#tracestate, tracestate);
   }
 
-  /** In place of all lines of that field that have come; no value: none. */
+  /** Replaces all lines of the field; no value: removes them. */
   #put(message: Message, header: Header, id: number, name: string, value: string): void {
     for (let line = header.first[id]!; line >= 0; line = header.nextLine(line)) {
       const start = header.lineStarts[line]!;

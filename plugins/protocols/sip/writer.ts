@@ -6,7 +6,7 @@ export class Writer {
   readonly #buffer: Buffer;
   #at = 0;
 
-  /** @param capacity in bytes; whoever uses it knows how much it will write at most */
+  /** @param capacity in bytes; the caller knows how much it will write at most */
   constructor(capacity: number) {
     this.#buffer = Buffer.allocUnsafeSlow(capacity);
   }
@@ -26,7 +26,7 @@ export class Writer {
     }
   }
 
-  /** Answers what was added. */
+  /** Returns what was added. */
   take(): Buffer {
     return this.#buffer.subarray(0, this.#at);
   }
