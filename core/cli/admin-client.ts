@@ -59,8 +59,11 @@ export class AdminClient {
   readonly #token: string | undefined;
   readonly #tls: https.RequestOptions;
 
-  /** @throws AdminError if a file cannot be read */
+  /** @throws AdminError if a file cannot be read, or the token cannot be sent */
   constructor({ url, token = process.env.POINTSMAN_TOKEN, ca, certificate, key }: AdminOptions) {
+    if (token !== undefined && !/^[ -~]*$/.test(token)) {
+      throw new AdminError('the token (--token, or POINTSMAN_TOKEN) has characters that no header can carry');
+    }
     this.#url = url;
     this.#token = token;
     this.#tls = {

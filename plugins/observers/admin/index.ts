@@ -23,8 +23,10 @@ export default definePlugin({
       token: Type.Optional(
         Type.String({
           minLength: 16,
+          pattern: '^[!-~]([ -~]*[!-~])?$',
           writeOnly: true,
-          description: 'What clients must send, as `Authorization: Bearer …`. Write ${env:NAME} or ${file:PATH}.',
+          description:
+            'What clients must send, as `Authorization: Bearer …`: printable ASCII, which is all that headers carry. Write ${env:NAME} or ${file:PATH}.',
         }),
       ),
       tls: Type.Optional(
@@ -52,7 +54,7 @@ export default definePlugin({
         minimum: 1,
         maximum: 10_000,
         default: 200,
-        description: 'How many decisions each process tells listeners of at most; the others are only counted.',
+        description: 'How many decisions each listener of each process tells at most; the others are only counted.',
       }),
     },
     { additionalProperties: false },

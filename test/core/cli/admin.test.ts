@@ -203,6 +203,9 @@ describe('verbs on a balancer that runs', () => {
       `pointsman: ${url} does not take that token: --token, or POINTSMAN_TOKEN\n`,
     );
     const nobody = `unix:${directory}/nobody.sock`;
+    expect((await did((output) => backends({ url, token: 'cut\r' }, output))).stderr).toBe(
+      'pointsman: the token (--token, or POINTSMAN_TOKEN) has characters that no header can carry\n',
+    );
     expect((await did((output) => backends({ url: nobody }, output))).stderr).toContain(`nobody answers at ${nobody}:`);
     expect((await did((output) => backends({ url: nobody, ca: 'none.pem' }, output))).stderr).toBe(
       'pointsman: cannot read none.pem: no such file\n',

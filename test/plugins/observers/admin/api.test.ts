@@ -334,6 +334,13 @@ describe('who is let in', () => {
     expect((await ask('GET', '/readyz')).status).toBe(200);
   });
 
+  it('nobody by a token that no header can carry: it is no option', () => {
+    expect(optionsOf(admin, { token })).toMatchObject({ token });
+    for (const wrong of [`${token}\r`, ` ${token}`, `${token}€`]) {
+      expect(() => optionsOf(admin, { token: wrong })).toThrow('token must match pattern');
+    }
+  });
+
   it('no page whose name has come to mean our address, and none of another site', async () => {
     const { ask } = await play();
     const from = async (headers: Record<string, string>) => (await ask('GET', '/v1/stats', undefined, headers)).status;
