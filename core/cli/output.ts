@@ -26,8 +26,8 @@ export function wantsColours(stream: Stream): boolean {
   return stream.isTTY === true && (process.env.NO_COLOR ?? '') === '';
 }
 
-/** How wide a line may be there. */
-export const widthOf = ({ isTTY, columns = 80 }: Stream) => (isTTY === true ? columns : Number.POSITIVE_INFINITY);
+/** How wide a line may be there. A terminal that does not know says 0. */
+export const widthOf = ({ isTTY, columns }: Stream) => (isTTY === true ? columns || 80 : Number.POSITIVE_INFINITY);
 
 /** `1 pool`, `2 pools` */
 export const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;

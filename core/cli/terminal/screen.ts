@@ -39,8 +39,8 @@ export const isLive = (out: Out) => out.isTTY === true && process.env.TERM !== '
 export function liveScreen(out: Out, colours: boolean, render: (size: Size) => readonly Line[]): Screen {
   const draw = () => {
     if (out.writableNeedDrain) return; // a terminal that is slow gets fewer pictures
-    const { columns = 80, rows = 24 } = out;
-    const lines = render({ columns, rows }).map((line) => clearLine + paint(line, colours));
+    const rows = out.rows || 24; // a terminal that does not know says 0
+    const lines = render({ columns: out.columns || 80, rows }).map((line) => clearLine + paint(line, colours));
     out.write(home + lines.join('\r\n') + (lines.length < rows ? `\r\n${clearBelow}` : ''));
   };
   let isGivenBack = false;
