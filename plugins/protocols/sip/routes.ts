@@ -19,6 +19,8 @@ const isTokenText = classOf((byte) => /[0-9A-Za-z]/.test(String.fromCharCode(byt
 export class OwnRoutes {
   /** How many there are; one that a strict router has put into the Request-URI is one of them. */
   count = 0;
+  /** Those that we have recorded, of them: in front of them may stand what the client was configured with, which carries no token. */
+  #recorded = 0;
   tokenStart = 0;
   tokenEnd = 0;
   /** The first route that stays demands TLS all the way. */
@@ -40,7 +42,7 @@ export class OwnRoutes {
 
   /** Looks for them. What a strict router has put elsewhere is where it belongs in `header` afterwards. */
   find(header: Header, self: Self): Refusal | undefined {
-    this.count = this.tokenStart = this.tokenEnd = 0;
+    this.count = this.#recorded = this.tokenStart = this.tokenEnd = 0;
     this.#restLine = -1;
     this.#rerouting = undefined;
     this.leadToSips = false;
@@ -53,7 +55,7 @@ export class OwnRoutes {
     let line = first;
     let at = header.valueStart(line);
     let isRead = false; // `address` is the value at `at`
-    while (line >= 0 && this.count < recordedAtOnce) {
+    while (line >= 0 && this.#recorded < recordedAtOnce) {
       const lineEnd = header.lineEnds[line]!;
       let next = this.#readUsual(header, self.toClients, at, lineEnd);
       if (next < 0 && self.toBackends !== self.toClients) next = this.#readUsual(header, self.toBackends, at, lineEnd);
@@ -63,7 +65,7 @@ export class OwnRoutes {
         if (!this.#uri.read(bytes, address.uriStart, address.uriEnd) || !self.wrote(bytes, this.#uri)) break;
         next = address.next;
       }
-      if (!this.#take(bytes)) break;
+      if (!this.#take()) break;
       isRead = false;
       at = next;
       if (at === 0) {
@@ -81,12 +83,13 @@ export class OwnRoutes {
   }
 
   /** `#uri` is of ours; false if it was not recorded together with the one before it. */
-  #take(bytes: Buffer): boolean {
+  #take(): boolean {
     const uri = this.#uri;
-    if (this.count > 0 && !arePair(bytes, this.#uriBefore, uri)) return false;
+    if (this.#recorded > 0 && !arePair(this.#uriBefore, uri)) return false;
     this.#uri = this.#uriBefore;
     this.#uriBefore = uri;
     this.count++;
+    if (this.#recorded > 0 || uri.tokenStart > 0) this.#recorded++;
     if (this.tokenStart === 0) {
       this.tokenStart = uri.tokenStart;
       this.tokenEnd = uri.tokenEnd;
@@ -106,8 +109,7 @@ export class OwnRoutes {
     const behind = tokenEnd + 1;
     const isLast = behind + 2 === lineEnd; // CR LF
     if (!isLast && bytes[behind] !== COMMA) return -1;
-    const hostStart = at + own.hostOffset;
-    this.#uri.set(hostStart, hostStart + own.hostBytes, own.port, tokenStart, tokenEnd);
+    this.#uri.setToken(tokenStart, tokenEnd);
     return isLast ? 0 : skipBlanks(bytes, behind + 1, lineEnd);
   }
 
@@ -117,14 +119,14 @@ export class OwnRoutes {
 
   #findBehindStrict(header: Header, self: Self): Refusal | undefined {
     const { bytes } = header;
-    this.#take(bytes);
+    this.#take();
     const rerouting = Rerouting.behind(header);
     if (rerouting === undefined) return flaws.route;
-    while (this.count < recordedAtOnce) {
+    while (this.#recorded < recordedAtOnce) {
       const [next] = rerouting.routes;
       const isOwn =
         next !== undefined && this.#uri.read(bytes, next.uriStart, next.uriEnd) && self.wrote(bytes, this.#uri);
-      if (!isOwn || !this.#take(bytes)) break;
+      if (!isOwn || !this.#take()) break;
       rerouting.routes.shift();
     }
     return this.#reroute(header, rerouting);
@@ -156,10 +158,9 @@ export class OwnRoutes {
 }
 
 /**
- * Whether two URIs of ours, one behind the other, were recorded at once: then both carry tokens, unless they are just our address
- * twice. One in a Path stands alone, whoever's the next is.
+ * Whether two URIs of ours, one behind the other, were recorded at once: then both carry tokens. One in a Path stands alone, whoever's
+ * the next is.
  */
-function arePair(bytes: Buffer, first: Uri, second: Uri): boolean {
-  if (first.isOutbound || second.isOutbound) return false;
-  return (first.tokenStart > 0 && second.tokenStart > 0) || second.hasAddressOf(bytes, first);
+function arePair(first: Uri, second: Uri): boolean {
+  return second.tokenStart > 0 && !first.isOutbound && !second.isOutbound;
 }

@@ -32,15 +32,13 @@ export class OwnAddress {
   readonly sipUri: Buffer;
   /** For requests that demand TLS all the way (RFC 3261 section 16.6, step 4). */
   readonly sipsUri: Buffer;
-  /** The same as `sipUri`, to compare with; and where the host stands in it. */
+  /** The same as `sipUri`, to compare with. */
   readonly routeStart: KnownBytes;
-  readonly hostOffset: number = '<sip:'.length;
-  readonly hostBytes: number;
-  readonly port: number;
   /** The lines that carry the token of a request's sender, and those that carry its destination's: a request has both. */
   readonly linesOfSender: OwnLines;
   readonly linesOfDestination: OwnLines;
   readonly #host: Buffer;
+  readonly #port: number;
   readonly #defaultPort: number;
 
   /**
@@ -54,7 +52,7 @@ export class OwnAddress {
     const own = transports[transport]!;
     const isSecure = transport === 'tls' || transport === 'wss';
     this.#host = ascii(parts[1]!.toLowerCase());
-    this.port = Number(parts[2]);
+    this.#port = Number(parts[2]);
     this.#defaultPort = own.port;
     this.viaTransport = viaTransports.indexOf(own.via);
     // On UDP the response comes to where the request came from (RFC 3581), which is a link and not the listener.
@@ -64,7 +62,6 @@ export class OwnAddress {
     const parameters = `;transport=${own.uri};lr;${tokenParameter}=`;
     this.sipUri = ascii(`<sip:${hostPort}${parameters}`);
     this.routeStart = new KnownBytes(this.sipUri);
-    this.hostBytes = this.#host.length;
     const secureTransport = own.uri === 'ws' ? 'ws' : 'tcp';
     this.sipsUri = isSecure
       ? ascii(`<sips:${hostPort};transport=${secureTransport};lr;${tokenParameter}=`)
@@ -76,7 +73,7 @@ export class OwnAddress {
   /** Whether a URI has it. */
   isIn(bytes: Buffer, uri: Uri): boolean {
     const port = uri.port || (uri.isSips && this.#defaultPort === 5060 ? 5061 : this.#defaultPort);
-    return port === this.port && isWord(bytes, uri.hostStart, uri.hostEnd, this.#host);
+    return port === this.#port && isWord(bytes, uri.hostStart, uri.hostEnd, this.#host);
   }
 }
 

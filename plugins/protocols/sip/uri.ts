@@ -7,7 +7,7 @@ import { Parameters } from './parameters.ts';
 
 // See characters.ts for the reason.
 const { SPACE, COLON, QUESTION, AT, DEL, classOf, ascii } = characters;
-const { skipClass, skipToken, isWord, beginsWith, isSame, readDecimal } = bytewise;
+const { skipClass, skipToken, isWord, beginsWith, readDecimal } = bytewise;
 const { isFault, skipHost, tokenWord } = common;
 
 const words = { lr: ascii('lr'), ob: ascii('ob'), sip: ascii('sip'), sips: ascii('sips') } as const;
@@ -71,21 +71,11 @@ export class Uri {
     return parameters.at === end || bytes[parameters.at] === QUESTION;
   }
 
-  /** Takes over what is known of a URI without reading it. */
-  set(hostStart: number, hostEnd: number, port: number, tokenStart: number, tokenEnd: number): void {
-    this.hostStart = hostStart;
-    this.hostEnd = hostEnd;
-    this.port = port;
+  /** Of a URI of ours that need not be read, as all of it is known but the token. */
+  setToken(tokenStart: number, tokenEnd: number): void {
     this.tokenStart = tokenStart;
     this.tokenEnd = tokenEnd;
     this.isOutbound = false;
-  }
-
-  /** Whether it has the host and port of another URI in the same bytes. */
-  hasAddressOf(bytes: Buffer, other: Uri): boolean {
-    return (
-      this.port === other.port && isSame(bytes, this.hostStart, this.hostEnd, bytes, other.hostStart, other.hostEnd)
-    );
   }
 }
 

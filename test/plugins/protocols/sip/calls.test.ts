@@ -166,6 +166,28 @@ describe('a call from a client', () => {
     expect(got.message.headers.filter(([name]) => name.trim() === 'ROUTE')).toEqual([['ROUTE ', other]]);
   });
 
+  it.each([
+    ['a line of its own', (routes: string[]) => ['Route: <sip:192.0.2.1:5060;lr>', ...routes]],
+    [
+      'the line of the others',
+      (routes: string[]) => [`Route: <sip:192.0.2.1;lr>, ${routes.join(', ').replaceAll('Route: ', '')}`],
+    ],
+    ['two lines', (routes: string[]) => ['Route: <sip:192.0.2.1;lr>', 'Route: <sip:192.0.2.1:5060;lr>', ...routes]],
+  ])("passes its client's outbound proxy, us, also on %s", (_where, along) => {
+    const { alice, backend, answer } = establish();
+    const routes = callerRoutes(answer);
+    alice.send(request('BYE', { toTag: 'bob1', cseq: 2, callId: 'unheard-of', extra: along(routes) }));
+    const { name, message } = arrival(rig);
+    expect(name).toBe(backend.name);
+    expect(values(message, 'Route')).toEqual([]);
+    expect(rig.stats().routes).toMatchObject({ strategy: 1, identifier: 2 });
+
+    alice.send(
+      request('INFO', { toTag: 'bob1', cseq: 3, extra: along([...routes, 'Route: <sip:next.example.net;lr>']) }),
+    );
+    expect(values(arrival(rig).message, 'Route')).toEqual(['<sip:next.example.net;lr>']);
+  });
+
   it('leaves the routes of a proxy behind us alone', () => {
     const { answer } = establish();
     const extra = [...callerRoutes(answer), 'Route: <sip:p1.example.net;lr>', 'Route: <sip:p2.example.net;lr>'];
