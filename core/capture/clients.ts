@@ -1,16 +1,18 @@
-/** What clients have sent to a listener, out of the packets of a capture: who connected, what arrived in which order, who left. */
+/**
+ * Reconstructs from the packets of a capture what clients sent to a listener: who connected, what arrived in which order, who left.
+ */
 import type { Packets } from './file.ts';
 import { type Segment, segmentIn } from './segment.ts';
 import { type Piece, Stream } from './stream.ts';
 
-/** Where the listener was when the capture was made. */
+/** The listener's address when the capture was made. */
 export interface Endpoint {
   /** Undefined: at any address. */
   readonly address: string | undefined;
   readonly port: number;
 }
 
-/** One client. Over UDP, all that one address and port has sent. */
+/** One client. Over UDP, everything from one address and port. */
 export interface Connection {
   /** From 1, in the order in which they sent something. */
   readonly number: number;
@@ -26,29 +28,29 @@ export type ClientEvent = { readonly connection: Connection } & (
   | { readonly kind: 'bytes'; readonly timeMicros: number; readonly bytes: Buffer }
   /** Bytes that are not in the capture; `bytes` that follow come after them. */
   | { readonly kind: 'missing'; readonly missingBytes: number }
-  /** It was closed, or forgotten as there were too many. */
+  /** The connection was closed, or forgotten because there were too many. */
   | { readonly kind: 'end' }
 );
 
 export interface CaptureFacts {
   packets: number;
-  /** Packets to and from the listener, by what they carry: what was of the other transport is not looked at. */
+  /** Packets to and from the listener by what they carry: those of the other transport are ignored. */
   listenerPackets: number;
-  /** Parts of IP packets; nobody can tell whether they are for the listener. */
+  /** Fragments of IP packets; they may or may not be for the listener. */
   fragments: number;
-  /** Packets that the capture has cut, of which bytes are missing therefore. */
+  /** Packets cut short by the capture, so that bytes are missing. */
   cutPackets: number;
-  /** Connections that were forgotten as there were too many at once. */
+  /** Connections that were forgotten because there were too many at once. */
   forgottenConnections: number;
-  /** Ports that packets went to, with how many: the busiest may be the one that was meant. */
+  /** Ports that packets went to, and how many: the busiest may be the one that was meant. */
   readonly ports: Map<number, number>;
   /** False: the file ends in the middle of a packet. */
   endsWhole: boolean;
 }
 
-/** Connections that are known at once, closed ones that are remembered for late packets included. */
+/** How many connections are kept at once, including closed ones that late packets may belong to. */
 const mostConnections = 65_536;
-/** Bytes of all connections that wait for earlier ones. */
+/** How many bytes of all connections may wait for earlier ones. */
 const mostWaitingBytes = 67_108_864;
 
 interface Entry {
@@ -72,7 +74,7 @@ export class Clients {
   };
   readonly #transport: 'tcp' | 'udp';
   readonly #endpoints: readonly Endpoint[];
-  /** By both addresses and ports, the one that has been silent for longest first. */
+  /** By both addresses and ports, the longest silent first. */
   readonly #entries = new Map<string, Entry>();
   #connections = 0;
   #waitingBytes = 0;
@@ -118,7 +120,7 @@ export class Clients {
     return this.#endpoints.some((one) => one.port === port && (one.address ?? address) === address);
   }
 
-  /** A datagram that is not whole is none. */
+  /** An incomplete datagram is ignored. */
   *#datagram(segment: Segment, timeMicros: number): Generator<ClientEvent> {
     if (segment.cutBytes > 0 || segment.payload.length === 0) return;
     const key = keyOfSegment(segment);
@@ -173,7 +175,7 @@ export class Clients {
     };
   }
 
-  /** Keeps an entry as the one that was active last; the one that has been silent for longest makes room. */
+  /** Moves an entry to the end, as the last active one; the longest silent makes room. */
   *#keep(key: string, entry: Entry): Generator<ClientEvent> {
     this.#entries.delete(key);
     this.#entries.set(key, entry);

@@ -1,26 +1,26 @@
 /**
- * Reads capture files, pcap and pcapng (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng): one packet after the other, so that a
- * file may be longer than memory. Nothing that a file says of itself is believed before it is within bounds.
+ * Reads capture files, pcap and pcapng (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng), one packet after the other, so that a
+ * file may be larger than memory. No length in a file is trusted before it is checked against bounds.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 
 /** A packet as it was on the wire, from its link layer on. */
 export interface Packet {
-  /** As in the registry of link types (LINKTYPE_…). */
+  /** A number from the registry of link types (LINKTYPE_…). */
   readonly linkType: number;
   /** Microseconds since 1970. */
   readonly timeMicros: number;
-  /** Less than was on the wire if the capture was told to cut packets. */
+  /** Shorter than on the wire if the capture was told to cut packets. */
   readonly bytes: Buffer;
 }
 
-/** Answers the next bytes: fewer at the end of the file, none after it. The memory is the reader's again at the next call. */
+/** Returns the next bytes: fewer at the end of the file, none after it. The memory is reused at the next call. */
 export type ReadBytes = (count: number) => Buffer;
 
-/** It is no capture, or says something impossible. */
+/** The file is not a capture, or is impossible. */
 export class CaptureError extends Error {}
 
-/** The longest packet that capture tools write; longer ones are a file that is broken. */
+/** The longest packet that capture tools write; a longer one means that the file is broken. */
 const mostPacketBytes = 262_144;
 const mostBlockBytes = mostPacketBytes + 65_536;
 /** How many interfaces a section may have. */
@@ -63,7 +63,7 @@ export function* packetsOf(read: ReadBytes): Packets {
   throw new CaptureError(`it is no capture: it begins with ${magic.toString('hex')}, as neither pcap nor pcapng does`);
 }
 
-/** By magic number, in how many parts a second is told. */
+/** The units of time in a second, by magic number. */
 const classicMagics = new Map([
   [0xa1b2c3d4, 1e6],
   [0xa1b23c4d, 1e9],
@@ -101,7 +101,7 @@ interface Interface {
   readonly snapBytes: number;
 }
 
-/** pcapng, from behind the type of its first block. */
+/** pcapng, after the type of its first block. */
 function* blocks(read: ReadBytes): Packets {
   let littleEndian = true;
   let interfaces: Interface[] = [];

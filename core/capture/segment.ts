@@ -13,7 +13,7 @@ export interface Segment {
   readonly ack: boolean;
   readonly fin: boolean;
   readonly rst: boolean;
-  /** What was captured of its payload. */
+  /** The captured part of its payload. */
   readonly payload: Buffer;
   /** How many bytes of its payload the capture has cut off. */
   readonly cutBytes: number;
@@ -36,7 +36,7 @@ const link = { loopbackNull: 0, ethernet: 1, loopback: 108, cooked: 113, cookedV
 /** Raw IP: its own number, those of two systems that differ, IPv4 and IPv6. */
 const rawTypes = [101, 12, 14, 228, 229];
 
-/** Where IP begins; undefined: there is none. */
+/** Returns where IP begins; undefined: there is none. */
 function networkLayer(linkType: number, bytes: Buffer): number | undefined {
   if (rawTypes.includes(linkType)) return 0;
   // The address family has the byte order and the numbers of the system that captured it; the version in IP says the same.
@@ -50,7 +50,7 @@ function networkLayer(linkType: number, bytes: Buffer): number | undefined {
 const isIp = (etherType: number) => etherType === 0x0800 || etherType === 0x86dd;
 const mostTags = 4;
 
-/** @param at where the EtherType stands */
+/** @param at the offset of the EtherType */
 function behindTags(bytes: Buffer, at: number): number | undefined {
   for (let tag = 0; tag <= mostTags; tag++, at += 4) {
     if (at + 2 > bytes.length) return undefined;
@@ -74,7 +74,7 @@ function ipv4(packet: Buffer): Decoded {
   return transport(packet[9]!, packet, headerBytes, totalBytes, address(12), address(16));
 }
 
-/** Extension headers that may stand before the payload: hop-by-hop options, routing, destination options. */
+/** Extension headers that may precede the payload: hop-by-hop options, routing, destination options. */
 const extensionHeaders = [0, 43, 60];
 const mostExtensionHeaders = 8;
 
@@ -95,7 +95,7 @@ function ipv6(packet: Buffer): Decoded {
   return transport(next, packet, at, totalBytes, ipv6Address(packet, 8), ipv6Address(packet, 24));
 }
 
-/** The text that the system has for it (RFC 5952). */
+/** The system's text for the address (RFC 5952). */
 function ipv6Address(packet: Buffer, at: number): string {
   const groups = Array.from({ length: 8 }, (_, group) => packet.readUInt16BE(at + 2 * group).toString(16));
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);

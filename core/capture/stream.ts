@@ -1,10 +1,10 @@
-/** Puts the bytes that one side of a TCP connection has sent in order again (RFC 9293): repeated, overlapping, late and lost ones. */
+/** Puts the bytes that one side of a TCP connection sent in order again (RFC 9293): repeated, overlapping, late and lost ones. */
 
-/** The bytes that wait for earlier ones, and the segments that they come in. */
+/** The bytes that wait for earlier ones, and the segments they came in. */
 const mostWaitingBytes = 1_048_576;
 const mostWaitingSegments = 256;
 
-/** What comes next: bytes, or that so many are missing. */
+/** What comes next: bytes, or a number of missing ones. */
 export type Piece = { readonly timeMicros: number; readonly bytes: Buffer } | { readonly missingBytes: number };
 
 interface Waiting {
@@ -14,16 +14,16 @@ interface Waiting {
 }
 
 export class Stream {
-  /** The number of the byte that comes next; undefined before anything is known. */
+  /** The number of the next byte; undefined before anything is known. */
   #next: number | undefined;
   /** In the order of their numbers. */
   readonly #waiting: Waiting[] = [];
   #waitingBytes = 0;
-  /** The number behind the last byte, once that has been told. */
+  /** The number after the last byte, once that is known. */
   #end: number | undefined;
   readonly #waitingChanged: (bytes: number) => void;
 
-  /** @param waitingChanged told by how many bytes what waits has grown, or shrunk */
+  /** @param waitingChanged called with the number of bytes by which those that wait have grown or shrunk */
   constructor(waitingChanged: (bytes: number) => void) {
     this.#waitingChanged = waitingChanged;
   }
@@ -33,7 +33,7 @@ export class Stream {
     this.#next = sequence >>> 0;
   }
 
-  /** No byte comes behind that number. */
+  /** No byte comes after that number. */
   end(sequence: number): void {
     this.#end ??= sequence >>> 0;
   }
@@ -58,7 +58,7 @@ export class Stream {
     while (this.#waitingBytes > mostWaitingBytes || this.#waiting.length > mostWaitingSegments) yield* this.skip();
   }
 
-  /** Gives up what is missing before the bytes that wait. */
+  /** Gives up the bytes that are missing before those that wait. */
   *skip(): Generator<Piece> {
     const [first] = this.#waiting;
     if (first === undefined) return;
@@ -67,7 +67,7 @@ export class Stream {
     yield* this.#ready();
   }
 
-  /** Nothing more comes: everything that waits, and what is missing at the end. */
+  /** Nothing more comes: returns everything that waits, and what is missing at the end. */
   *rest(): Generator<Piece> {
     while (this.#waiting.length > 0) yield* this.skip();
     const missing = this.#end === undefined || this.#next === undefined ? 0 : after(this.#end, this.#next);
@@ -103,5 +103,5 @@ export class Stream {
   }
 }
 
-/** How far one number is behind another, on the circle of 32 bits. */
+/** How far one number is after another, modulo 2^32. */
 const after = (one: number, other: number) => (one - other) | 0;

@@ -1,4 +1,4 @@
-/** Talks to the admin API of a balancer that runs, for the verbs that do. */
+/** Talks to the admin API of a running balancer, for the verbs that need it. */
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
@@ -18,7 +18,7 @@ export interface AdminOptions {
   readonly json?: boolean;
 }
 
-/** What it answered instead of what was asked for, or why nobody did. */
+/** Thrown with what the balancer answered instead, or why nobody answered. */
 export class AdminError extends Error {
   readonly exitCode: number;
   constructor(message: string, exitCode: number = exitCodes.couldNotRun) {
@@ -45,9 +45,9 @@ export interface BackendRow {
   readonly unanswered: number;
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
-  /** Since it last got a message; null: it never has. */
+  /** Seconds since it last got a message; null: it never has. */
   readonly idleSeconds: number | null;
-  /** It may be stopped. */
+  /** It can be stopped. */
   readonly drained: boolean;
 }
 
@@ -194,7 +194,7 @@ async function textOf(response: http.IncomingMessage): Promise<string> {
 }
 
 /**
- * Runs a verb; what goes wrong between it and the balancer is told in a line.
+ * Runs a verb; reports in one line whatever goes wrong between it and the balancer.
  * @returns the exit code
  */
 export async function withAdmin(

@@ -1,4 +1,4 @@
-/** `pointsman reload`: lets a balancer that runs read its config again. */
+/** `pointsman reload`: makes a running balancer read its config again. */
 import { type AdminOptions, withAdmin } from './admin-client.ts';
 import type { Output } from './output.ts';
 

@@ -1,9 +1,9 @@
-/** Backends as a table, for people: as many columns as there is room for. */
+/** Backends as a table for people, with as many columns as there is room for. */
 import type { BackendRow } from './admin-client.ts';
 import { type Line, printable, type Style } from './terminal/lines.ts';
 import { type Column, table } from './terminal/table.ts';
 
-/** States are told by a shape and a word, and by a colour where there are any. */
+/** A state is shown by a shape and a word, and by a colour if there are colours. */
 const looks: Readonly<Record<string, readonly [shape: string, style: Style]>> = {
   up: ['●', 'green'],
   drain: ['◐', 'yellow'],

@@ -1,4 +1,4 @@
-/** `pointsman backends`: how the backends of a balancer that runs are. */
+/** `pointsman backends`: shows the backends of a running balancer. */
 import { type AdminOptions, type BackendRow, withAdmin } from './admin-client.ts';
 import { backendTable } from './backend-table.ts';
 import { type Output, wantsColours, widthOf } from './output.ts';

@@ -1,4 +1,4 @@
-/** `pointsman completion`: scripts that let shells complete verbs, options and their values. All of it is read from the program. */
+/** `pointsman completion`: scripts for shells that complete verbs, options and their values, made from the program itself. */
 import type { Command, Option } from '../vendor/commander.ts';
 import { exitCodes, type Output, type Shell } from './output.ts';
 

@@ -1,4 +1,4 @@
-/** `pointsman conform`: proves a plugin by the conformance kit, and measures it. */
+/** `pointsman conform`: tests a plugin with the conformance kit, and measures its speed. */
 import { statSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { builtinPlugins } from '../config/builtins.ts';

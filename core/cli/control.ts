@@ -1,4 +1,4 @@
-/** What observers can know of `pointsman run`, and do to it. */
+/** What observers can know about `pointsman run`, and do to it. */
 import type { PluginOrigin } from '../config/load.ts';
 import { maskConfig } from '../config/mask.ts';
 import { PointsmanError } from '../errors.ts';
@@ -19,7 +19,7 @@ interface Running {
   readonly origins: readonly PluginOrigin[];
 }
 
-/** How many messages are explained at once: traffic waits as long as that takes. */
+/** The most messages that are explained at once: traffic has to wait meanwhile. */
 const mostExplained = 100;
 
 interface RunControlOptions {

@@ -1,4 +1,4 @@
-/** `pointsman create plugin`: begins a package with a plugin that works, its tests, and a config that uses it. */
+/** `pointsman create plugin`: makes a new package with a working plugin, its tests, and a config that uses it. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';

@@ -1,4 +1,4 @@
-/** `pointsman drain --wait`: ends when a backend has drained, so that a script may stop it then. */
+/** `pointsman drain --wait`: waits until a backend has drained, so that a script can then stop it. */
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AdminError, type BackendRow } from './admin-client.ts';

@@ -1,6 +1,6 @@
 /**
- * `pointsman explain`: says what a listener is made of, or what it does with a message or with those of a capture, and what another
- * config would do differently. Nothing is opened.
+ * `pointsman explain`: shows what a listener is made of, what it does with a message or with the messages of a capture, and what
+ * another config would do differently. Nothing is opened.
  */
 import type { Endpoint } from '../capture/clients.ts';
 import { loadConfig } from '../config/load.ts';

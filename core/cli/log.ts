@@ -3,12 +3,12 @@ import { Faults } from '../faults.ts';
 import { pino, symbols } from '../vendor/pino.ts';
 import { type LogLevel, type Stream, wantsColours } from './output.ts';
 
-/** An event that repeats is logged once in that time, so that a flood of bad input is none of log lines. */
+/** A repeated event is logged only once in this time, so that a flood of bad input does not flood the log. */
 const repeatMs = 1000;
-/** How many different events are told apart. */
+/** How many different events are distinguished. */
 const mostEvents = 1024;
 
-/** How much may wait for whoever reads, in bytes; beyond it lines are dropped, until half of it has been read. */
+/** How many bytes may wait for a slow reader; beyond that, lines are dropped until half of it has been read. */
 const mostWaitingBytes = 1_048_576;
 
 export interface LogOptions {
@@ -84,7 +84,7 @@ async function formatFor(stream: Stream): Promise<Format> {
   return prettyFactory({ colorize: wantsColours(stream), translateTime: 'SYS:HH:MM:ss.l', singleLine: true });
 }
 
-/** Writes lines. Traffic waits for nobody who reads along, nor is more and more kept for one who does not. */
+/** Writes lines. Traffic does not wait for a slow reader, and what is kept for one is bounded. */
 class Lines implements pino.DestinationStream {
   readonly #stream: Stream;
   readonly #format: Format;
@@ -121,7 +121,7 @@ class Lines implements pino.DestinationStream {
 
 const { warn } = pino.levels.values as { warn: number };
 
-/** Remembers when events were let through last. */
+/** Remembers when events were last logged. */
 class Repeats {
   readonly #now: () => number;
   readonly #events = new Map<string, { at: number; suppressed: number }>();
@@ -130,7 +130,7 @@ class Repeats {
     this.#now = now;
   }
 
-  /** Answers how many like it were suppressed since the last one, or undefined if this one is to be as well. */
+  /** Returns how many events like it were suppressed since the last one, or undefined if this one is to be as well. */
   admit(event: string): number | undefined {
     const now = this.#now();
     const last = this.#events.get(event);

@@ -1,7 +1,7 @@
 /**
- * Tells systemd how the process is, as sd_notify(3) says: for units with `Type=notify`. Node.js has no sockets of the kind that takes;
- * so `systemd-notify` (1) says it, which is there where systemd is. As that is a process of its own, a unit whose user is not root needs
- * `NotifyAccess=all`.
+ * Tells systemd about the state of the process, as in sd_notify(3): for units with `Type=notify`. Node.js has no sockets of the
+ * kind needed, so `systemd-notify` (1), which comes with systemd, does it. As that is a process of its own, a unit whose user is
+ * not root needs `NotifyAccess=all`.
  */
 import { execFile } from 'node:child_process';
 import type { Clock, Logger } from '../plugin.ts';

@@ -1,4 +1,4 @@
-/** `pointsman drain`, `ready` and `maint`: change what a backend is let do, until the config says otherwise. */
+/** `pointsman drain`, `ready` and `maint`: change the state of a backend until the config says otherwise. */
 import { type AdminClient, type AdminOptions, type BackendRow, findBackend, withAdmin } from './admin-client.ts';
 import { counted, type Output } from './output.ts';
 import type { Signals } from './run.ts';

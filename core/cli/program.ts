@@ -1,4 +1,4 @@
-/** What the command line understands. Each verb has a file of its own, loaded when it is called for. */
+/** The verbs and options of the command line. Each verb has a file of its own, loaded when it is used. */
 import { isIP } from 'node:net';
 import type { Endpoint } from '../capture/clients.ts';
 import { holdNewSpace } from '../runtime/new-space.ts';

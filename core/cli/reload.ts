@@ -1,4 +1,4 @@
-/** Reloads the config of a balancer that runs: what SIGHUP asks for. A config that is refused leaves everything as it was. */
+/** Reloads the config of a running balancer, as on SIGHUP. If the config is refused, nothing changes. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Balancer } from '../balancer.ts';
 import { type Loaded, loadConfig } from '../config/load.ts';

@@ -1,4 +1,4 @@
-/** Lets a process go on when something goes wrong that nobody looks after: an error that no plugin caught. */
+/** Keeps a process running after an error that nothing catches, such as one in a plugin's timer. */
 import type { Faults } from '../faults.ts';
 import type { Logger } from '../plugin.ts';
 

@@ -1,4 +1,4 @@
-/** `pointsman tail`: where messages go, and why, as it happens. */
+/** `pointsman tail`: shows where messages go, and why, as it happens. */
 import type { ListenerStats } from '../accounting.ts';
 import { among } from '../config/suggest.ts';
 import { coreReasons } from '../outcome.ts';

@@ -1,6 +1,6 @@
 /**
- * Tells when files change: what `run --watch` reloads by. It looks at them now and then instead of asking the system, which tells
- * nothing of files that are replaced, linked from elsewhere or mounted.
+ * Notices changes of files, for `run --watch`. It checks them every so often instead of asking the system, which does not report
+ * files that are replaced, linked from elsewhere or mounted.
  */
 import { type Stats, stat, statSync } from 'node:fs';
 

@@ -1,4 +1,4 @@
-/** Turns a config into settings: reads addresses, loads files, fills in the defaults that the schema cannot. */
+/** Turns a config into settings: reads addresses, loads files, and fills in the defaults that the schema cannot. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { networks } from '../limits/networks.ts';
@@ -25,10 +25,10 @@ import type { Config } from './schema.ts';
 type PoolConfig = NonNullable<Config['pools']>[string];
 type ListenerConfig = NonNullable<Config['listeners']>[string];
 
-/** What has passed the schema, and what is needed to speak about it. */
+/** A config that has passed the schema, and what is needed to report findings about it. */
 export interface Draft {
   readonly config: Config;
-  /** The config as it was written: what findings may show of it. */
+  /** The config as it was written: the values that findings may show. */
   readonly written: unknown;
   readonly plugins: ReadonlyMap<string, PluginDefinition>;
   readonly locator: Locator;
@@ -37,11 +37,11 @@ export interface Draft {
   readonly secrets: ReadonlyMap<string, string>;
 }
 
-/** Settings of what is in order; the rest is in the findings. */
+/** The settings of everything that is in order; the rest is in the findings. */
 export interface Built {
   readonly keys: readonly KeySettings[];
   readonly pools: ReadonlyMap<string, PoolSettings>;
-  /** All whose pipeline is in order. Of those with other mistakes, the members concerned have their defaults. */
+  /** All listeners whose pipeline is in order. If other members are not, they have their defaults. */
   readonly listeners: ReadonlyMap<string, ListenerSettings>;
   readonly observers: readonly PluginUse[];
   readonly workers: number;
@@ -69,7 +69,7 @@ function sound<Value>({ findings }: Draft, path: Path, value: Value): Value | un
   return findings.isSound(path) ? value : undefined;
 }
 
-/** Builds also what has mistakes, to find the others: `build` looks only at the members that are in order. */
+/** Builds even entries with mistakes, in order to find more of them: `build` looks only at the members that are in order. */
 function buildEach<Member, Settings>(
   draft: Draft,
   section: string,
@@ -105,7 +105,7 @@ function buildPool(draft: Draft, path: Path, name: string, pool: PoolConfig): Po
   };
 }
 
-/** Answers undefined if its pipeline is not in order, or one of its plugins could not be loaded. */
+/** Undefined if its pipeline is not in order, or one of its plugins could not be loaded. */
 function buildListener(draft: Draft, path: Path, name: string, listener: ListenerConfig): ListenerSettings | undefined {
   const member = <Name extends keyof ListenerConfig>(name: Name) => sound(draft, [...path, name], listener[name]);
   const [listen, advertise, tls] = [member('listen'), member('advertise'), member('tls')];
@@ -169,7 +169,7 @@ function checkNetworks(draft: Draft, path: Path, list: readonly string[] = []): 
   }
 }
 
-/** A listener may leave its port to the system; whoever connects must know one. */
+/** A listener may leave its port to the system, but backends need one to connect to. */
 function readBackendAddress(draft: Draft, path: Path, text: string): Address {
   const address = readAddress(draft, path, text);
   if (address.fd !== undefined) {
@@ -226,7 +226,7 @@ function readLinkTls(draft: Draft, path: Path, tls: NonNullable<PoolConfig['tls'
   return { ...settings, certificateExpiresAtMs: tryTls(draft, path, settings) };
 }
 
-/** How PEM begins (RFC 7468), some older ways of OpenSSL's included. */
+/** The beginnings of PEM (RFC 7468), including those of older versions of OpenSSL. */
 const pem = {
   certificate: /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/,
   key: /-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----/,
@@ -283,7 +283,7 @@ function tryTls({ findings }: Draft, path: Path, tls: LinkTlsSettings | Listener
   }
 }
 
-/** Remarks on a text, shown as it was written: what came from outside is not for others to see. */
+/** Adds a finding about a text, shown as it was written: values from outside must not be shown. */
 function complain({ findings, written }: Draft, rule: Rule, path: Path, message: (written: string) => string): void {
   findings.add(path, { rule, stage: 'lint', message: message(String(valueAt(written, path))) });
 }

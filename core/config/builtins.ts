@@ -1,2 +1,2 @@
-/** The one place where the core meets the plugins that come with it. */
+/** The one place where the core imports the plugins that come with it. */
 export { builtinPlugins } from '../../plugins/index.ts';

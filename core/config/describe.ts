@@ -8,7 +8,7 @@ import { listed, suggest } from './suggest.ts';
 
 export interface Mistake {
   readonly path: Path;
-  /** It is in the member's name, not in its value. */
+  /** The mistake is in the member's name, not in its value. */
   readonly atKey: boolean;
   readonly rule: Rule;
   readonly message: string;
@@ -28,7 +28,7 @@ export function describeErrors(
   return mistakes.filter(({ rule, path }) => rule !== 'missing-member' || !mistakes.some(isItMisspelt(path)));
 }
 
-/** What is missing is there under a name that comes close. */
+/** What is missing is present under a similar name. */
 const isItMisspelt = (missing: Path) => (mistake: Mistake) =>
   mistake.rule === 'unknown-member' &&
   mistake.path.slice(0, -1).join('/') === missing.slice(0, -1).join('/') &&
@@ -128,7 +128,7 @@ function unknownMember({ parentSchema }: ErrorObject, parent: Path, member: stri
   };
 }
 
-/** The only members that no value will do for are plugins, in lists that they are not for. */
+/** The only members for which no value is valid are plugins, in lists that they do not belong in. */
 function misplaced(path: Path, plugins: readonly PluginDefinition[]): Mistake {
   const plugin = plugins.find(({ name }) => name === path.at(-1))!;
   const message = `the plugin "${plugin.name}" is not for this list; it belongs ${places[sectionOf(plugin)]}`;
@@ -149,8 +149,8 @@ const places: Readonly<Record<Section, string>> = {
 };
 
 /**
- * One error for each mistake: of a union that nothing matches, ajv lists the errors of all branches. What is kept is the
- * branch that was meant, or one error that lists what would have been allowed.
+ * One error for each mistake. If nothing in a union matches, ajv lists the errors of all branches: kept are those of the branch
+ * that was meant, or one error that lists what would have been allowed.
  */
 function distinct(errors: readonly ErrorObject[]): ErrorObject[] {
   let left = errors.filter(({ keyword, propertyName }) => keyword !== 'if' && propertyName === undefined);
@@ -203,7 +203,7 @@ function pathOf({ instancePath }: ErrorObject): string[] {
   return segments.map((segment) => segment.replaceAll('~1', '/').replaceAll('~0', '~'));
 }
 
-/** What to call the value at a path: the member's name, or which item of which list. */
+/** How to name the value at a path: by the member's name, or as an item of a list. */
 function nameOf(path: Path, root: unknown): string {
   if (path.length === 0) return 'the config';
   const parent = path.slice(0, -1);

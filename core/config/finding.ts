@@ -4,9 +4,9 @@ import type { Locator, Source } from './locate.ts';
 import type { Path } from './path.ts';
 import type { Rule } from './rules.ts';
 
-/** In this order a config is examined. */
+/** The stages in which a config is examined, in this order. */
 export type Stage =
-  /** It is YAML or JSON, and what it takes from outside is there. */
+  /** It is YAML or JSON, and what it refers to outside is there. */
   | 'syntax'
   /** It has the members a config has. */
   | 'shape'
@@ -35,7 +35,7 @@ export interface Finding {
   readonly message: string;
 }
 
-/** It may keep plugins from being known. */
+/** Whether the finding may mean that some plugins are unknown. */
 export const isAboutPlugins = ({ rule, stage }: Finding): boolean => rule === 'syntax' || stage === 'plugins';
 
 export interface Remark {
@@ -43,7 +43,7 @@ export interface Remark {
   readonly stage: Stage;
   readonly message: string;
   readonly severity?: Finding['severity'];
-  /** It is about the member's name, not about its value. */
+  /** The finding is about the member's name, not its value. */
   readonly atKey?: boolean;
 }
 
@@ -57,19 +57,19 @@ export class Findings {
     this.#locator = locator;
   }
 
-  /** Remarks on what is at `path`. */
+  /** Adds a finding about what is at `path`. */
   add(path: Path, { atKey = false, ...remark }: Remark): void {
     const { source, keyOffset, valueOffset } = this.#locator.find(path);
     this.addAt(source, atKey ? keyOffset : valueOffset, remark);
     if (remark.severity !== 'warning') this.#wrong.push(path);
   }
 
-  /** Remarks on the name of a member that is allowed, but makes no sense. */
+  /** Adds a warning about a member that is allowed but makes no sense. */
   warn(rule: Rule, path: Path, message: string): void {
     this.add(path, { rule, stage: 'lint', severity: 'warning', message, atKey: true });
   }
 
-  /** Remarks on a character of a file. */
+  /** Adds a finding about a character of a file. */
   addAt(source: Source, offset: number, { rule, stage, message, severity = 'error' }: Remark): void {
     const { line, col: column } = source.lines.linePos(offset);
     const finding = { file: source.file, line, column, severity, stage, rule, message };
@@ -88,7 +88,7 @@ export class Findings {
     );
   }
 
-  /** In the order of their places; files as they were given. */
+  /** The findings ordered by their places; files in the order given. */
   inOrder(files: readonly string[]): Finding[] {
     return this.#list.sort(
       (one, other) =>

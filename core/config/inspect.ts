@@ -1,4 +1,4 @@
-/** Looks at what a plugin does, by applying it to a pipeline of its own that opens nothing. */
+/** Finds out what a plugin does, by applying it to a pipeline of its own that opens nothing. */
 import { composePipeline } from '../compose.ts';
 import type { HookName } from '../hooks.ts';
 import type { PluginDefinition } from '../plugin.ts';
@@ -18,7 +18,7 @@ const poolSettings: PoolSettings = {
   keepaliveSeconds: 0,
 };
 
-/** The hooks that a plugin taps with the options of its first sample; undefined if it cannot be applied so. */
+/** The hooks that a plugin taps with the options of its first sample; undefined if it cannot be applied with those. */
 export function hooksOf(plugin: PluginDefinition): readonly HookName[] | undefined {
   if (plugin.apply === undefined) return [];
   const listener = { name: 'listener', listen: address, pool: 'pool', identifiers: {}, limits: defaultLimits };

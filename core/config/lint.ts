@@ -44,7 +44,7 @@ export function lint(draft: Draft, built: Built): void {
   }
 }
 
-/** Stands in for a pool that is not in order: it gives no cause for remarks. */
+/** Stands in for a pool that is not in order, and gives no cause for findings. */
 const somePool: Omit<PoolSettings, 'name'> = {
   backends: [],
   links: undefined,
@@ -54,7 +54,10 @@ const somePool: Omit<PoolSettings, 'name'> = {
   keepaliveSeconds: 0,
 };
 
-/** The pool that a listener feeds. Where that is not in order, the pipeline is looked at all the same. Undefined: there is none. */
+/**
+ * The pool that a listener feeds, or a stand-in if that is not in order, so that the pipeline is checked all the same. Undefined:
+ * there is no such pool.
+ */
 function poolOf({ config }: Draft, { pools }: Built, { pool: name }: ListenerSettings): PoolSettings | undefined {
   return pools.get(name) ?? (membersOf(config.pools).includes(name) ? { ...somePool, name } : undefined);
 }

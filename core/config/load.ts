@@ -1,6 +1,6 @@
 /**
- * Loads a config: files to settings, or to findings that say what is wrong with it. It goes through all stages
- * (finding.ts), each as far as the one before lets it, so that one run shows all mistakes. Nothing is opened.
+ * Loads a config from files: returns settings, or findings that say what is wrong. It goes through all stages (finding.ts), each as
+ * far as the ones before allow, so that one run shows all mistakes. Nothing is opened.
  */
 import { resolve } from 'node:path';
 import type { PluginDefinition } from '../plugin.ts';
@@ -24,15 +24,15 @@ export interface Loaded {
   readonly tests: readonly Script[];
   /** In the order of their places. */
   readonly findings: readonly Finding[];
-  /** Where the config has what a path leads to, or the nearest thing around it. */
+  /** The place of what a path leads to, or of the nearest thing around it. */
   place(path: Path): Pick<Finding, 'file' | 'line' | 'column'>;
   /** The plugins that the config may use, built-in ones first. */
   readonly plugins: readonly PluginDefinition[];
   /** The config as it was written, with nothing filled in; empty if it could not be read. */
   readonly written: unknown;
-  /** Where the third-party ones among them came from. */
+  /** The origins of the third-party plugins. */
   readonly origins: readonly PluginOrigin[];
-  /** What it was read from: the files and directories given, and all files that it names, in absolute paths. */
+  /** Everything it was read from: the files and directories given, and all files that it names, as absolute paths. */
   readonly files: readonly string[];
 }
 
@@ -48,8 +48,8 @@ export interface LoadOptions {
   /** What `${env:NAME}` reads. Undefined: the environment. */
   readonly env?: NodeJS.ProcessEnv;
   /**
-   * What its tests are for. `run`: they are played, so `testEnv` comes before the environment. `skip`: nothing, so what they refer
-   * to, such as files, need not be there. Undefined: they are checked.
+   * What to do with its tests. `run`: they will be played, so `testEnv` precedes the environment. `skip`: nothing, so what they
+   * refer to, such as files, need not be there. Undefined: they are checked.
    */
   readonly tests?: 'run' | 'skip';
 }
@@ -140,7 +140,7 @@ function stageOf(path: Path, atKey: boolean): Stage {
   return path.length === depth + 1 && atKey ? 'plugins' : 'options';
 }
 
-/** Adds the plugins of the config's `plugins` list to `plugins`; answers where they came from. */
+/** Adds the plugins of the config's `plugins` list to `plugins`; returns their origins. */
 async function loadThirdParty(
   list: unknown,
   plugins: Map<string, PluginDefinition>,

@@ -1,4 +1,4 @@
-/** Where a value of a config stands: from the path of members that leads to it, to file, line and column. */
+/** Finds where a value of a config stands: from the path that leads to it, to file, line and column. */
 import { dirname, resolve } from 'node:path';
 import type { Document, LineCounter, Node, Pair } from 'yaml';
 import { isAlias, isMap, isPair, isScalar, isSeq } from '../vendor/yaml.ts';
@@ -28,17 +28,17 @@ export function formatPlace(source: Source, offset: number): string {
 /** Finds places in a config that was merged from several files. */
 export class Locator {
   readonly #first: Source;
-  /** Where the merged parts come from, by the path they have now. */
+  /** The origins of the merged parts, by their path in the merged config. */
   readonly #origins = new Map<string, { source: Source; path: Path }>();
 
-  /** The files that the config names, as far as `fileAt` was asked. */
+  /** The files that the config names, as far as `fileAt` was called for them. */
   readonly named = new Set<string>();
 
   constructor(first: Source) {
     this.#first = first;
   }
 
-  /** What is at `path` of the merged config is what is at `origin` of that file. */
+  /** Records that what is at `path` of the merged config comes from `origin` in that file. */
   add(path: Path, source: Source, origin: Path): void {
     this.#origins.set(path.join('/'), { source, path: origin });
   }
@@ -52,7 +52,7 @@ export class Locator {
     return findIn(this.#first, []);
   }
 
-  /** The file that the text at `path` names: what is relative is so to the file that it stands in. */
+  /** The file named by the text at `path`; relative names are relative to the file that the text stands in. */
   fileAt(path: Path, name: string): string {
     const file = resolve(dirname(this.find(path).source.file), name);
     this.named.add(file);

@@ -1,10 +1,13 @@
-/** A config that may be shown: secrets that stand in it are masked. References such as `${env:KEY}` say where they are, and may stay. */
+/**
+ * Makes a config that may be shown, with its secrets masked. References such as `${env:KEY}` only say where a secret comes from,
+ * and stay.
+ */
 import type { PluginDefinition } from '../plugin.ts';
 import { composeSchema } from './schema.ts';
 
 const mask = '***';
 
-/** Third-party schemas may forget to say what is secret. */
+/** Names of members that are masked even if a third-party schema does not mark them as secret. */
 const soundsSecret = /secret|token|password|passphrase|credential/i;
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -15,7 +18,7 @@ export function maskConfig(written: unknown, plugins: readonly PluginDefinition[
   return masked(rest, [composeSchema(plugins) as Schema], '');
 }
 
-/** @param schemas those that may apply to the value */
+/** @param schemas all that may apply to the value */
 function masked(value: unknown, schemas: readonly Schema[], name: string): unknown {
   const branches = schemas.flatMap((schema) => [schema, ...((schema.anyOf as Schema[] | undefined) ?? [])]);
   if (typeof value === 'string') {

@@ -1,4 +1,4 @@
-/** Reads config files: YAML 1.2 or JSON, several of them merged into one value, every place in it kept findable. */
+/** Reads config files, YAML 1.2 or JSON, and merges them into one value, keeping the place of everything in it. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Node } from 'yaml';
@@ -23,10 +23,10 @@ interface SyntaxProblem {
 /** Enough for every config a person writes, too few for a bomb of nested aliases. */
 const maxAliasCount = 1000;
 
-/** What is given in place of a file to read standard input. */
+/** The argument that stands for standard input instead of a file. */
 export const standardInput = '-';
 
-/** How findings call a file. Standard input is as if it were in the working directory: paths in it count from there. */
+/** The name of a file in findings. Standard input counts as a file in the working directory: paths in it are relative to that. */
 export const nameOfFile = (path: string): string => (path === standardInput ? '<stdin>' : path);
 
 /**
@@ -189,7 +189,7 @@ function syntaxProblems(source: Source): SyntaxProblem[] {
   return problems;
 }
 
-/** The parser's sentences as findings write them: no capital, no full stop. */
+/** The parser's sentences in the style of findings: no capital, no full stop. */
 function asClause(message: string): string {
   if (message === 'Maximum call stack size exceeded') return 'it is nested too deeply';
   return message.charAt(0).toLowerCase() + message.slice(1).replace(/\.$/, '');

@@ -1,4 +1,4 @@
-/** Leaves out of a schema what one value cannot violate, since it takes time to compile. */
+/** Leaves out of a schema whatever one value cannot violate, because schemas take time to compile. */
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -10,7 +10,7 @@ export function prune(schema: object, value: unknown): object {
   return JSON.stringify(schema).includes('"$ref"') ? schema : (pruned(schema, [value]) as object);
 }
 
-/** @param values what stands, in different places of the value, where the schema is for */
+/** @param values all values, in different places, that the schema applies to */
 function pruned(schema: unknown, values: readonly unknown[]): unknown {
   if (!isObject(schema)) return schema;
   if (values.length === 0) return {};

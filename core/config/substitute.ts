@@ -1,4 +1,4 @@
-/** Takes values from outside into a config: `${env:NAME}` and `${file:PATH}` in strings. `$${` stands for `${`. */
+/** Replaces references in strings by values from outside the config: `${env:NAME}` and `${file:PATH}`. `$${` stands for `${`. */
 import { readFileSync } from 'node:fs';
 import type { Locator } from './locate.ts';
 import { whyUnreadable } from './parse.ts';
@@ -11,7 +11,9 @@ export interface Substituted {
   readonly problems: readonly { readonly path: Path; readonly message: string }[];
 }
 
-/** Answers a copy of `value` with its strings filled in. Paths are relative to the file that a string stands in. */
+/**
+ * Returns a copy of `value` with the references in its strings replaced. Paths are relative to the file that a string stands in.
+ */
 export function substitute(value: unknown, locator: Locator, env: NodeJS.ProcessEnv): Substituted {
   const secrets = new Map<string, string>();
   const problems: { path: Path; message: string }[] = [];

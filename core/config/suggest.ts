@@ -1,6 +1,6 @@
-/** What is said of a name that is not known: did you mean …? Or: there are … */
+/** What errors say about an unknown name: did you mean …? Or: there are … */
 
-/** Answers `; did you mean "x"?` for the candidate that `text` most looks like, or nothing if it looks like none. */
+/** Returns `; did you mean "x"?` for the candidate most like `text`, or nothing if none is. */
 export function suggest(text: string, candidates: Iterable<string>): string {
   const folded = fold(text);
   let nearest: string | undefined;
@@ -21,17 +21,17 @@ export function listed(items: readonly string[], word: 'and' | 'or'): string {
   return `${items.slice(0, -1).join(', ')} ${word} ${items.at(-1)}`;
 }
 
-/** No more names are listed than a line or two has room for. */
+/** The most names that are listed: as many as fit on a line or two. */
 const mostListed = 20;
 
-/** Which of the names that are known was meant, or, if it looks like none, which there are. */
+/** Which of the known names was meant or, if none looks like it, which there are. */
 export function among(name: string, known: readonly string[]): string {
   if (known.length === 0) return '';
   const list = known.length > mostListed ? `${known.slice(0, mostListed).join(', ')}, …` : listed(known, 'and');
   return suggest(name, known) || `; there ${known.length === 1 ? 'is' : 'are'} ${list}`;
 }
 
-/** Letter case and the ways to join words are slips that cost nothing. */
+/** Differences in letter case, and in how words are joined, count for nothing. */
 const fold = (text: string) => text.toLowerCase().replace(/[-_. ]/g, '');
 
 /** Insertions, deletions, replacements and swaps of neighbours from `a` to `b` (optimal string alignment). */

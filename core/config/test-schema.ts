@@ -1,4 +1,4 @@
-/** The schema of a config's `tests`: what happens, step by step, and what must follow. */
+/** The schema of a config's `tests`: what happens, step by step, and what is expected. */
 import type { TProperties } from 'typebox';
 import Type from '../vendor/typebox.ts';
 

@@ -13,7 +13,7 @@ type StepConfig = TestConfig['steps'][number];
 type ExpectConfig = NonNullable<StepConfig['expect']>;
 type MessageConfig = NonNullable<StepConfig['send']>;
 
-/** Who sends where a test does not say. */
+/** The sender, if a test does not say. */
 const defaultClient = 'client';
 const longestAdvanceMs = 24 * 3_600_000;
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
@@ -49,9 +49,9 @@ class TestReader {
   readonly #draft: Draft;
   readonly #path: Path;
   readonly #test: TestConfig;
-  /** Of the listener's pool; undefined where that cannot be told. */
+  /** The backends of the listener's pool; undefined if that is not known. */
   readonly #backends: readonly string[] | undefined;
-  /** What has been named so far. */
+  /** The names given so far. */
   readonly #clients = new Set<string>();
   readonly #steps = new Map<string, number>();
 
@@ -77,7 +77,7 @@ class TestReader {
     return { name, listener, place: this.#place(this.#path), steps: read as Step[] };
   }
 
-  /** Of a step that is not in order later ones may speak all the same. */
+  /** Names of steps that are not in order, which later steps may refer to all the same. */
   #broken(step: unknown, index: number): undefined {
     const [as, from] = [valueAt(step, ['as']), valueAt(step, ['send', 'from'])];
     this.#clients.add(typeof from === 'string' ? from : defaultClient);

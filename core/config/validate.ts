@@ -1,4 +1,4 @@
-/** Holds a config against the schema that its plugins make up, and fills in the defaults. */
+/** Checks a config against the schema that its plugins make up, and fills in the defaults. */
 import type { Options } from 'ajv';
 import type { PluginDefinition } from '../plugin.ts';
 import { Ajv } from '../vendor/ajv.ts';
@@ -33,14 +33,14 @@ export function schemaFault(plugin: PluginDefinition): string | undefined {
   }
 }
 
-/** The options of a plugin, those that are missing filled in; they are not checked. */
+/** The options of a plugin with defaults filled in, without checking them. */
 export function withDefaults(plugin: PluginDefinition, given: unknown): unknown {
   const copy = structuredClone(given);
   new Ajv(options).compile(allOptions(plugin))(copy);
   return copy;
 }
 
-/** The options of a plugin, those that are missing filled in, and what is wrong with them: one sentence for each mistake. */
+/** The options of a plugin with defaults filled in, and what is wrong with them: one sentence for each mistake. */
 export function optionFaults(plugin: PluginDefinition, given: unknown): { options: unknown; faults: string[] } {
   const copy = structuredClone(given);
   const check = new Ajv(options).compile({ additionalProperties: false, ...allOptions(plugin) });
@@ -65,7 +65,7 @@ export function validate(
   return { config: value as Config, mistakes };
 }
 
-/** A plugin whose name stands alone, without options, has those that are the default. */
+/** A plugin whose name stands alone, without options, has the default ones. */
 function giveOptions(value: unknown): void {
   const members = (of: unknown): unknown[] => (typeof of === 'object' && of !== null ? Object.values(of) : []);
   const pipelines = members(valueAt(value, ['listeners'])).map((listener) => valueAt(listener, ['pipeline']));

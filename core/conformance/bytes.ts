@@ -1,4 +1,4 @@
-/** Bytes for people: as text, which most of them are; what is none escaped. */
+/** Bytes for people: as text, with escapes where they are not text. */
 export function show(bytes: Uint8Array, most = 60): string {
   const text = JSON.stringify(Buffer.from(bytes.subarray(0, most)).toString('latin1')).replaceAll(
     /[\x7f-\xff]/g,

@@ -1,4 +1,4 @@
-/** What became of the messages of a capture. */
+/** What happened to the messages of a capture. */
 import type { CaptureFacts, Connection } from '../../capture/clients.ts';
 import type { Captured, CaptureEnd, ConnectionFacts } from '../explain/capture.ts';
 import { counted } from '../output.ts';

@@ -1,4 +1,4 @@
-/** What two configs do differently. */
+/** What two configs do differently with the same messages. */
 import { basename } from 'node:path';
 import type { Connection } from '../../capture/clients.ts';
 import type { Difference, Pair } from '../../rehearsal/compare.ts';

@@ -1,4 +1,4 @@
-/** Counts messages by what became of them. */
+/** Counts messages by their outcome. */
 import type { MessageRecord } from '../../rehearsal/recorder.ts';
 import { columns, destination, reasons } from './explain-text.ts';
 

@@ -1,4 +1,4 @@
-/** Checks addresses: none is taken twice, none leads back to the listener it is fed by, none that peers are told is out of reach. */
+/** Checks addresses: that none is taken twice, that no listener feeds itself, and that peers can reach those they are told. */
 import { type Address, formatAddress, parseAddress } from '../../runtime/address.ts';
 import type { ListenerSettings, PluginUse, PoolSettings } from '../../settings.ts';
 import type { Draft } from '../build.ts';
@@ -6,7 +6,7 @@ import { formatPlace } from '../locate.ts';
 import type { Path } from '../path.ts';
 import { observerPath } from './places.ts';
 
-/** Two of them cannot open one address. */
+/** No two listeners or observers can open the same address. */
 export function lintAddresses(
   draft: Draft,
   listeners: readonly ListenerSettings[],
@@ -34,7 +34,7 @@ export function lintAddresses(
   }
 }
 
-/** Where an observer has a server, which its option `listen` says by custom. */
+/** The address of an observer's server, by convention in its option `listen`. */
 function observedAt({ options }: PluginUse): Address | undefined {
   const { listen } = options as { readonly listen?: unknown };
   try {
@@ -84,7 +84,7 @@ export function lintAdvertised(
   findings.warn('advertise-missing', ['listeners', name, 'listen'], message);
 }
 
-/** To listen on, such an address is all right, but nobody can connect to it. */
+/** Addresses that can be listened on but not connected to. */
 function isNowhere({ host, port, transport, fd }: Address): boolean {
   if (transport === 'unix' || fd !== undefined) return false;
   return host === '0.0.0.0' || host === '::' || port === 0;

@@ -1,4 +1,4 @@
-/** Checks that a pool can find out what it is to know of its backends: priorities, outlier detection, health checks. */
+/** Checks the options about the health of backends: priorities, outlier detection, health checks. */
 import { PluginError } from '../../errors.ts';
 import { Checks } from '../../health/checks.ts';
 import { Pool } from '../../pool.ts';
@@ -41,7 +41,7 @@ function lintOutliers({ written, findings }: Draft, { name, backends, minimumUp 
   }
 }
 
-/** @param entry where the check stands in the config */
+/** @param entry the check's path in the config */
 function lintCheck({ findings }: Draft, { backends }: PoolSettings, { timing }: CheckUse, entry: Path): void {
   const { intervalSeconds, timeoutSeconds, port, over } = timing;
   if (timeoutSeconds >= intervalSeconds) {

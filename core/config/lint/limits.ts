@@ -1,4 +1,4 @@
-/** Checks that limits leave room for each other: that none is beyond what another one allows, and so means nothing. */
+/** Checks limits against each other: that none exceeds another one which makes it meaningless. */
 import { Admission } from '../../limits/admission.ts';
 import type { LoadLimits, PoolSettings } from '../../settings.ts';
 import type { Draft } from '../build.ts';
@@ -82,7 +82,7 @@ function lintMinimumUp(draft: Draft, pool: PoolSettings): void {
   contradict(draft, ['pools', pool.name, 'minimumUp'], message);
 }
 
-/** Remarks on a limit that is beyond another one; only where both were written, as defaults are generous. */
+/** Warns of a limit that exceeds another one; only if both are written in the config, as defaults are generous. */
 function check(draft: Draft, larger: Path, smaller: Path, why: string): void {
   const [beyond, bound] = [larger, smaller].map((path) =>
     valueAt(draft.written, path) === undefined ? 0 : Number(valueAt(draft.config, path)),

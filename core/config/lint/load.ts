@@ -1,4 +1,4 @@
-/** Checks that limits of rate and load, of a listener and of the pool it feeds, limit what they seem to. */
+/** Checks that limits of rate and load, of a listener and of the pool it feeds, have an effect. */
 import type { LoadLimits } from '../../settings.ts';
 import type { Draft } from '../build.ts';
 import type { Path } from '../path.ts';

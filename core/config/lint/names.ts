@@ -1,9 +1,9 @@
-/** Checks the names that pools, backends and listeners have, and that whatever refers to one of them finds it. */
+/** Checks that the names of pools, backends and listeners can be used, and that references to them find something. */
 import type { Draft } from '../build.ts';
 import { membersOf, type Path, valueAt } from '../path.ts';
 import { listed, suggest } from '../suggest.ts';
 
-/** Statistics go by name, in objects that have members of some names from the start. */
+/** Statistics are kept by name, in objects that inherit members with some names. */
 export function lintNames({ config, findings }: Draft): void {
   const pools = membersOf(config.pools);
   const ofBackends = (pool: string): Path[] =>
@@ -21,7 +21,7 @@ export function lintNames({ config, findings }: Draft): void {
   }
 }
 
-/** Also looks at listeners and tests that are otherwise not in order. */
+/** Also checks listeners and tests that are otherwise not in order. */
 export function lintReferences({ config, written, findings }: Draft): void {
   const pools = membersOf(config.pools);
   const listeners = membersOf(config.listeners);

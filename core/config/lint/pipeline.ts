@@ -1,4 +1,4 @@
-/** Checks a pipeline: composes it of the plugins that can be applied, and looks at what they make of it together. */
+/** Checks a pipeline: composes it from the plugins that can be applied, and checks how they fit together. */
 import { type Composed, composePipeline } from '../../compose.ts';
 import type { PluginError } from '../../errors.ts';
 import { Pool } from '../../pool.ts';
@@ -63,7 +63,7 @@ function lintKeysFor(
   return false;
 }
 
-/** Composes a pipeline of the plugins that can be applied, and tells why the others cannot. */
+/** Composes a pipeline from the plugins that can be applied; returns why the others cannot. */
 function composeWhatGoes(
   listener: ListenerSettings,
   poolSettings: PoolSettings,
@@ -106,7 +106,7 @@ function lintFramers({ findings }: Draft, { listener, composed }: ComposedListen
   }
 }
 
-/** A pipeline has a strategy plugin, and none behind one that leaves it nothing to choose. */
+/** A pipeline has a strategy plugin, and none after one that always chooses. */
 function lintStrategies({ findings }: Draft, { listener, composed }: ComposedListener, isWhole: boolean): void {
   const strategies = composed.hooks.tappedBy('chooseBackend');
   const always = new Set(listener.pipeline.flatMap(({ plugin }) => (plugin.alwaysChooses ? plugin.name : [])));
@@ -122,7 +122,7 @@ function lintStrategies({ findings }: Draft, { listener, composed }: ComposedLis
   }
 }
 
-/** Passes on what plugins have said with `scope.advise`. */
+/** Warns of what plugins have said with `scope.advise`. */
 function lintAdvice(draft: Draft, { listener, composed }: ComposedListener, observers: readonly PluginUse[]): void {
   for (const { plugin, text } of composed.advice) {
     const observer = observers.find((use) => use.plugin.name === plugin);

@@ -1,4 +1,4 @@
-/** Says what plugins cannot do with their options, at the options that it is about, and without secrets. */
+/** Adds findings for plugins that cannot be applied, at the option that is at fault, and with secrets hidden. */
 import { PluginError } from '../../errors.ts';
 import { noBalancer, Observers } from '../../observers/observers.ts';
 import { dryServices } from '../../services.ts';
@@ -18,15 +18,15 @@ export function lintObserver(draft: Draft, use: PluginUse): void {
   }
 }
 
-/** What a plugin cannot do with its options. */
+/** Adds what a plugin has thrown. */
 export function addFault(draft: Draft, entry: Path, { cause, message }: PluginError): void {
   const said = cause instanceof Error ? cause.message : '';
   addRemark(draft, entry, said, { rule: 'plugin-refuses', stage: 'apply', message });
 }
 
 /**
- * Plugins begin what they say about an option with its name (`id.size: …`): that is where the remark stands then.
- * @param entry where the plugin stands in the config
+ * Adds a finding at the option that `said` begins with (`id.size: …`), as is the custom of plugins, or else at the plugin.
+ * @param entry the plugin's path in the config
  */
 export function addRemark({ written, findings, secrets }: Draft, entry: Path, said: string, remark: Remark): void {
   const [option = ''] = /^[\w.-]+(?=: )/.exec(said) ?? [];
@@ -36,7 +36,7 @@ export function addRemark({ written, findings, secrets }: Draft, entry: Path, sa
   findings.add(isOption ? place : entry, { ...remark, message, atKey: !isOption });
 }
 
-/** Texts shorter than this are no secrets, and turn up in messages by chance. */
+/** Shorter texts are not secrets, and occur in messages by chance. */
 const shortestHidden = 4;
 
 function hide(text: string, secret: string, reference: string): string {

@@ -1,4 +1,4 @@
-/** Checks that a listener and its pool ask of the protocol plugin only what it can do. */
+/** Checks that a listener and its pool ask only for what the protocol plugin can do. */
 import type { Draft } from '../build.ts';
 import { listed, suggest } from '../suggest.ts';
 import type { ComposedListener } from './pipeline.ts';
@@ -21,7 +21,7 @@ export function lintNumbers({ findings }: Draft, { listener, pool, composed }: C
   }
 }
 
-/** What depends on how links are kept, and on whether answers can be told apart on them. */
+/** Checks what depends on the kind of links, and on whether answers can be correlated. */
 export function lintLinks({ findings }: Draft, { listener, pool, composed }: ComposedListener, framer: string): void {
   const path = ['pools', pool.name];
   const { facts, links, exchanges } = composed;

@@ -1,9 +1,9 @@
-/** Checks what is different where several processes share the work: they share neither counts nor tables. */
+/** Checks what several processes that share the work cannot do: they share neither counts nor tables. */
 import type { ListenerSettings } from '../../settings.ts';
 import type { Draft } from '../build.ts';
 import type { ComposedListener } from './pipeline.ts';
 
-/** `auto` is more than one, whatever machine this is: a config is to be judged alike everywhere. */
+/** `auto` counts as more than one, so that a config is judged alike on every machine. */
 const hasWorkers = ({ config, findings }: Draft) => config.workers !== 1 && findings.isSound(['workers']);
 
 export function lintLimitsOfWorkers(draft: Draft, { name, limits }: ListenerSettings): void {
