@@ -37,6 +37,11 @@ export class BackendStates {
     return { isNews: wasUp !== (downFor.size === 0), downIn: downFor.size, hint };
   }
 
+  /** Forgets what was found out of backends that a reload has removed or moved. */
+  drop(isGone: (pool: string, backend: string) => boolean): void {
+    for (const [name, { news }] of this.#states) if (isGone(news.pool, news.backend)) this.#states.delete(name);
+  }
+
   /** The worker has ended. Returns the backends that are up for all others, and were down only for that one. */
   forget(worker: number): BackendNews[] {
     const up: BackendNews[] = [];

@@ -109,6 +109,9 @@ interface Post {
 /** The beginning of the ids of that worker's connections. */
 const nameOf = (instance: string) => instanceName(Buffer.from(instance, 'hex'));
 
+const backendIn = ({ pools }: Settings, pool: string, backend: string) =>
+  pools.find(({ name }) => name === pool)?.backends.find(({ name }) => name === backend);
+
 export class Primary implements Observable {
   /** Rejects with a PointsmanError when there are no workers left, and new ones do not start. */
   readonly failed: Promise<never>;
@@ -252,6 +255,10 @@ export class Primary implements Observable {
     this.#settings = settings;
     this.#origins = origins;
     this.#forgetChanges(before, settings);
+    this.#backends.drop((pool, name) => {
+      const [was, now] = [backendIn(before, pool, name), backendIn(settings, pool, name)];
+      return was?.number !== now?.number || !isDeepStrictEqual(was?.address, now?.address);
+    });
     const others = this.#posts.filter((post) => post.state === 'started' && post !== first);
     await Promise.all(others.map((post) => this.#reloadOrEnd(post)));
     const milliseconds = Math.round(clock.now() - since);
@@ -292,9 +299,8 @@ export class Primary implements Observable {
   /** An operator's change holds until the config changes it too. */
   #forgetChanges(before: Settings, after: Settings): void {
     for (const [key, { pool, backend }] of this.#changes) {
-      const of = ({ pools }: Settings) =>
-        pools.find(({ name }) => name === pool)?.backends.find(({ name }) => name === backend);
-      if (!isDeepStrictEqual(of(before), of(after))) this.#changes.delete(key);
+      const isChanged = !isDeepStrictEqual(backendIn(before, pool, backend), backendIn(after, pool, backend));
+      if (isChanged) this.#changes.delete(key);
     }
   }
 

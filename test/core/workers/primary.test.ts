@@ -515,6 +515,18 @@ describe('news of a backend', () => {
     expect(logged).toEqual([{ level: 'info', backend: 'a', workersDown: 0, workers: 3, text: 'backend is up' }]);
   });
 
+  it('that has moved since is news again', async () => {
+    const { primary, forked, logged } = await playStarted(1);
+    forked[0]!.say(news(false));
+    const done = primary.reload(settingsWith({ pool: { backends: [backendAt('a', 9)] } }), []);
+    await new Promise((resolve) => setImmediate(resolve));
+    forked[0]!.say({ type: 'reloaded' });
+    await done;
+    logged.length = 0;
+    forked[0]!.say(news(false));
+    expect(logged).toMatchObject([{ text: 'backend is down', workersDown: 1 }]);
+  });
+
   it('of a worker that has ended does not stand', async () => {
     const { forked, logged } = await playStarted();
     forked[0]!.say(news(false));
