@@ -32,7 +32,7 @@ export function createProgram(output: Output, finish: (code: number) => void): C
       new Option(
         '--stop-seconds <count>',
         'how long answers that are due are waited for when it stops (default: as the config says)',
-      ).argParser(positive),
+      ).argParser(stopSeconds),
     )
     .option('--watch', 'reload as well when the config changes, or a file that it names')
     .action(async (paths, options) => {
@@ -245,6 +245,12 @@ export function createProgram(output: Output, finish: (code: number) => void): C
 function positive(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('It must be a positive integer.');
+}
+
+/** As the config may have it. */
+function stopSeconds(text: string): number {
+  if (/^\d{1,4}$/.test(text) && Number(text) <= 3600) return Number(text);
+  throw new InvalidArgumentError('It must be an integer from 0 to 3600.');
 }
 
 function json(text: string): unknown {

@@ -144,6 +144,11 @@ it.each([
     "error: option '--seed <number>' argument 'x' is invalid. It must be a positive integer.\n",
   ],
   [
+    ['run', 'edge.yaml', '--stop-seconds', '3601'],
+    "error: option '--stop-seconds <count>' argument '3601' is invalid. It must be an integer from 0 to 3600.\n",
+  ],
+  [['run', 'absent.yaml', '--stop-seconds', '0'], 'pointsman: cannot read absent.yaml: no such file\n'],
+  [
     ['conform', 'hashin'],
     'pointsman: cannot load plugin "hashin": no package of that name is installed; did you mean "hashing"?\n',
   ],
