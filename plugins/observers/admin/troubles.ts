@@ -1,4 +1,5 @@
 /** What an operator on call has to know first: what is wrong now, in sentences. */
+import type { CertificateFacts } from 'pointsman';
 import type { BackendRow, ListenerRow } from './watch.ts';
 
 export interface Trouble {
@@ -19,16 +20,26 @@ export interface Losses {
 
 /** How many backends of a pool with the same trouble are listed one by one, and how many are named beyond that. */
 const mostApart = 3;
+const dayMs = 86_400_000;
+/** How many days before a certificate expires that is told. */
+const expiryDays = 14;
 
 /**
  * @param listeners with what each has lost recently
+ * @param nowMs in milliseconds since 1970
  * @returns the worst first
  */
 export function troublesOf(
   listeners: readonly (Pick<ListenerRow, 'name' | 'pool'> & Losses)[],
   backends: readonly BackendRow[],
+  certificates: readonly CertificateFacts[],
+  nowMs: number,
 ): Trouble[] {
-  const troubles = [...listeners.flatMap((one) => withoutBackend(one, backends)), ...unwell(backends)];
+  const troubles = [
+    ...listeners.flatMap((one) => withoutBackend(one, backends)),
+    ...unwell(backends),
+    ...expiring(certificates, nowMs),
+  ];
   for (const { name: listener, ...lost } of listeners) {
     const warn = (text: string) => troubles.push({ severity: 'warn', listener, text: `${listener} ${text}` });
     for (const [verb, reasons] of [
@@ -74,5 +85,14 @@ function* unwell(backends: readonly BackendRow[]): Iterable<Trouble> {
         };
       }
     }
+  }
+}
+
+function* expiring(certificates: readonly CertificateFacts[], nowMs: number): Iterable<Trouble> {
+  for (const { expiresAtMs, ...shown } of certificates) {
+    const whose = `the certificate of ${'listener' in shown ? shown.listener : shown.pool}`;
+    const days = Math.ceil((expiresAtMs - nowMs) / dayMs);
+    if (days <= 0) yield { severity: 'bad', ...shown, text: `${whose} has expired` };
+    else if (days <= expiryDays) yield { severity: 'warn', ...shown, text: `${whose} expires within ${days} d` };
   }
 }

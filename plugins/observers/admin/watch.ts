@@ -184,6 +184,8 @@ export class Watch {
       troubles: troublesOf(
         listeners.map(({ name, pool }) => ({ name, pool, ...this.#losses(name) })),
         backends,
+        this.#balancer.certificates(),
+        Date.now(),
       ),
       listeners,
       backends,

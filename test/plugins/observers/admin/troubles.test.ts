@@ -11,8 +11,11 @@ const noLosses: Losses = {
 const listener = (losses: Partial<Losses> = {}) => ({ name: 'edge', pool: 'calls', ...noLosses, ...losses });
 const backend = (name: string, facts: Partial<BackendRow> = {}) =>
   ({ pool: 'calls', name, status: 'up', why: '', weight: 1, ...facts }) as BackendRow;
-const textsOf = (...given: Parameters<typeof troublesOf>) =>
-  troublesOf(...given).map(({ severity, text }) => `${severity}: ${text}`);
+type Given = Parameters<typeof troublesOf>;
+const textsOf = (listeners: Given[0], backends: Given[1], certificates: Given[2] = []) =>
+  troublesOf(listeners, backends, certificates, Date.UTC(2026, 0, 1)).map(
+    ({ severity, text }) => `${severity}: ${text}`,
+  );
 
 describe('what is wrong', () => {
   it('is nothing while backends are up, or out as an operator wants it, and messages get where they should', () => {
@@ -42,6 +45,20 @@ describe('what is wrong', () => {
     expect(textsOf([listener(losses)], [out, idle, backend('c', { pool: 'others' })])).toEqual([
       'bad: edge has no backend in calls that takes new work',
       'warn: edge refuses 1.0 messages/s: no-backend',
+    ]);
+  });
+
+  it('is a certificate that has expired, or will within two weeks', () => {
+    const certificates = [
+      { listener: 'edge', expiresAtMs: Date.UTC(2026, 0, 1, 12) },
+      { listener: 'other', expiresAtMs: Date.UTC(2026, 0, 15, 0, 0, 1) },
+      { pool: 'calls', expiresAtMs: Date.UTC(2025, 11, 31, 23) },
+      { pool: 'others', expiresAtMs: Date.UTC(2026, 0, 15) },
+    ];
+    expect(textsOf([listener()], [backend('a')], certificates)).toEqual([
+      'bad: the certificate of calls has expired',
+      'warn: the certificate of edge expires within 1 d',
+      'warn: the certificate of others expires within 14 d',
     ]);
   });
 
