@@ -35,7 +35,7 @@ export function operate(
     if (state !== 'ready' && isLast) stderr.write(`pointsman: no backend of ${pool} takes new work now\n`);
     if (!options.wait) return;
 
-    const { untilDrained } = await import('./drained.ts');
+    const { untilDrained } = await import('./operate/drained.ts');
     const look = async () => findBackend(await backendsOf(client), `${pool}/${name}`);
     const tell = options.json ? () => {} : print;
     print(await untilDrained({ name: `${pool}/${name}`, look, tell, timeout: options.timeout, signals }));

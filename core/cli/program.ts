@@ -207,7 +207,7 @@ export function createProgram(output: Output, finish: (code: number) => void): C
 
   adminVerb(program.command('reload').description('let a balancer that runs read its config again')).action(
     async (options) => {
-      const { askReload } = await import('./ask-reload.ts');
+      const { askReload } = await import('./reload.ts');
       finish(await askReload(options, output));
     },
   );

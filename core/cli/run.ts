@@ -10,14 +10,14 @@ import { releaseNewSpace } from '../runtime/new-space.ts';
 import { nodeRuntime, vacate } from '../runtime/node.ts';
 import { defaultStopSeconds } from '../settings.ts';
 import type { Primary } from '../workers/primary.ts';
-import { RunControl } from './control.ts';
 import { createLog, setLogLevel } from './log.ts';
-import { Notifier } from './notify.ts';
 import { exitCodes, type LogLevel, type Output, wantsColours } from './output.ts';
-import { Reloader } from './reload.ts';
 import { countFindings, textReport } from './report/text.ts';
-import { type ErrorSource, surviveUncaught } from './survive.ts';
-import { FileWatch } from './watch.ts';
+import { RunControl } from './run/control.ts';
+import { Notifier } from './run/notify.ts';
+import { Reloader } from './run/reloader.ts';
+import { type ErrorSource, surviveUncaught } from './run/survive.ts';
+import { FileWatch } from './run/watch.ts';
 
 export interface RunOptions {
   readonly logLevel: LogLevel;

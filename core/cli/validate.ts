@@ -26,7 +26,7 @@ export async function validate(paths: readonly string[], options: ValidateOption
   const { settings } = loaded;
   const findings = [...loaded.findings];
   if (options.connect && settings !== undefined) {
-    const { tryBackends } = await import('./connect.ts');
+    const { tryBackends } = await import('./validate/connect.ts');
     findings.push(...(await tryBackends(settings, loaded.place)));
   }
   const report = (format: FindingsFormat, colours: boolean): string => {

@@ -1,6 +1,6 @@
 /**
  * What observers can know about, and do to, whatever runs the balancer: its config, the log, and how to reload or end it. Whoever
- * runs a balancer implements it; for `pointsman run` that is cli/control.ts.
+ * runs a balancer implements it; for `pointsman run` that is cli/run/control.ts.
  */
 import type { ListenerFacts } from '../rehearsal/explain.ts';
 

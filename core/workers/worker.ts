@@ -4,7 +4,7 @@
  */
 import { Balancer } from '../balancer.ts';
 import { createLog, type Log, setLogLevel } from '../cli/log.ts';
-import { surviveUncaught } from '../cli/survive.ts';
+import { surviveUncaught } from '../cli/run/survive.ts';
 import { builtinPlugins } from '../config/builtins.ts';
 import { loadPlugin } from '../config/plugins.ts';
 import { PointsmanError } from '../errors.ts';

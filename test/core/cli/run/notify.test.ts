@@ -2,10 +2,10 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { Notifier } from '../../../core/cli/notify.ts';
-import { describeWith, temporaryFolder } from '../../support/peers.ts';
-import { freePort } from '../../support/programs.ts';
-import { configOf, openBackend, PointsmanProcess } from './process.ts';
+import { Notifier } from '../../../../core/cli/run/notify.ts';
+import { describeWith, temporaryFolder } from '../../../support/peers.ts';
+import { freePort } from '../../../support/programs.ts';
+import { configOf, openBackend, PointsmanProcess } from '../process.ts';
 
 /** A notifier that says things here. */
 function notifier(env: NodeJS.ProcessEnv) {

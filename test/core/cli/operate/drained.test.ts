@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { expect, it } from 'vitest';
-import type { BackendRow } from '../../../core/cli/admin-client.ts';
-import { untilDrained } from '../../../core/cli/drained.ts';
+import type { BackendRow } from '../../../../core/cli/admin-client.ts';
+import { untilDrained } from '../../../../core/cli/operate/drained.ts';
 
 class Signals extends EventEmitter {
   exit(): void {}

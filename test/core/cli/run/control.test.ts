@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { RunControl } from '../../../core/cli/control.ts';
-import { loadConfig } from '../../../core/config/load.ts';
-import { Rig } from '../../../core/rehearsal/rig.ts';
+import { RunControl } from '../../../../core/cli/run/control.ts';
+import { loadConfig } from '../../../../core/config/load.ts';
+import { Rig } from '../../../../core/rehearsal/rig.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pointsman-'));
 afterAll(() => rmSync(directory, { recursive: true }));

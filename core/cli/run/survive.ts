@@ -1,6 +1,6 @@
 /** Keeps a process running after an error that nothing catches, such as one in a plugin's timer. */
-import type { Faults } from '../faults.ts';
-import type { Logger } from '../plugin.ts';
+import type { Faults } from '../../faults.ts';
+import type { Logger } from '../../plugin.ts';
 
 /** The part of `process` that tells of errors. */
 export interface ErrorSource {

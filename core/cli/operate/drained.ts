@@ -1,9 +1,9 @@
 /** `pointsman drain --wait`: waits until a backend has drained, so that a script can then stop it. */
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AdminError, type BackendRow } from './admin-client.ts';
-import { exitCodes } from './output.ts';
-import { listenForStop, type Signals } from './run.ts';
+import { AdminError, type BackendRow } from '../admin-client.ts';
+import { exitCodes } from '../output.ts';
+import { listenForStop, type Signals } from '../run.ts';
 
 interface WaitOptions {
   /** pool/name */

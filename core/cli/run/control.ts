@@ -1,15 +1,15 @@
 /** What observers can know about `pointsman run`, and do to it. */
-import type { PluginOrigin } from '../config/load.ts';
-import { maskConfig } from '../config/mask.ts';
-import { PointsmanError } from '../errors.ts';
-import type { Control, ExplainedSending } from '../observers/control.ts';
-import type { BalancerView } from '../observers/observers.ts';
-import type { PluginDefinition } from '../plugin.ts';
-import { converse, describeListener, type ListenerFacts } from '../rehearsal/explain.ts';
-import type { Settings } from '../settings.ts';
-import { type LogLevel, logLevels } from './output.ts';
-import { explainJson } from './report/explain-json.ts';
-import { packageVersion } from './version.ts';
+import type { PluginOrigin } from '../../config/load.ts';
+import { maskConfig } from '../../config/mask.ts';
+import { PointsmanError } from '../../errors.ts';
+import type { Control, ExplainedSending } from '../../observers/control.ts';
+import type { BalancerView } from '../../observers/observers.ts';
+import type { PluginDefinition } from '../../plugin.ts';
+import { converse, describeListener, type ListenerFacts } from '../../rehearsal/explain.ts';
+import type { Settings } from '../../settings.ts';
+import { type LogLevel, logLevels } from '../output.ts';
+import { explainJson } from '../report/explain-json.ts';
+import { packageVersion } from '../version.ts';
 
 /** A config that has been loaded and is in order. */
 interface Running {

@@ -1,10 +1,10 @@
 /** Tries the backends of a config: whether they can be connected to, TLS handshake included. Nothing is sent to them. */
-import type { Finding } from '../config/finding.ts';
-import type { Path } from '../config/path.ts';
-import { writeProxyHeader } from '../runtime/proxy-protocol.ts';
-import { reach } from '../runtime/reach.ts';
-import type { Runtime } from '../runtime/runtime.ts';
-import type { BackendSettings, PoolSettings, Settings } from '../settings.ts';
+import type { Finding } from '../../config/finding.ts';
+import type { Path } from '../../config/path.ts';
+import { writeProxyHeader } from '../../runtime/proxy-protocol.ts';
+import { reach } from '../../runtime/reach.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { BackendSettings, PoolSettings, Settings } from '../../settings.ts';
 
 type Place = Pick<Finding, 'file' | 'line' | 'column'>;
 
@@ -13,7 +13,7 @@ type Place = Pick<Finding, 'file' | 'line' | 'column'>;
  * @param place where the config has what a path leads to
  */
 export async function tryBackends({ pools }: Settings, place: (path: Path) => Place): Promise<Finding[]> {
-  const { nodeRuntime } = await import('../runtime/node.ts');
+  const { nodeRuntime } = await import('../../runtime/node.ts');
   const runtime = nodeRuntime();
   const tried = pools.flatMap((pool) =>
     pool.backends

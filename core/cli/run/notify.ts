@@ -4,7 +4,7 @@
  * not root needs `NotifyAccess=all`.
  */
 import { execFile } from 'node:child_process';
-import type { Clock, Logger } from '../plugin.ts';
+import type { Clock, Logger } from '../../plugin.ts';
 
 /** How long it may take to say something; a service manager that is stuck must not hold up whoever tells it. */
 const tellMs = 5000;

@@ -1,8 +1,8 @@
 import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { FileWatch } from '../../../core/cli/watch.ts';
-import { temporaryFolder } from '../../support/peers.ts';
+import { FileWatch } from '../../../../core/cli/run/watch.ts';
+import { temporaryFolder } from '../../../support/peers.ts';
 
 /** Follows files of a folder of its own; `changed()` resolves when it has told of a change since the last time. */
 function watching(names: (folder: string) => readonly string[]) {
