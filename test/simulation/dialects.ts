@@ -81,11 +81,12 @@ export interface Dialect {
   readonly nonsense: readonly Buffer[];
 }
 
-function json(links: 'shared' | 'dedicated'): Dialect {
+/** @param relays what backends send is passed on as it is, and names none of them */
+function json(links: 'shared' | 'dedicated', relays = false): Dialect {
   return {
-    name: `ndjson on ${links} links`,
+    name: `ndjson on ${links} links${relays ? ', answers relayed' : ''}`,
     plugin: ndjson,
-    options: { correlation: 'id' },
+    options: { correlation: 'id', ...(relays && { stamp: ['request'] }) },
     links,
     ...(links === 'shared' && {
       replaying: { replayable: { member: 'again', values: [true], mark: 'second' } },
@@ -170,6 +171,7 @@ function frames(links: 'shared' | 'dedicated', idBytes = 4): Dialect {
 export const dialects: readonly Dialect[] = [
   json('shared'),
   json('dedicated'),
+  json('dedicated', true),
   frames('shared'),
   frames('shared', 1),
   frames('dedicated'),
