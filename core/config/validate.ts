@@ -42,10 +42,12 @@ export function withDefaults(plugin: PluginDefinition, given: unknown): unknown 
 
 /** The options of a plugin with defaults filled in, and what is wrong with them: one sentence for each mistake. */
 export function optionFaults(plugin: PluginDefinition, given: unknown): { options: unknown; faults: string[] } {
-  const copy = structuredClone(given);
-  const check = new Ajv(options).compile({ additionalProperties: false, ...allOptions(plugin) });
-  const faults = check(copy) ? [] : describeErrors(check.errors!, given).map(({ message }) => message);
-  return { options: copy, faults };
+  const { name } = plugin;
+  const schema = { type: 'object', properties: { [name]: { additionalProperties: false, ...allOptions(plugin) } } };
+  const copy = { [name]: structuredClone(given) };
+  const check = new Ajv(options).compile(schema);
+  const faults = check(copy) ? [] : describeErrors(check.errors!, { [name]: given }).map(({ message }) => message);
+  return { options: copy[name], faults };
 }
 
 /**

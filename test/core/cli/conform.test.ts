@@ -46,6 +46,17 @@ describe('conform', () => {
     expect(speed).toEqual([{ sample: 'an admission', frame: cost, detectId: cost, insertId: cost }]);
   });
 
+  it.each([
+    [{ kye: 'message' }, '"kye" is unknown here; did you mean "key"?'],
+    [{ key: 3 }, 'key must be a string, not 3'],
+    [{ x: 1 }, '"x" is unknown here; hashing has key'],
+    [[], 'hashing must be a mapping, not a list'],
+  ])('says what is wrong with options: %j', async (options, fault) => {
+    const output = collect();
+    expect(await conform('hashing', { format: 'text', options }, output)).toBe(1);
+    expect(output.stdout.text).toContain(`the defaults are not valid: ${fault}. Give the kit options (--options)`);
+  });
+
   it('takes options', async () => {
     const output = collect();
     expect(await conform('hashing', { format: 'json', options: { key: 'client-address' } }, output)).toBe(0);
