@@ -83,11 +83,11 @@ export class Link extends Peer {
 
   /**
    * In `onLink`: sends bytes before anything else on the link. Later: queues them after what is waiting. They are not a message,
-   * and are not counted.
+   * and are not counted. On a closed link: they are dropped.
    */
   override send(bytes: Uint8Array): void {
     if (this.#greeting !== undefined) this.#greeting.push(bytes);
-    else super.send(bytes);
+    else if (this.state !== 'closed') super.send(bytes);
   }
 
   /** In `onLink`: nothing else is sent until `release()`. The pool's connect timeout keeps running. */

@@ -1,4 +1,4 @@
-import { definePlugin, Type } from 'pointsman';
+import { definePlugin, type Link, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
 import { logBackendNews } from '../../core/links.ts';
 import { embed, type RigOptions } from '../support/embedded.ts';
@@ -70,6 +70,22 @@ describe('shared links', () => {
     expect(waits.length).toBeLessThan(16);
     for (const wait of waits) expect(wait).toBeLessThanOrEqual(10_000);
     expect(waits.at(-1)).toBeGreaterThanOrEqual(5000);
+  });
+
+  it('begin anew, without what plugins have sent while they were closed', async () => {
+    let link: Link | undefined;
+    const visitor = guest((hooks) =>
+      hooks.onLink.tap('guest', (opened) => {
+        link ??= opened;
+      }),
+    );
+    const rig = await embed({ pipeline: [[lines], [turns], [visitor]], links: 'shared', backends: ['a'] });
+    rig.backend('a').down();
+    link!.send(Buffer.from('heartbeat\n'));
+    rig.backend('a').up();
+    rig.advance(10_000);
+    rig.client().send('one\n');
+    expect(rig.backend('a').text()).toBe('@a #1 one\n');
   });
 
   it('that break in the middle of a message begin with a fresh one', async () => {
