@@ -17,6 +17,14 @@ function finish(code: number): void {
 // That nobody reads any more, or that a disk is full, is no reason to end.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
+// Node.js ends, and does not say why, when nothing is left that could bring what is awaited.
+let isOver = false;
+process.on('exit', (code) => {
+  if (isOver || code !== 0) return;
+  output.stderr.write('pointsman: it waits for what never comes, most likely in a plugin, outside of its functions\n');
+  process.exitCode = exitCodes.couldNotRun;
+});
+
 try {
   await createProgram(output, finish).parseAsync();
 } catch (error) {
@@ -28,4 +36,6 @@ try {
     output.stderr.write(`pointsman: ${text}\n`);
     finish(exitCodes.couldNotRun);
   }
+} finally {
+  isOver = true;
 }

@@ -157,6 +157,15 @@ it.each([
   expect(pointsman(args)).toEqual({ status: 2, stdout: '', stderr: text });
 });
 
+it('says so when a plugin waits for what never comes', () => {
+  const files = { 'edge.yaml': 'plugins: [./acme.js]\n', 'acme.js': 'await new Promise(() => {});\n' };
+  expect(pointsman(['validate', 'edge.yaml'], files)).toEqual({
+    status: 2,
+    stdout: '',
+    stderr: 'pointsman: it waits for what never comes, most likely in a plugin, outside of its functions\n',
+  });
+});
+
 describe('loads no library that it does not need', () => {
   const module = (source: string) => `data:text/javascript,${encodeURIComponent(source)}`;
   /** Writes what is imported by name to stderr. */
