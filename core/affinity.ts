@@ -140,7 +140,8 @@ export class Affinity implements AffinityTable {
     const { atMs } = message;
     const expiry = atMs + ids.seconds * 1000;
     // The most specific id comes last, so that it is the newest, and the one whose backend counts.
-    for (let i = ids.count - 1; i >= 0; i--) {
+    const mostSpecific = ids.awaitsAnswer ? 0 : Math.max(0, ids.count - 1);
+    for (let i = ids.count - 1; i >= mostSpecific; i--) {
       let entry = this.#lookUp(ids.highs[i]!, ids.lows[i]!, atMs);
       if (entry === none) entry = this.#insert(ids.highs[i]!, ids.lows[i]!, atMs);
       else this.#release(entry);

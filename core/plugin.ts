@@ -297,7 +297,10 @@ export interface ProtocolFacts {
 export interface RelatedIds {
   /** How many seconds the ids stay related after the last message that has them; 32 unless set. */
   seconds: number;
-  /** Set to false for a message that needs no answer: it does not count as in flight. */
+  /**
+   * Set to false for a message that needs no answer: it does not count as in flight. Of its ids only the last one is remembered, as
+   * no later message has those of its own; it is found by all of them.
+   */
   awaitsAnswer: boolean;
   /** @param kind tells ids of different kinds apart (0 to 255), so that equal bytes of two kinds do not meet */
   add(offset: number, length: number, kind?: number): void;

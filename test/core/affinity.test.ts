@@ -11,6 +11,7 @@ const client = clientAt('192.0.2.1');
 class Bench {
   now = 0;
   seconds = 32;
+  awaitsAnswer = true;
   readonly pool = poolOf('a', 'b', 'c');
   readonly table: Affinity;
   readonly #message = messageFrom(client, '');
@@ -57,6 +58,7 @@ class Bench {
 
   #relate(message: Message, ids: RelatedIds): void {
     ids.seconds = this.seconds;
+    ids.awaitsAnswer = this.awaitsAnswer;
     let from = 0;
     for (let at = 0; at <= message.length; at++) {
       if (at < message.length && message.bytes[message.start + at] !== 0x20) continue;
@@ -77,6 +79,18 @@ describe('Affinity', () => {
     expect(bench.find('branch-2')).toBe('b');
     expect(bench.find('branch-3 call-2')).toBeUndefined();
     expect(bench.find('')).toBeUndefined();
+  });
+
+  it('remembers a message that awaits no answer by its last id only, and finds it by all', () => {
+    const bench = new Bench();
+    bench.remember('branch-1 call-1', 'a');
+    bench.remember('branch-2 call-2', 'b');
+    bench.awaitsAnswer = false;
+    bench.remember('branch-3 call-3', 'c');
+    bench.follow('branch-3 call-1');
+    expect(bench.find('branch-3 call-2')).toBe('b');
+    expect(bench.find('branch-1 call-2')).toBe('a');
+    expect(bench.find('call-3')).toBe('c');
   });
 
   it('goes by the most specific id', () => {

@@ -351,6 +351,21 @@ describe('a transaction', () => {
     expect(arrival(rig).name).toBe(name);
   });
 
+  it('leads its ACK to its call, also where all ACKs of a proxy have one branch, as those of Kamailio have', async () => {
+    rig = await sipRig({ pipeline: [[sip, { identity: 'path' }], [roundRobin]], backends: ['a', 'b'] });
+    const proxy = rig.client();
+    const calls = ['first', 'second', 'third', 'fourth'];
+    const names = calls.map((callId) => {
+      proxy.send(request('INVITE', { callId }));
+      return arrival(rig).name;
+    });
+    expect(new Set(names).size).toBe(2);
+    for (const [i, callId] of calls.entries()) {
+      proxy.send(request('ACK', { callId, branch: 'z9hG4bKcydzigwkX', toTag: 'bob1' }));
+      expect(arrival(rig).name).toBe(names[i]);
+    }
+  });
+
   it('keeps its call where it is while it rings, whatever else of the call has been answered', async () => {
     rig = await sipRig({ pipeline: [[sip], [roundRobin]] });
     const alice = rig.client();
