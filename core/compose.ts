@@ -133,7 +133,8 @@ function applyObservers(hooks: PipelineHooks, scopes: PipelineScopes, services: 
   for (const { use, end } of services.observers ?? []) {
     const { plugin, options } = use;
     const channel = end.open();
-    scopes.stops.push(async () => channel.close());
+    scopes.starts.push(async () => channel.begin());
+    scopes.stops.push(async () => channel.end());
     applyOne(use, services, () =>
       plugin.apply?.(hooks.forPlugin(plugin.name, onFault), options as never, scopes.forPlugin(plugin, channel)),
     );

@@ -24,17 +24,19 @@ export class PipelineEnd {
     this.#send = send;
   }
 
-  /** The channel of one pipeline; to be closed when the pipeline ends. */
-  open(): Channel & { close(): void } {
+  /** What one pipeline gets: it hears nothing before `begin`, nor after `end`. */
+  open(): Channel & { begin(): void; end(): void } {
     const own: ((value: unknown) => void)[] = [];
     return {
       send: this.#send,
-      onMessage: (hear) => {
-        own.push(hear);
-        this.#hearers.add(hear);
-        if (this.#last !== undefined) hear(this.#last.value);
+      onMessage: (hear) => void own.push(hear),
+      begin: () => {
+        for (const hear of own) {
+          this.#hearers.add(hear);
+          if (this.#last !== undefined) hear(this.#last.value);
+        }
       },
-      close: () => {
+      end: () => {
         for (const hear of own) this.#hearers.delete(hear);
       },
     };

@@ -1,4 +1,4 @@
-import type { PluginDefinition } from 'pointsman';
+import { definePlugin, type PluginDefinition, Type } from 'pointsman';
 import { expect, it } from 'vitest';
 import { VirtualBackend } from '../../core/rehearsal/rig.ts';
 import { formatAddress } from '../../core/runtime/address.ts';
@@ -476,6 +476,27 @@ it('waits no longer for a listener that has left than for others when it stops',
   await rig.runtime.until(stopped);
   expect(rig.runtime.timers).toBe(0);
   expect(rig.balancer.stats().listeners.edge!.exchanges).toMatchObject({ open: 0, abandoned: 1 });
+});
+
+it('lets pipelines hear observers that run, and none that were refused', async () => {
+  const heard: unknown[] = [];
+  const observer = definePlugin({
+    name: 'observer',
+    summary: 'For one test.',
+    pointsman: '^1',
+    options: Type.Object({}),
+    apply: (_hooks, _options, { channel }) => channel.onMessage((value) => heard.push(value)),
+  });
+  const rig = await edge();
+  const observers = [use(observer)];
+  await reload(rig, { ...rig.settings, observers });
+  const impossible = { ...withListener(rig, { proxyProtocol: { from: ['192.0.2.1'] } }), observers };
+  await expect(rig.balancer.reload(impossible)).rejects.toThrow('cannot change without a restart');
+  rig.balancer.order(0, 'first');
+  expect(heard).toEqual(['first']);
+  await reload(rig, { ...withListener(rig, { identifiers: { whenDown: 'rechoose' } }), observers });
+  rig.balancer.order(0, 'second');
+  expect(heard).toEqual(['first', 'first', 'second']);
 });
 
 it('gives a reload up whose plugin does not start, which holds up neither the next one nor the end', async () => {
