@@ -6,7 +6,7 @@ import accessLog from './observers/access-log.ts';
 import admin from './observers/admin/index.ts';
 import metrics from './observers/metrics/index.ts';
 import traces from './observers/traces.ts';
-import lengthPrefixed from './protocols/length-prefixed.ts';
+import lengthPrefixed from './protocols/length-prefixed/index.ts';
 import ndjson from './protocols/ndjson.ts';
 import sip from './protocols/sip/index.ts';
 import hashing from './strategies/hashing.ts';

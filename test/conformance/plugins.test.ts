@@ -3,7 +3,7 @@ import { describe, it } from 'vitest';
 import { conformance } from '../../core/conformance/suite.ts';
 import message from '../../plugins/checks/message.ts';
 import { builtinPlugins } from '../../plugins/index.ts';
-import lengthPrefixed from '../../plugins/protocols/length-prefixed.ts';
+import lengthPrefixed from '../../plugins/protocols/length-prefixed/index.ts';
 import hashing from '../../plugins/strategies/hashing.ts';
 import leastLoaded from '../../plugins/strategies/least-loaded.ts';
 import diameter from '../examples/plugins/diameter.ts';

@@ -1,7 +1,7 @@
 /** Clients that mean no good, or know no better, beside others that work over the same backends. */
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../core/conformance/random.ts';
-import lengthPrefixed from '../../plugins/protocols/length-prefixed.ts';
+import lengthPrefixed from '../../plugins/protocols/length-prefixed/index.ts';
 import ndjson from '../../plugins/protocols/ndjson.ts';
 import roundRobin from '../../plugins/strategies/round-robin.ts';
 import { type Dialect, dialects } from '../simulation/dialects.ts';

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { Rig } from '../../core/rehearsal/rig.ts';
 import type { Settings } from '../../core/settings.ts';
-import lengthPrefixed from '../../plugins/protocols/length-prefixed.ts';
+import lengthPrefixed from '../../plugins/protocols/length-prefixed/index.ts';
 import ndjson from '../../plugins/protocols/ndjson.ts';
 import sip from '../../plugins/protocols/sip/index.ts';
 import hashing from '../../plugins/strategies/hashing.ts';

@@ -14,7 +14,7 @@ import { examine, rigFor, type Setting } from '../../core/conformance/subject.ts
 import { Backend } from '../../core/pool.ts';
 import { Scan } from '../../core/scan.ts';
 import { defaultLimits } from '../../core/settings.ts';
-import lengthPrefixed from '../../plugins/protocols/length-prefixed.ts';
+import lengthPrefixed from '../../plugins/protocols/length-prefixed/index.ts';
 import ndjson from '../../plugins/protocols/ndjson.ts';
 import sip from '../../plugins/protocols/sip/index.ts';
 import type { Target } from './engine.ts';

@@ -1,7 +1,7 @@
 /** How the peers of the simulation write and read each protocol: whatever was cut, mixed up or made up is found out by reading it. */
 import type { PluginDefinition } from '../../core/plugin.ts';
 import type { Address } from '../../core/runtime/address.ts';
-import lengthPrefixed from '../../plugins/protocols/length-prefixed.ts';
+import lengthPrefixed from '../../plugins/protocols/length-prefixed/index.ts';
 import ndjson from '../../plugins/protocols/ndjson.ts';
 import { calls } from './calls.ts';
 import { kindOf, labelIn, labelled } from './labels.ts';

@@ -2,7 +2,7 @@ import { type Check, definePlugin, Type } from 'pointsman';
 import { describe, expect, it } from 'vitest';
 import message from '../../../plugins/checks/message.ts';
 import tcpConnect from '../../../plugins/checks/tcp-connect.ts';
-import lengthPrefixed from '../../../plugins/protocols/length-prefixed.ts';
+import lengthPrefixed from '../../../plugins/protocols/length-prefixed/index.ts';
 import ndjson from '../../../plugins/protocols/ndjson.ts';
 import sip from '../../../plugins/protocols/sip/index.ts';
 import leastLoaded from '../../../plugins/strategies/least-loaded.ts';

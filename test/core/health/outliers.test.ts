@@ -3,7 +3,7 @@ import { Outliers } from '../../../core/health/outliers.ts';
 import { Pool } from '../../../core/pool.ts';
 import { VirtualRuntime } from '../../../core/runtime/virtual.ts';
 import type { OutlierSettings } from '../../../core/settings.ts';
-import lengthPrefixed from '../../../plugins/protocols/length-prefixed.ts';
+import lengthPrefixed from '../../../plugins/protocols/length-prefixed/index.ts';
 import ndjson from '../../../plugins/protocols/ndjson.ts';
 import roundRobin from '../../../plugins/strategies/round-robin.ts';
 import { embed } from '../../support/embedded.ts';

@@ -7,7 +7,7 @@ import type { ProtocolFacts, Scope } from '../../../core/plugin.ts';
 import { Pool } from '../../../core/pool.ts';
 import { Scan } from '../../../core/scan.ts';
 import { defaultLimits } from '../../../core/settings.ts';
-import lengthPrefixed from '../../../plugins/protocols/length-prefixed.ts';
+import lengthPrefixed from '../../../plugins/protocols/length-prefixed/index.ts';
 import hashing from '../../../plugins/strategies/hashing.ts';
 import roundRobin from '../../../plugins/strategies/round-robin.ts';
 import { embed, optionsOf, type Rig, type RigOptions, type Wire } from '../../support/embedded.ts';
