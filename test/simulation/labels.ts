@@ -1,4 +1,7 @@
-/** Labels: every message carries one that says who sent it, and filler that follows from it, so that whatever is mangled is found out. */
+/**
+ * Labels: every message carries one that says who sent it, and filler that follows from the label, so that anything mangled is
+ * noticed.
+ */
 
 /** The filler behind a label: of a length and from a character that the label decides. */
 function fillerOf(label: string): string {

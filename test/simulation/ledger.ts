@@ -1,4 +1,4 @@
-/** What was sent, and what must therefore arrive: peers report to it, and it objects. */
+/** Records what was sent and what must therefore arrive: peers report to it, and it objects. */
 import type { BackendState } from '../../core/settings.ts';
 import type { Dialect, Read } from './dialects.ts';
 import { kindOf } from './labels.ts';

@@ -1,6 +1,6 @@
 /**
- * The world of one seed: pools and listeners of different kinds, the real balancer between them on a virtual runtime, and the
- * peers around it. `act` lets one thing happen; `check` looks at everything that must hold.
+ * The world of one seed: pools and listeners of different kinds, the real balancer between them on a virtual runtime, and the peers
+ * around it. `act` makes one thing happen; `check` checks everything that must hold.
  */
 import { balances } from '../../core/accounting.ts';
 import { Balancer } from '../../core/balancer.ts';

@@ -1,4 +1,4 @@
-/** Writes captures for tests: packets of TCP and UDP, in any of the link layers and file formats that are read. */
+/** Writes captures for tests: packets of TCP and UDP, in any of the link layers and file formats that can be read. */
 
 export interface PacketOptions {
   /** `address:port`, IPv6 in brackets. */

@@ -1,4 +1,4 @@
-/** Certificates for tests of TLS, made on the spot. */
+/** Certificates for tests of TLS, made when needed. */
 import { generate } from 'selfsigned';
 
 export interface Certificate {

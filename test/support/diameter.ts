@@ -1,4 +1,4 @@
-/** Diameter (RFC 6733) as tests write and read it: no vendors. */
+/** Writes and reads Diameter (RFC 6733) for tests, without vendor-specific AVPs. */
 
 export const creditControl = 272;
 export const capabilitiesExchange = 257;

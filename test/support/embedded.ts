@@ -1,4 +1,4 @@
-/** The real core on virtual sockets and a virtual clock (core/rehearsal/rig.ts) with plugins and limits that a test gives. */
+/** The real core on virtual sockets and a virtual clock (core/rehearsal/rig.ts), with the plugins and limits that a test wants. */
 import { Ajv } from 'ajv';
 import { allOptions } from '../../core/config/schema.ts';
 import type { Logger, PluginDefinition } from '../../core/plugin.ts';

@@ -1,6 +1,6 @@
 /**
- * For tests with peers that nobody here wrote: programs and libraries on loopback sockets, and a balancer in front of
- * them that is loaded from a config. What a helper starts, it ends when the test is over.
+ * For tests with third-party peers: programs and libraries on loopback sockets, and a balancer in front of them that is loaded from
+ * a config. Whatever a helper starts, it ends when the test is over.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import dgram from 'node:dgram';

@@ -1,4 +1,4 @@
-/** Which programs are installed, and which ports are free: for tests and benchmarks with real peers. */
+/** Finds out which programs are installed and which ports are free, for tests and benchmarks with real peers. */
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
@@ -17,7 +17,7 @@ export function isInstalled(program: string): boolean {
   });
 }
 
-/** Whether a port is free for datagrams, too. */
+/** Whether a port is free for datagrams as well. */
 async function takesDatagrams(port: number): Promise<boolean> {
   const socket = dgram.createSocket('udp4');
   socket.bind({ port, address: '127.0.0.1', exclusive: true });
@@ -30,8 +30,8 @@ async function takesDatagrams(port: number): Promise<boolean> {
 }
 
 /**
- * A port on loopback that nobody listens on, neither with TCP nor with UDP. It is from below the range that the system assigns from, so that nobody who asks
- * for any port gets this one meanwhile.
+ * A port on loopback that nobody listens on, with TCP or UDP. It lies below the range that the system assigns ports from, so that
+ * nobody who asks for any free port gets it meanwhile.
  */
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < 100; tries++) {

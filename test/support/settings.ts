@@ -1,4 +1,7 @@
-/** Settings of a balancer of lines with one listener and one pool, as the loader would make them; tests change what they are about. */
+/**
+ * Settings of a balancer of lines with one listener and one pool, as the loader would make them; tests change the parts they are
+ * about.
+ */
 import type { Address } from '../../core/runtime/address.ts';
 import { defaultLimits, type ListenerSettings, type PoolSettings, type Settings } from '../../core/settings.ts';
 import { lines, turns } from './lines.ts';

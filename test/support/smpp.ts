@@ -1,4 +1,4 @@
-/** smpp (npm) with types, which it comes without: as far as the tests use it. */
+/** Types for the npm package smpp, which has none, as far as the tests use it. */
 import type { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
 import type { Server } from 'node:net';

@@ -1,4 +1,4 @@
-/** Statistics of a balancer that has one listener, `edge`, and has seen nothing but what a test says. */
+/** Statistics of a balancer with one listener, `edge`, that has seen nothing except what a test says. */
 import { Accounting, Counters, type DirectionStats, type ListenerStats } from '../../core/accounting.ts';
 import type { BalancerStats } from '../../core/balancer.ts';
 

@@ -1,4 +1,7 @@
-/** Ends the process, and says what it was at, when that takes too long: what never comes back cannot be caught from within. */
+/**
+ * Ends the process, and prints what it was working on, if that takes too long: a loop that never ends cannot be interrupted from
+ * within.
+ */
 import { Worker } from 'node:worker_threads';
 
 const longestInput = 16_384;
@@ -28,12 +31,12 @@ export class Watchdog {
   readonly #bytes = new Uint8Array(this.#shared, 8);
   #count = 0;
 
-  /** @param encoding how it says what it was at */
+  /** @param encoding how the input is printed */
   constructor(seconds: number, encoding: 'base64' | 'latin1') {
     new Worker(watch, { eval: true, workerData: { shared: this.#shared, seconds, encoding } }).unref();
   }
 
-  /** To call before each input. */
+  /** Call it before each input. */
   note(input: Buffer): void {
     const shown = input.subarray(0, longestInput);
     this.#bytes.set(shown);

@@ -21,14 +21,14 @@ export interface ProcessOptions {
   /** Where `config.yaml` is; undefined: in a folder of its own. */
   readonly folder?: string;
   readonly args?: readonly string[];
-  /** What comes before the command. */
+  /** What the command line begins with, before the command itself. */
   readonly wrapper?: readonly string[];
   /** Where its log goes; undefined: to `log`. */
   readonly stdout?: number;
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** The process; it is killed when the test is over. */
+/** The process, which is killed when the test is over. */
 export class PointsmanProcess {
   readonly child: ChildProcess;
   /** The config file. */
@@ -62,7 +62,7 @@ export class PointsmanProcess {
     });
   }
 
-  /** The first line with that text, as soon as there is one after the first `after`. */
+  /** The first line with that text after the first `after` lines, as soon as there is one. */
   async logged(msg: string, after = 0): Promise<Line> {
     return vi.waitFor(
       () => {
@@ -98,7 +98,7 @@ export function openJsonRpc(resultOf: (request: { params?: unknown }) => unknown
 /** Opens a backend that answers every request with its name; answers its port. */
 export const openBackend = (name: string): Promise<number> => openJsonRpc(() => name);
 
-/** Asks on a connection, and answers who has answered. Rejects if it is closed instead. */
+/** Asks on a connection; returns who has answered. Rejects if it is closed instead. */
 export async function ask(socket: net.Socket): Promise<string> {
   socket.write('{"jsonrpc":"2.0","method":"m","id":"1"}\n');
   const over = new AbortController();

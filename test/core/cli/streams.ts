@@ -1,3 +1,4 @@
+/** Output that is kept, for tests of verbs. */
 import type { Output, Stream } from '../../../core/cli/output.ts';
 
 class Collected implements Stream {

@@ -1,4 +1,4 @@
-/** Loads configs from texts, with toy plugins, and answers the findings as `validate` prints them. */
+/** Loads configs from texts, with toy plugins, and returns the findings as `validate` prints them. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
