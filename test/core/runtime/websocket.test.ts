@@ -158,7 +158,7 @@ describe('a WebSocket listener', () => {
     await vi.waitFor(() => expect(stats().queuedBytes).toBeGreaterThan(100_000));
     link!.resume();
     await vi.waitFor(() => expect(received.match(/\n/g) ?? []).toHaveLength(count), { timeout: 5000 });
-    expect(stats().connections.open).toBe(0);
+    await vi.waitFor(() => expect(stats().connections.open).toBe(0));
   });
 
   it('answers text with text, and binary with binary', async () => {
