@@ -25,17 +25,21 @@ process.on('exit', (code) => {
   process.exitCode = exitCodes.couldNotRun;
 });
 
-try {
-  await createProgram(output, finish).parseAsync();
-} catch (error) {
-  if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? exitCodes.clean : exitCodes.couldNotRun;
-  } else {
-    // Our own errors say all there is to say; any other is a defect, and its stack helps to find it.
-    const text = error instanceof PointsmanError ? error.message : inspect(error);
-    output.stderr.write(`pointsman: ${text}\n`);
-    finish(exitCodes.couldNotRun);
+async function main(): Promise<void> {
+  try {
+    await createProgram(output, finish).parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? exitCodes.clean : exitCodes.couldNotRun;
+    } else {
+      // Our own errors say all there is to say; any other is a defect, and its stack helps to find it.
+      const text = error instanceof PointsmanError ? error.message : inspect(error);
+      output.stderr.write(`pointsman: ${text}\n`);
+      finish(exitCodes.couldNotRun);
+    }
+  } finally {
+    isOver = true;
   }
-} finally {
-  isOver = true;
 }
+
+void main(); // not awaited: Node.js has words of its own for a module that never ends
