@@ -2,7 +2,6 @@
  * Metrics for Prometheus. Nearly all of them are read from the core's counts when somebody asks; taps measure only what the core
  * does not count: bytes, and how long answers and hooks take.
  */
-import http from 'node:http';
 import { type Backend, definePlugin, listenAt, type Side, serverAddress, Type } from 'pointsman';
 import type { OpenMetricsContentType } from 'prom-client';
 import { metricsOf } from './exposed.ts';
@@ -102,14 +101,14 @@ export default definePlugin({
     scope.channel.onMessage((value) => gathered.add(value as Measured));
     let stop = async () => {};
     scope.onStart(async () => {
-      // Loaded only where it is used: it takes a while.
-      const client = await import('prom-client');
+      // Loaded only where they are used: they take memory and a while.
+      const [client, { createServer }] = await Promise.all([import('prom-client'), import('node:http')]);
       // One look at the counts for all metrics, so that they go together.
       let stats = balancer.stats();
       const registry = metricsOf(client, scope.control.version, balancer, () => stats, gathered);
       if (options.process) client.collectDefaultMetrics({ register: registry });
       let busy = Promise.resolve();
-      const server = http.createServer((request, response) => {
+      const server = createServer((request, response) => {
         const path = request.url?.replace(/\?.*/s, '');
         if (path !== '/metrics') return void response.writeHead(404).end('Metrics are at /metrics.\n');
         if (request.method !== 'GET' && request.method !== 'HEAD') {
