@@ -1,9 +1,10 @@
 /**
  * The last step of the build: puts each library of this folder into one file. They come as hundreds of modules, and to
  * find and read those takes several times longer than to run them. Their licences go with them. In the sources, and in
- * tests, these files are what they look like. Likewise the dashboard, which browsers get from the `admin` plugin.
+ * tests, these files are what they look like. Likewise the dashboard, which browsers get from the `admin` plugin. And it makes the
+ * command executable.
  */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Metafile } from 'esbuild';
@@ -26,6 +27,9 @@ const { metafile } = await build({
 });
 
 writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(metafile));
+
+// npm does so when it installs or links the package, but not when it has linked it before.
+chmodSync(join(folder, '../cli/main.js'), 0o755);
 
 const dashboard = 'plugins/observers/admin/dashboard';
 const sources = fileURLToPath(new URL(`../../../${dashboard}/`, import.meta.url));

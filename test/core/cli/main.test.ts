@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { packageVersion } from '../../../core/cli/version.ts';
+import { builtMain } from '../../support/built.ts';
 
 /** The command line as a process of its own, away from the sources. */
 function pointsman(
@@ -22,6 +24,11 @@ function pointsman(
   const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: directory, encoding: 'utf8', input });
   return { status, stdout, stderr };
 }
+
+it('is a program as built, for npx in a clone', () => {
+  const { stdout } = spawnSync(builtMain(), ['version'], { encoding: 'utf8' });
+  expect(stdout).toBe(`${packageVersion()}\n`);
+});
 
 it('takes plugins from files and packages, and gives them its own core', () => {
   const core = pathToFileURL('core/outcome.ts').href;
