@@ -100,6 +100,16 @@ async function playStarted(workers = 2) {
   return played;
 }
 
+/** One of the two workers has died, and `late` is about to take its place. */
+async function playReplacing() {
+  const played = await playStarted();
+  played.forked[1]!.exit();
+  played.clock.advance(10_000);
+  const late = played.forked[2]!;
+  late.say({ type: 'ready' });
+  return { ...played, late };
+}
+
 const received = (count: number) =>
   statsOf({
     fromClients: direction({ received: count, forwarded: count }),
@@ -437,11 +447,7 @@ describe('a reload', () => {
   });
 
   it('comes before what operators have changed since, for a worker that was starting', async () => {
-    const { primary, forked, clock } = await playStarted();
-    forked[1]!.exit();
-    clock.advance(10_000);
-    const late = forked[2]!;
-    late.say({ type: 'ready' });
+    const { primary, forked, late } = await playReplacing();
     const done = primary.reload(next, origins);
     await turn();
     forked[0]!.say(reloaded);
@@ -471,11 +477,7 @@ describe('a reload', () => {
   });
 
   it('is answered by whoever was asked first, also if the next one comes before that', async () => {
-    const { primary, forked, clock } = await playStarted();
-    forked[1]!.exit();
-    clock.advance(10_000);
-    const late = forked[2]!;
-    late.say({ type: 'ready' });
+    const { primary, forked, late } = await playReplacing();
     const first = primary.reload(next, origins);
     await turn();
     forked[0]!.say(reloaded);
