@@ -100,6 +100,8 @@ interface Post {
   readonly reloads: ((fault: PointsmanError | undefined) => void)[];
   /** Bytes of messages that have not left for it. */
   handoverBytes: number;
+  /** Messages have been lost since the last time that all had left. */
+  losesHandovers: boolean;
   /** Why it could not start, if it said so. */
   fault: string | undefined;
   /** Cancels the wait for the next worker. */
@@ -165,6 +167,7 @@ export class Primary implements Observable {
       settings: undefined,
       reloads: [],
       handoverBytes: 0,
+      losesHandovers: false,
       fault: undefined,
       cancelWait: undefined,
     }));
@@ -393,6 +396,7 @@ export class Primary implements Observable {
     post.startedAtMs = clock.now();
     post.stats = undefined;
     post.handoverBytes = 0;
+    post.losesHandovers = false;
     post.fault = undefined;
     post.process = fork({
       onMessage: (message) => this.#hear(post, message),
@@ -464,8 +468,14 @@ export class Primary implements Observable {
       const bytes = handover.messages.reduce((sum, { length }) => sum + length, 0);
       to.handoverBytes += bytes;
       process?.send({ type: 'handover', handover }, () => {
-        if (to.process === process) to.handoverBytes -= bytes;
+        if (to.process !== process) return;
+        to.handoverBytes -= bytes;
+        if (to.handoverBytes === 0) to.losesHandovers = false;
       });
+    } else if (!to.losesHandovers) {
+      to.losesHandovers = true;
+      const { log } = this.#options;
+      log.error({ worker: to.number }, 'worker does not keep up: messages that others hand over to it are lost');
     }
   }
 

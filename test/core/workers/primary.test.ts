@@ -172,8 +172,8 @@ describe('what a worker hands over', () => {
     expect(other!.heard.at(-1)).toEqual({ type: 'handover', handover });
   });
 
-  it('waits in bounded memory for a worker that does not keep up', async () => {
-    const { forked } = await playStarted();
+  it('waits in bounded memory for a worker that does not keep up, and says once that messages are lost', async () => {
+    const { forked, logged } = await playStarted();
     const [one, other] = forked;
     other!.reads = false;
     const to = { instance: instanceOf(other!), slot: 7, generation: 1 };
@@ -181,9 +181,14 @@ describe('what a worker hands over', () => {
     const handed = () => other!.heard.filter(({ type }) => type === 'handover').length;
     for (let i = 0; i < 100; i++) one!.say({ type: 'handover', handover: { to, messages } });
     expect(handed()).toBe(16);
-    for (const leave of other!.waiting) leave();
+    const loss = { level: 'error', worker: 2, text: expect.stringContaining('are lost') };
+    expect(logged).toEqual([loss]);
+    for (const leave of other!.waiting.splice(0)) leave();
+    for (let i = 0; i < 16; i++) one!.say({ type: 'handover', handover: { to, messages } });
+    expect(handed()).toBe(32);
+    expect(logged).toEqual([loss]);
     one!.say({ type: 'handover', handover: { to, messages } });
-    expect(handed()).toBe(17);
+    expect(logged).toEqual([loss, loss]);
   });
 
   it('comes back as gone if that worker has ended, or does not have the client', async () => {
